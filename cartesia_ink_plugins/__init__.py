@@ -1,0 +1,1 @@
+"""Cartesia Ink speech-to-text for Pipecat, LiveKit Agents and plain asyncio."""
