@@ -1,0 +1,65 @@
+# Needs make and Python >= 3.11 on PATH; everything else is put into .venv from the registries.
+
+VENV := .venv
+FLOORS := .venv-floors
+BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
+WORKERS ?= 2
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format test-floors bench-engine wheel clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.has-demo ## Hear and see a booking call, offline (DEMO_ARGS="--framework livekit")
+	$(BIN)/cartesia-ink demo $(DEMO_ARGS)
+
+test: $(VENV)/.has-dev ## Run the tests (PYTEST_ARGS="-k turns")
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+check: $(VENV)/.has-dev ## Lint, formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(VENV)/.has-dev ## Put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-floors: $(FLOORS)/.has-dev ## Run the tests with the oldest versions that are promised
+	$(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
+	$(BIN)/cartesia-ink bench engine $(BENCH_ARGS)
+
+wheel: $(VENV)/.has-dev ## Build the wheel into dist/
+	$(BIN)/python -m hatchling build -t wheel
+
+clean: ## Remove what was made: environments, caches, builds
+	rm -rf $(VENV) $(FLOORS) build dist .cache .*_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A second run finds the stamp and is instant.
+$(VENV)/.has-%: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e '.[$*]'
+	@touch $@
+
+$(FLOORS)/.has-%: pyproject.toml constraints-floors.txt | $(FLOORS)/bin/pip
+	$(FLOORS)/bin/pip install --quiet --disable-pip-version-check -c constraints-floors.txt -e '.[$*]'
+	@touch $@
+
+# Some systems split venv and ensurepip from Python, and some put a stub on PATH: try, do not trust.
+$(VENV)/bin/pip $(FLOORS)/bin/pip:
+	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
+	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    echo "Making $(@:/bin/pip=) with $$($$python --version); this takes some minutes, once."; \
+	    $$python -m venv $(@:/bin/pip=) && exit 0; \
+	    rm -rf $(@:/bin/pip=); exit 1; \
+	  fi; \
+	done; \
+	echo "No Python 3.11 or newer with its venv module was found on PATH (name one: make PYTHON=...)." >&2; \
+	exit 1

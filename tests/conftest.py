@@ -1,0 +1,67 @@
+"""What every test stands on: an environment without secrets, and honesty about what was skipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from tests.needs import audio_folder, missing
+
+IN_CI = os.environ.get("CI", "").lower() == "true"
+_EXCUSED = pytest.StashKey[bool]()
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches the real service by accident, whatever the developer's shell exports."""
+    if any("cartesia-key" in marker.args for marker in request.node.iter_markers("needs")):
+        return
+    for name in ("CARTESIA_API_KEY", "CARTESIA_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def audio_dir() -> Path:
+    """The shared recordings; mark the test with `needs("audio")`."""
+    folder = audio_folder()
+    assert folder, 'a test that uses audio_dir must be marked with needs("audio")'
+    return folder
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        for what in marker.args:
+            need = missing(what)
+            if need is None:
+                continue
+            item.stash[_EXCUSED] = not need.installable
+            pytest.skip(f"needs {what}: {need.advice}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if not item.stash.get(_EXCUSED, False):
+        _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    """Under `CI=true` a skip for want of something that could be installed is a failure."""
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = cast("tuple[str, int, str]", report.longrepr)[2]
+        report.outcome = "failed"
+        report.longrepr = f"under CI=true nothing installable may be missing: {reason}"

@@ -1,0 +1,105 @@
+"""What a test may need of the machine, how to find it, and how to get it.
+
+`@pytest.mark.needs("chromium")` skips a test, with the reason, where Chromium is missing. `.ci/run`
+installs whatever can be installed, so under `CI=true` such a skip is a failure. Two things no script
+can install: the shared folder of recorded speech, and a key for the real service.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+
+ROOT = Path(__file__).resolve().parent.parent
+LIVEKIT_SERVER_VERSION = "v1.13.5"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing a machine has or has not.
+
+    Attributes:
+        found: Where it is; None when it is missing.
+        advice: What to do to get it.
+        installable: Whether `.ci/run` installs it.
+    """
+
+    found: Callable[[], Path | str | None]
+    advice: str
+    installable: bool = True
+
+
+def audio_folder() -> Path | None:
+    """The shared recordings: `INK_AUDIO_DIR`, or `../shared/audio` beside the checkout."""
+    named = os.environ.get("INK_AUDIO_DIR")
+    folder = Path(named) if named else ROOT.parent / "shared" / "audio"
+    return folder if (folder / "transcripts.json").is_file() else None
+
+
+def livekit_server() -> Path | None:
+    """The LiveKit server's program: `INK_LIVEKIT_SERVER`, on PATH, or where `.ci/run` put it."""
+    named = os.environ.get("INK_LIVEKIT_SERVER") or shutil.which("livekit-server")
+    if named:
+        return Path(named)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    program = cache / "cartesia-ink-plugins" / f"livekit-{LIVEKIT_SERVER_VERSION}" / "server"
+    return program if os.access(program, os.X_OK) else None
+
+
+def chromium() -> str | None:
+    """A Chromium that can be driven without a screen."""
+    return shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+NEEDS: dict[str, Need] = {
+    "audio": Need(
+        audio_folder, "set INK_AUDIO_DIR to the folder of shared recordings", installable=False
+    ),
+    "cartesia-key": Need(
+        lambda: os.environ.get("INK_LIVE_TESTS") and os.environ.get("CARTESIA_API_KEY"),
+        "set CARTESIA_API_KEY and INK_LIVE_TESTS=1 to talk to the real service",
+        installable=False,
+    ),
+    "chromium": Need(chromium, "apt-get install chromium"),
+    "flite": Need(lambda: shutil.which("flite"), "apt-get install flite"),
+    "redis-server": Need(lambda: shutil.which("redis-server"), "apt-get install redis-server"),
+    "livekit-server": Need(
+        livekit_server,
+        f"go install github.com/livekit/livekit-server/cmd/server@{LIVEKIT_SERVER_VERSION}",
+    ),
+}
+
+
+def missing(what: str) -> Need | None:
+    """What is missing, or None when the machine has it.
+
+    Args:
+        what: A name of `NEEDS`, or a requirement such as `pipecat-ai>=1.12`.
+
+    Raises:
+        LookupError: It is neither.
+    """
+    if what in NEEDS:
+        need = NEEDS[what]
+        return None if need.found() else need
+    try:
+        requirement = Requirement(what)
+    except InvalidRequirement:
+        requirement = None
+    if requirement is None or not re.search(r"[<>=~!]", what):
+        raise LookupError(f"needs({what!r}): neither in tests/needs.py nor a versioned requirement")
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return Need(lambda: None, f"pip install '{what}'")
+    if requirement.specifier.contains(version, prereleases=True):
+        return None
+    # The floors are older on purpose.
+    return Need(lambda: None, f"{requirement.name} is {version} here", installable=False)
