@@ -1,8 +1,8 @@
 """What a test may need of the machine, how to find it, and how to get it.
 
-`@pytest.mark.needs("chromium")` skips a test, with the reason, where Chromium is missing. `.ci/run`
-installs whatever can be installed, so under `CI=true` such a skip is a failure. Two things no script
-can install: the shared folder of recorded speech, and a key for the real service.
+`@pytest.mark.needs("chromium")` skips a test, with the reason, where Chromium is missing.
+`.ci/run` installs whatever can be installed, so under `CI=true` such a skip is a failure. Two
+things no script can install: the shared folder of recorded speech, and a key for the real service.
 """
 
 from __future__ import annotations
