@@ -52,13 +52,14 @@ class TurnThresholdChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Something put on the wire as it is: how a test sends what the protocol forbids.
+    """Something that is sent unchecked: how a test sends what the protocol forbids.
 
     Attributes:
-        data: Text becomes a text frame, bytes become a binary frame.
+        data: Text becomes a text frame and bytes become a binary frame as they are; a message gets
+            its request_id, but nobody asks whether it may come now.
     """
 
-    data: str | bytes
+    data: str | bytes | Connected | TurnEvent | ErrorMessage
 
 
 @dataclass(frozen=True, slots=True)

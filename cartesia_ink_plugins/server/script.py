@@ -1,0 +1,309 @@
+"""Scripts: what a caller says, written down, and the audio in which it is said.
+
+    script = Script(
+        "Hello there.",
+        "I'd like a table ... for two people.",
+        Turn(["Tomorrow", 2.0, "at seven"], eager=False),
+        Turn(noise=0.5),
+    )
+    async with InkServer(script) as server:
+        ...  # stream script.audio(AudioFormat()) to server.url
+        assert finals == script.transcripts
+
+The audio is coded speech (see `voice`): the server hears the words in the sound itself, so the
+turns stand on the clock of the audio, not of the wall. Audio that is lost is words lost; audio that
+is sent twice is words said twice; a replay on another connection may begin anywhere.
+
+As JSON a script is an object with the members `turns`, `timing`, `cues`; a turn is a string or an
+object with the members of `Turn`; as plain text it is one turn a line.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Samples
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.server.cues import Cue
+from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
+from cartesia_ink_plugins.server.script_ear import ScriptEar, ScriptTiming
+from cartesia_ink_plugins.server.voice import (
+    MAX_WORDS,
+    WORD_SECONDS,
+    CodedWord,
+    Pause,
+    noise,
+    silence,
+)
+
+PAUSE_SECONDS = 0.5
+_TOKEN = re.compile(r"\s*\S+(?:\s+$)?")
+_PAUSE_SIGNS = ("...", "…")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of the caller.
+
+    Attributes:
+        say: The words, verbatim. ` ... ` standing alone is a pause of 0.5 s inside the turn, which
+            gives an eager end and a resume. A sequence may hold strings and pauses in seconds; a
+            pause long enough to end the turn is marked in the sound as held, so that it does not.
+        gap: Seconds of silence before the turn, beside the one after the turn before it.
+        after: Seconds of silence after the turn; long enough to end it.
+        eager: Whether an eager end comes before the end.
+        noise: Seconds of noise before the words. Without words: a turn that ends empty.
+    """
+
+    say: str | Sequence[str | float] = ""
+    gap: float = 0.0
+    after: float = 1.2
+    eager: bool = True
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse times below zero and turns in which nothing sounds."""
+        for name in ("gap", "after", "noise"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name}: {getattr(self, name)} is below 0 seconds")
+        if not self.noise and not any(isinstance(part, str) for part in self.parts()):
+            raise UsageError("say: has no words; give some noise for a turn that ends empty")
+
+    def parts(self) -> Iterator[str | float]:
+        """The words with their leading space, and the pauses in seconds."""
+        for part in [self.say] if isinstance(self.say, str) else self.say:
+            if not isinstance(part, str):
+                yield float(part)
+                continue
+            for token in _TOKEN.findall(part):
+                if token.strip() in _PAUSE_SIGNS:
+                    yield PAUSE_SECONDS
+                else:
+                    yield token if token[0].isspace() else f" {token}"
+
+    @property
+    def text(self) -> str:
+        """The words as a turn that is not the first on its connection gives them."""
+        return "".join(part for part in self.parts() if isinstance(part, str))
+
+
+class Script:
+    """A conversation's half: everything that one caller says. A value; also an engine's recipe.
+
+    Attributes:
+        turns: What is said.
+        timing: How the server hears it.
+        cues: Messages at fixed places of the audio, beside or instead of the turns.
+    """
+
+    __slots__ = ("_words", "cues", "lead_in", "timing", "turns")
+
+    def __init__(
+        self,
+        *turns: str | Turn,
+        timing: ScriptTiming | None = None,
+        cues: Sequence[Cue] = (),
+        lead_in: float = 0.3,
+    ) -> None:
+        """Write a script.
+
+        Args:
+            *turns: What is said; a string is a `Turn` with the defaults.
+            timing: How the server hears it; the delays of turn detection.
+            cues: Messages at fixed places of the audio.
+            lead_in: Seconds of silence before the first turn.
+
+        Raises:
+            UsageError: There are more than 10000 different words.
+        """
+        self.turns = tuple(Turn(turn) if isinstance(turn, str) else turn for turn in turns)
+        self.timing = timing or ScriptTiming()
+        self.cues = tuple(cues)
+        self.lead_in = lead_in
+        spoken = (p for turn in self.turns for p in turn.parts() if isinstance(p, str))
+        self._words = {word: index for index, word in enumerate(dict.fromkeys(spoken))}
+        if len(self._words) > MAX_WORDS:
+            raise UsageError(f"turns: {len(self._words)} different words; at most {MAX_WORDS}")
+
+    def __repr__(self) -> str:
+        """Show the turns."""
+        return f"Script({', '.join(map(repr, self.turns))})"
+
+    @property
+    def transcripts(self) -> list[str]:
+        """The text of each `turn.end`, heard on one connection; later turns begin with a space."""
+        texts = []
+        spoken = False
+        for turn in self.turns:
+            texts.append(turn.text if spoken else turn.text.lstrip())
+            spoken = spoken or bool(turn.text)
+        return texts
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The different words, each with the space before it; a coded word is an index into it."""
+        return tuple(self._words)
+
+    @property
+    def seconds(self) -> float:
+        """How long the audio is."""
+        return sum(seconds for _, seconds in self._pieces())
+
+    @property
+    def spans(self) -> list[tuple[float, float]]:
+        """Where each turn's sound begins and ends in the audio, in seconds."""
+        spans: list[tuple[float, float]] = []
+        position = self.lead_in
+        for turn in self.turns:
+            pieces = list(self._turn(turn))
+            before, after = pieces[0][1], pieces[-1][1]
+            end = position + sum(seconds for _, seconds in pieces)
+            spans.append((position + before, end - after))
+            position = end
+        return spans
+
+    def audio(self, audio: AudioFormat | None = None) -> bytes:
+        """Speak the script.
+
+        Args:
+            audio: The format wanted; 16-bit, 16 kHz by default.
+
+        Raises:
+            UsageError: The sample rate is below 8000 Hz.
+        """
+        audio = audio or AudioFormat()
+        rate = audio.sample_rate
+        sounds: list[Samples] = []
+        for seed, (sound, seconds) in enumerate(self._pieces()):
+            match sound:
+                case CodedWord():
+                    sounds.append(sound.render(rate))
+                case "noise":
+                    sounds.append(noise(seconds, rate, seed))
+                case _:
+                    sounds.append(silence(seconds, rate))
+        return audio.encode(np.concatenate(sounds)) if sounds else b""
+
+    def engine(self) -> ScriptEngine:
+        """Make an engine that hears this script."""
+        return ScriptEngine(self)
+
+    def _pieces(self) -> Iterator[tuple[CodedWord | str, float]]:
+        yield "silence", self.lead_in
+        for turn in self.turns:
+            yield from self._turn(turn)
+
+    def _turn(self, turn: Turn) -> Iterator[tuple[CodedWord | str, float]]:
+        """Lay out a turn; the first and the last piece are silence."""
+        yield "silence", turn.gap
+        if turn.noise:
+            yield "noise", turn.noise
+        parts = list(turn.parts())
+        for part, following in zip(parts, [*parts[1:], None], strict=False):
+            if not isinstance(part, str):
+                yield "silence", part
+                continue
+            pause = Pause.PLAIN
+            if following is None and not turn.eager:
+                pause = Pause.NO_EAGER
+            elif isinstance(following, float) and following >= self.timing.held_from:
+                pause = Pause.HELD
+            yield CodedWord(self._words[part], pause), WORD_SECONDS
+            if isinstance(following, str):
+                yield "silence", self.timing.word_gap
+        yield "silence", turn.after
+
+    @classmethod
+    def from_json(cls, text: str) -> Script:
+        """Read a script from JSON.
+
+        Raises:
+            UsageError: It is no JSON, or has members a script does not have.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise UsageError(f"script: is not JSON: {error}") from None
+        if isinstance(data, list):
+            data = {"turns": data}
+        if not isinstance(data, dict) or not data.keys() <= {"turns", "timing", "cues", "lead_in"}:
+            raise UsageError("script: must be an object with turns, timing, cues and lead_in")
+        turns = [
+            t if isinstance(t, str) else _build(Turn, t, "turn") for t in data.get("turns", [])
+        ]
+        return cls(
+            *turns,
+            timing=_build(ScriptTiming, data.get("timing", {}), "timing"),
+            cues=[Cue.from_dict(cue) for cue in data.get("cues", [])],
+            lead_in=float(data.get("lead_in", 0.3)),
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Script:
+        """Read a script from a file: JSON if it is named so, else one turn a line.
+
+        In plain text, empty lines and lines beginning with `#` are skipped.
+
+        Raises:
+            UsageError: The file cannot be read or is no script.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise UsageError(f"script: cannot read {path}: {reason}") from None
+        if Path(path).suffix == ".json":
+            return cls.from_json(text)
+        lines = (line.strip() for line in text.splitlines())
+        return cls(*(line for line in lines if line and not line.startswith("#")))
+
+
+class ScriptEngine:
+    """Hears a script on every connection."""
+
+    def __init__(self, script: Script) -> None:
+        """Hear `script`; the engine counts its connections, because a cue may be for one only."""
+        self.script = script
+        self._connections = 0
+
+    def open(
+        self,
+        format: AudioFormat,
+        thresholds: TurnThresholds,
+        emit: Emit,
+        *,
+        keyterms: Sequence[str] = (),
+    ) -> ScriptEar:
+        """Open an ear for the next connection."""
+        connection, self._connections = self._connections, self._connections + 1
+        return ScriptEar(
+            format,
+            thresholds,
+            emit,
+            words=self.script.words,
+            timing=self.script.timing,
+            cues=[cue for cue in self.script.cues if cue.connection in (None, connection)],
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to free."""
+
+
+def _build(cls: type[_T], data: Any, what: str) -> _T:
+    """Make a dataclass of a JSON object.
+
+    Raises:
+        UsageError: It is no object or has other members.
+    """
+    names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
+    if not isinstance(data, dict) or not data.keys() <= names:
+        raise UsageError(f"script: a {what} must be an object with {', '.join(sorted(names))}")
+    return cls(**data)
