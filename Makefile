@@ -2,14 +2,17 @@
 
 VENV := .venv
 FLOORS := .venv-floors
+CORE := .venv-core
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BENCH_ARGS ?=
+CORE_TESTS := tests/core
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format test-floors bench-engine wheel clean
+.PHONY: help demo test check format test-floors test-core bench-engine wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +36,9 @@ format: $(VENV)/.has-dev ## Put the code into its format
 test-floors: $(FLOORS)/.has-dev ## Run the tests with the oldest versions that are promised
 	$(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
+test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one and with the newest websockets
+	$(CORE)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(PYTEST_ARGS)
+
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
 	$(BIN)/cartesia-ink bench engine $(BENCH_ARGS)
 
@@ -40,7 +46,7 @@ wheel: $(VENV)/.has-dev ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
 clean: ## Remove what was made: environments, caches, builds
-	rm -rf $(VENV) $(FLOORS) build dist .cache .*_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(FLOORS) $(CORE) build dist .cache .*_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A second run finds the stamp and is instant.
@@ -52,8 +58,12 @@ $(FLOORS)/.has-%: pyproject.toml constraints-floors.txt | $(FLOORS)/bin/pip
 	$(FLOORS)/bin/pip install --quiet --disable-pip-version-check -c constraints-floors.txt -e '.[$*]'
 	@touch $@
 
+$(CORE)/.has-%: pyproject.toml constraints-core.txt | $(CORE)/bin/pip
+	$(CORE)/bin/pip install --quiet --disable-pip-version-check -c constraints-core.txt -e '.[$*]'
+	@touch $@
+
 # Some systems split venv and ensurepip from Python, and some put a stub on PATH: try, do not trust.
-$(VENV)/bin/pip $(FLOORS)/bin/pip:
+$(VENV)/bin/pip $(FLOORS)/bin/pip $(CORE)/bin/pip:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
 	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Making $(@:/bin/pip=) with $$($$python --version); this takes some minutes, once."; \
