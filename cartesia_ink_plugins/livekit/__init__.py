@@ -1,0 +1,33 @@
+"""The LiveKit Agents plugin.
+
+    from cartesia_ink_plugins import livekit as ink
+
+    session = AgentSession(stt=ink.STT(), ..., turn_handling={"turn_detection": "stt"})
+
+Import it at the top of a module: LiveKit registers plugins on the main thread only.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from livekit.agents import Plugin
+
+from cartesia_ink_plugins.livekit.log import logger
+from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
+from cartesia_ink_plugins.livekit.stt import STT
+
+__all__ = ["STT", "InkRecognizeStream"]
+
+
+class InkPlugin(Plugin):
+    """How LiveKit lists this plugin."""
+
+    def __init__(self) -> None:
+        """Name the plugin, its version and its logger."""
+        try:
+            number = version("cartesia-ink-plugins")
+        except PackageNotFoundError:
+            number = "0"
+        super().__init__(__name__, number, "cartesia_ink_plugins", logger)
+
+
+Plugin.register_plugin(InkPlugin())

@@ -1,0 +1,137 @@
+"""Turn events of the core become the speech events of LiveKit: one mapping, no clock, no socket.
+
+    turn.start      START_OF_SPEECH        with the time at which the speech began
+    turn.update     INTERIM_TRANSCRIPT     when the text changed
+    turn.eager_end  PREFLIGHT_TRANSCRIPT   starts the reply; a repeat with the same words does not
+    turn.resume     INTERIM_TRANSCRIPT     with the same words, which keeps the reply that has begun
+    turn.end        FINAL_TRANSCRIPT       unless the turn has no words
+                    END_OF_SPEECH          with the time at which the speech ended
+
+A session whose turn detection is "stt" ends the user's turn at END_OF_SPEECH, and starts the reply
+`min_delay` after the end of speech that END_OF_SPEECH tells, or after *now* when it tells none.
+"""
+
+from __future__ import annotations
+
+from livekit.agents import LanguageCode
+from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
+
+from cartesia_ink_plugins.core.events import (
+    Timing,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnEvent,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+
+_PUNCTUATION = str.maketrans("", "", ".,;:!?…")
+
+
+class SpeechEvents:
+    """Maps the turns of one stream, in order."""
+
+    def __init__(self, *, language: LanguageCode, keep_min_delay: bool, epoch: float) -> None:
+        """Begin before the first turn.
+
+        Args:
+            language: What the transcripts are labelled with.
+            keep_min_delay: Leave the end of speech out of END_OF_SPEECH, so that the session waits
+                for its `min_delay` after every turn.
+            epoch: Wall-clock time that is 0 in the times of the transcripts.
+        """
+        self.language = language
+        self._keep_min_delay = keep_min_delay
+        self._epoch = epoch
+        self._text = ""
+        self._replying_to: str | None = None
+        self._speaking = False
+
+    @property
+    def speaking(self) -> bool:
+        """Whether a turn is open."""
+        return self._speaking
+
+    def of(self, event: TurnEvent) -> list[SpeechEvent]:
+        """The speech events of one turn event."""
+        match event:
+            case TurnStart():
+                return [self._start(event)]
+            case TurnUpdate(transcript=text):
+                return self._interim(event, text)
+            case TurnEagerEnd(transcript=text):
+                return self._preflight(event, text)
+            case TurnResume():
+                return (
+                    [self._transcript(SpeechEventType.INTERIM_TRANSCRIPT, event)]
+                    if self._text
+                    else []
+                )
+            case TurnEnd(transcript=text):
+                return self._end(event, text)
+
+    def _start(self, event: TurnStart) -> SpeechEvent:
+        self._text, self._replying_to, self._speaking = "", None, True
+        return SpeechEvent(
+            type=SpeechEventType.START_OF_SPEECH,
+            request_id=event.request_id or "",
+            speech_start_time=event.timing.speech_start if event.timing else None,
+        )
+
+    def _interim(self, event: TurnEvent, text: str) -> list[SpeechEvent]:
+        if not text or text == self._text:
+            return []
+        self._text = text
+        return [self._transcript(SpeechEventType.INTERIM_TRANSCRIPT, event)]
+
+    def _preflight(self, event: TurnEagerEnd, text: str) -> list[SpeechEvent]:
+        text = text or self._text
+        if not text:
+            return []
+        if _words(text) == self._replying_to:
+            # The session would throw away the reply it has and ask the LLM the same again.
+            return self._interim(event, text)
+        self._text, self._replying_to = text, _words(text)
+        return [self._transcript(SpeechEventType.PREFLIGHT_TRANSCRIPT, event)]
+
+    def _end(self, event: TurnEnd, text: str) -> list[SpeechEvent]:
+        self._text, self._replying_to, self._speaking = text, None, False
+        end = SpeechEvent(
+            type=SpeechEventType.END_OF_SPEECH,
+            request_id=event.request_id or "",
+            speech_end_time=None if self._keep_min_delay else _speech_end(event.timing),
+        )
+        # A final without words would be waited on for an answer; the end alone resets the user.
+        return [self._transcript(SpeechEventType.FINAL_TRANSCRIPT, event), end] if text else [end]
+
+    def _transcript(self, kind: SpeechEventType, event: TurnEvent) -> SpeechEvent:
+        timing = event.timing
+        data = SpeechData(language=self.language, text=self._text)
+        if event.request_id:
+            data.metadata = {"request_id": event.request_id}
+        if timing:
+            data.start_time = self._since_epoch(timing.speech_start)
+            data.end_time = self._since_epoch(timing.speech_end)
+            data.metadata = (data.metadata or {}) | {"turn": timing.turn}
+        return SpeechEvent(
+            type=kind,
+            request_id=event.request_id or "",
+            alternatives=[data],
+            speech_end_time=None
+            if kind is SpeechEventType.INTERIM_TRANSCRIPT
+            else _speech_end(timing),
+        )
+
+    def _since_epoch(self, time: float | None) -> float:
+        """A time as LiveKit counts it in transcripts, where 0 means unknown."""
+        return max(time - self._epoch, 0.0) if time is not None else 0.0
+
+
+def _speech_end(timing: Timing | None) -> float | None:
+    return timing.speech_end if timing else None
+
+
+def _words(text: str) -> str:
+    """What must be the same for the session to keep a reply: punctuation and case may differ."""
+    return " ".join(text.translate(_PUNCTUATION).casefold().split())

@@ -1,0 +1,218 @@
+"""One stream of recognition: audio frames of a room in, speech events out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from livekit import rtc
+from livekit.agents import (
+    APIConnectionError,
+    APIConnectOptions,
+    APIError,
+    APIStatusError,
+    LanguageCode,
+    stt,
+)
+from livekit.agents.types import NotGivenOr
+from livekit.agents.utils import aio
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
+from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import RefusedError
+from cartesia_ink_plugins.core.events import (
+    AudioGap,
+    Connected,
+    Disconnected,
+    ErrorMessage,
+    Event,
+    SettingsRejected,
+)
+from cartesia_ink_plugins.livekit.connections import Connections
+from cartesia_ink_plugins.livekit.log import logger
+from cartesia_ink_plugins.livekit.speech_events import SpeechEvents
+
+if TYPE_CHECKING:
+    from cartesia_ink_plugins.livekit.stt import STT
+
+USAGE_SECONDS = 5.0
+_CLOSE_SECONDS = 1.0
+
+
+class InkRecognizeStream(stt.RecognizeStream):
+    """Made by `STT.stream()`.
+
+    The client does all redialling and replaying, so the base class has nothing to retry: an error
+    leaves this stream only when the service refuses it for good.
+    """
+
+    def __init__(
+        self,
+        *,
+        stt: STT,
+        connections: Connections,
+        conn_options: APIConnectOptions,
+        sample_rate: NotGivenOr[int],
+        language: LanguageCode,
+        keep_min_delay: bool,
+    ) -> None:
+        """Wait for audio; see `STT` for the arguments."""
+        super().__init__(stt=stt, conn_options=conn_options, sample_rate=sample_rate)
+        self._connections = connections
+        self._language = language
+        self._keep_min_delay = keep_min_delay
+        self._client: InkTurnsClient | None = None
+        self._events: SpeechEvents | None = None
+        self._finishing = False
+        self._forgone = False
+        self._dialling_since: float | None = None
+        self._unreported = 0.0
+        self._reported = 0.0
+        connections.expect()
+
+    @property
+    def language(self) -> LanguageCode:
+        """What the transcripts are labelled with."""
+        return self._language
+
+    @language.setter
+    def language(self, language: LanguageCode) -> None:
+        self._language = language
+        if self._events:
+            self._events.language = language
+
+    async def aclose(self) -> None:
+        """Close at once; leaves no task and no socket, and counts the audio to the last."""
+        self._input_ch.close()
+        await aio.cancel_and_wait(self._task)
+        await self._forgo()
+        # It ends by itself when it has seen the last usage event.
+        await asyncio.wait([self._metrics_task], timeout=_CLOSE_SECONDS)
+        await super().aclose()
+
+    async def _run(self) -> None:
+        frame = await self._first_frame()
+        if frame is None:
+            await self._forgo()
+            return
+        client = self._client = await self._connections.lend(frame.sample_rate)
+        self._begin(client, frame)
+        feeding = asyncio.create_task(self._feed(client, frame), name="ink_feed")
+        try:
+            async for event in client:
+                self._deliver(event)
+            await feeding
+        except RefusedError as refusal:
+            raise _api_error(refusal) from refusal
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
+            self._report_usage(client)
+            reusable = not self._finishing and not (self._events and self._events.speaking)
+            await self._connections.take_back(client, reusable=reusable)
+
+    async def _first_frame(self) -> rtc.AudioFrame | None:
+        """The frame that tells the sample rate; None when the input ends without any."""
+        async for item in self._input_ch:
+            if isinstance(item, rtc.AudioFrame):
+                return item
+        return None
+
+    async def _forgo(self) -> None:
+        """Say that no connection is needed, if none was taken."""
+        if self._client is None and not self._forgone:
+            self._forgone = True
+            await self._connections.forgo()
+
+    def _begin(self, client: InkTurnsClient, frame: rtc.AudioFrame) -> None:
+        """Anchor times at the first audio and tell whether it had to wait for a connection."""
+        epoch = time.time() - frame.duration - self.start_time_offset
+        self._events = SpeechEvents(
+            language=self._language, keep_min_delay=self._keep_min_delay, epoch=epoch
+        )
+        self._reported = client.snapshot().audio_sent_seconds
+        if client.is_connected:
+            self._report_connection_acquired(0.0, True)
+        else:
+            self._dialling_since = time.perf_counter()
+
+    async def _feed(self, client: InkTurnsClient, first: rtc.AudioFrame) -> None:
+        """Hand in every frame when it comes; what is sent when is the client's business."""
+        try:
+            self._hear(client, first)
+            async for item in self._input_ch:
+                # A flush means nothing here: this endpoint decides by itself when a turn ends.
+                if isinstance(item, rtc.AudioFrame):
+                    self._hear(client, item)
+            self._finishing = True
+            await client.finish()
+        except Exception:
+            await client.aclose()
+            raise
+
+    def _hear(self, client: InkTurnsClient, frame: rtc.AudioFrame) -> None:
+        pcm = downmix(frame.data.tobytes(), frame.num_channels)
+        encoding = self._connections.options.format.encoding
+        if encoding is not Encoding.PCM_S16LE:
+            samples = AudioFormat(Encoding.PCM_S16LE, frame.sample_rate).decode(pcm)
+            pcm = AudioFormat(encoding, frame.sample_rate).encode(samples)
+        client.send_audio(pcm)
+        self._unreported += frame.duration
+        if self._unreported >= USAGE_SECONDS:
+            self._report_usage(client)
+
+    def _deliver(self, event: Event) -> None:
+        match event:
+            case Connected():
+                if self._dialling_since is not None:
+                    waited = time.perf_counter() - self._dialling_since
+                    self._dialling_since = None
+                    self._report_connection_acquired(waited, False)
+            case Disconnected(reason=reason, retry_in=retry_in):
+                if retry_in is not None:
+                    self._dialling_since = time.perf_counter()
+                    self._emit_error(APIConnectionError(reason), recoverable=True)
+            case AudioGap(seconds=seconds):
+                lost = APIConnectionError(f"{seconds:.2f} s of audio could not be transcribed")
+                self._emit_error(lost, recoverable=True)
+            case ErrorMessage():
+                self._emit_error(_status_error(event), recoverable=True)
+            case SettingsRejected(error=error):
+                self._emit_error(_status_error(error), recoverable=True)
+            case _:
+                assert self._events is not None
+                for speech_event in self._events.of(event):
+                    self._event_ch.send_nowait(speech_event)
+
+    def _report_usage(self, client: InkTurnsClient) -> None:
+        """Tell how much audio really left since the last report."""
+        self._unreported = 0.0
+        sent = client.snapshot().audio_sent_seconds
+        seconds = sent - self._reported
+        if seconds <= 0 or self._event_ch.closed:
+            return
+        self._reported = sent
+        usage = stt.SpeechEvent(
+            type=stt.SpeechEventType.RECOGNITION_USAGE,
+            request_id=client.request_id or "",
+            recognition_usage=stt.RecognitionUsage(audio_duration=seconds),
+        )
+        self._event_ch.send_nowait(usage)
+
+
+def _status_error(error: ErrorMessage) -> APIStatusError:
+    return APIStatusError(error.message, status_code=error.status, request_id=error.request_id)
+
+
+def _api_error(refusal: RefusedError) -> APIError:
+    """What LiveKit and its FallbackAdapter understand as: do not try this again."""
+    logger.error("refused by Cartesia (status %s, code %s)", refusal.status, refusal.code)
+    if refusal.status is None:
+        return APIError(str(refusal), retryable=False)
+    return APIStatusError(
+        str(refusal),
+        status_code=refusal.status,
+        request_id=refusal.request_id,
+        retryable=False,
+    )

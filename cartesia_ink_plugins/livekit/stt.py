@@ -1,0 +1,280 @@
+"""The LiveKit STT: stands where `livekit.plugins.cartesia.STT` stands."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Sequence
+from typing import Any
+
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    APIConnectOptions,
+    LanguageCode,
+    stt,
+)
+from livekit.agents.types import NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import AudioBuffer, is_given
+
+from cartesia_ink_plugins.core.audio import Encoding
+from cartesia_ink_plugins.core.options import (
+    Credentials,
+    Resilience,
+    TokenProvider,
+    TurnSettings,
+    TurnsOptions,
+    check_keyterms,
+)
+from cartesia_ink_plugins.livekit.connections import ROOM_SAMPLE_RATE, Connections
+from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
+from cartesia_ink_plugins.livekit.log import logger
+from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
+
+
+class STT(stt.STT[Any]):
+    """Cartesia Ink speech-to-text with turn detection.
+
+    The session must be told to take its turns from here; without `turn_detection` LiveKit uses a
+    detector of its own:
+
+        from livekit.agents import AgentSession
+        from cartesia_ink_plugins import livekit as ink
+
+        session = AgentSession(
+            stt=ink.STT(),
+            llm=...,
+            tts=...,
+            turn_handling={"turn_detection": "stt"},
+        )
+
+    A lost connection is not visible in the conversation: audio is kept and replayed, and the same
+    turn goes on to one final transcript.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: NotGivenOr[str] = NOT_GIVEN,
+        sample_rate: NotGivenOr[int] = NOT_GIVEN,
+        api_key: str | None = None,
+        audio_chunk_duration_ms: NotGivenOr[int] = NOT_GIVEN,
+        http_session: object | None = None,
+        base_url: NotGivenOr[str] = NOT_GIVEN,
+        language: str | None = None,
+        encoding: Encoding | str = Encoding.PCM_S16LE,
+        turn_start_threshold: NotGivenOr[float] = NOT_GIVEN,
+        turn_eager_end_threshold: NotGivenOr[float] = NOT_GIVEN,
+        turn_end_threshold: NotGivenOr[float] = NOT_GIVEN,
+        turn_end_timeout_ms: NotGivenOr[int] = NOT_GIVEN,
+        keyterm: NotGivenOr[Sequence[str]] = NOT_GIVEN,
+        access_token: str | None = None,
+        token_provider: TokenProvider | None = None,
+        keep_min_delay: bool = False,
+        resilience: Resilience | None = None,
+    ) -> None:
+        """Check the arguments; dial nothing yet.
+
+        Args:
+            model: `ink-2` (the default; English) or `ink-preview`.
+            sample_rate: Resample the room's audio to this rate, in Hz. By default audio is sent at
+                the rate it has, which costs nothing.
+            api_key: The Cartesia API key; by default the one in `CARTESIA_API_KEY`.
+            audio_chunk_duration_ms: Has no meaning here: every frame leaves when it comes.
+            http_session: Has no meaning here: no HTTP session is used.
+            base_url: Where the API is: `https`, `wss`, `http`, `ws` or no scheme at all. By default
+                `CARTESIA_BASE_URL`, or else https://api.cartesia.ai.
+            language: What the transcripts are labelled with; `en` by default.
+            encoding: How audio is sent, one of the six encodings of the API.
+            turn_start_threshold: Likelihood above which a turn starts. This and the other
+                thresholds are only sent when they are given; see `TurnSettings` for their ranges.
+            turn_eager_end_threshold: Likelihood below which a turn may be over and a reply is begun
+                that can still be withdrawn. A higher value begins it earlier.
+            turn_end_threshold: Likelihood below which a turn ends.
+            turn_end_timeout_ms: Ends a turn whatever the likelihood, in milliseconds.
+            keyterm: Words to expect: at most 100 terms and 1200 characters in total.
+            access_token: A short-lived token instead of an API key.
+            token_provider: Called for every dial; returns an access token.
+            keep_min_delay: Let the session wait for its `min_delay` (0.5 s by default) after every
+                turn, as a period of grace in which the user can go on. By default the reply comes
+                at once, because Ink has already decided that the turn is over.
+            resilience: How hard lost connections are fought; the defaults suit a voice agent.
+
+        Raises:
+            UsageError: An argument is wrong (it is also a ValueError); the message names it.
+        """
+        super().__init__(
+            capabilities=stt.STTCapabilities(
+                streaming=True,
+                interim_results=True,
+                aligned_transcript=False,
+                offline_recognize=False,
+                diarization=False,
+                keyterms=True,
+            )
+        )
+        self._own_keyterms = check_keyterms(keyterm if is_given(keyterm) else ())
+        self._session_keyterms: tuple[str, ...] = ()
+        self._language = LanguageCode(language or "en")
+        self._sample_rate = sample_rate
+        self._keep_min_delay = keep_min_delay
+        self._streams = weakref.WeakSet[InkRecognizeStream]()
+        options = TurnsOptions(
+            encoding=encoding,
+            sample_rate=sample_rate if is_given(sample_rate) else ROOM_SAMPLE_RATE,
+            keyterms=self._own_keyterms,
+            turn=_settings(
+                turn_start_threshold,
+                turn_eager_end_threshold,
+                turn_end_threshold,
+                turn_end_timeout_ms,
+            ),
+            **_given(model=model, base_url=base_url),
+        )
+        credentials = (
+            Credentials(api_key=api_key, access_token=access_token, token_provider=token_provider)
+            if api_key or access_token or token_provider
+            else Credentials.from_environment()
+        )
+        self._connections = Connections(options, credentials, resilience or Resilience())
+        if is_given(audio_chunk_duration_ms):
+            logger.info("audio_chunk_duration_ms has no meaning here: frames leave when they come")
+        if http_session is not None:
+            logger.info("http_session has no meaning here: no HTTP session is used")
+        self._warn_about_language()
+
+    @property
+    def model(self) -> str:
+        """The model in use."""
+        return self._connections.options.model
+
+    @property
+    def provider(self) -> str:
+        """Whose service it is."""
+        return "Cartesia"
+
+    def stream(
+        self,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> InkRecognizeStream:
+        """Open a stream; it takes a connection with its first audio.
+
+        Args:
+            language: What its transcripts are labelled with, if not the language of this STT.
+            conn_options: Accepted for the framework; redialling follows `resilience`.
+        """
+        stream = InkRecognizeStream(
+            stt=self,
+            connections=self._connections,
+            conn_options=conn_options,
+            sample_rate=self._sample_rate,
+            language=LanguageCode(language) if is_given(language) else self._language,
+            keep_min_delay=self._keep_min_delay,
+        )
+        self._streams.add(stream)
+        return stream
+
+    def prewarm(self) -> None:
+        """Dial a connection that waits for the next stream; does nothing without a running loop."""
+        try:
+            self._connections.prewarm()
+        except RuntimeError:
+            logger.debug("no event loop is running: nothing to prewarm yet")
+
+    def update_options(
+        self,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        model: NotGivenOr[str] = NOT_GIVEN,
+        turn_start_threshold: NotGivenOr[float] = NOT_GIVEN,
+        turn_eager_end_threshold: NotGivenOr[float] = NOT_GIVEN,
+        turn_end_threshold: NotGivenOr[float] = NOT_GIVEN,
+        turn_end_timeout_ms: NotGivenOr[int] = NOT_GIVEN,
+        keyterm: NotGivenOr[Sequence[str]] = NOT_GIVEN,
+    ) -> None:
+        """Change options, also of the streams that are open.
+
+        Thresholds change in mid-call, even in mid-turn, without a reconnect. Keyterms change
+        between two turns, because the API takes them only when a connection is opened.
+
+        Args:
+            language: What the transcripts are labelled with.
+            model: Cannot change; make another STT for another model.
+            turn_start_threshold: As in the constructor.
+            turn_eager_end_threshold: As in the constructor.
+            turn_end_threshold: As in the constructor.
+            turn_end_timeout_ms: As in the constructor.
+            keyterm: As in the constructor; replaces the terms given before.
+
+        Raises:
+            UsageError: A value is wrong; nothing is changed.
+        """
+        changes = _settings(
+            turn_start_threshold, turn_eager_end_threshold, turn_end_threshold, turn_end_timeout_ms
+        )
+        own_keyterms = check_keyterms(keyterm) if is_given(keyterm) else self._own_keyterms
+        if is_given(model) and model != self.model:
+            logger.warning("update_options: the model stays %r; make another STT", self.model)
+        if changes != TurnSettings():
+            self._connections.configure(changes)
+        if own_keyterms != self._own_keyterms:
+            self._own_keyterms = own_keyterms
+            self._apply_keyterms()
+        if is_given(language):
+            self._language = LanguageCode(language)
+            self._warn_about_language()
+            for stream in self._streams:
+                stream.language = self._language
+
+    async def aclose(self) -> None:
+        """Close every stream and the connection that waits for one."""
+        streams = list(self._streams)
+        self._streams.clear()
+        await asyncio.gather(*(stream.aclose() for stream in streams), return_exceptions=True)
+        await self._connections.aclose()
+
+    async def _recognize_impl(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions,
+    ) -> stt.SpeechEvent:
+        raise NotImplementedError("this endpoint only streams: use stream() instead of recognize()")
+
+    def _update_session_keyterms(self, keyterms: list[str]) -> None:
+        """Called by the session at its start, on a change, and by its keyterm detector."""
+        self._session_keyterms = tuple(keyterms)
+        self._apply_keyterms()
+
+    def _apply_keyterms(self) -> None:
+        self._connections.update_keyterms(
+            merge_keyterms(self._own_keyterms, self._session_keyterms)
+        )
+
+    def _warn_about_language(self) -> None:
+        if self.model == "ink-2" and self._language.language != "en":
+            logger.warning(
+                "ink-2 only knows English, not %s; ink-preview knows more", self._language
+            )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if is_given(value)}
+
+
+def _settings(
+    start: NotGivenOr[float],
+    eager_end: NotGivenOr[float],
+    end: NotGivenOr[float],
+    timeout_ms: NotGivenOr[int],
+) -> TurnSettings:
+    return TurnSettings(
+        **_given(
+            turn_start_threshold=start,
+            turn_eager_end_threshold=eager_end,
+            turn_end_threshold=end,
+            turn_end_timeout_ms=timeout_ms,
+        )
+    )

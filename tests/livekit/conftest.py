@@ -1,0 +1,44 @@
+"""What every test of the plugin uses: STTs of both makes that talk to a local server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from livekit.plugins import cartesia
+
+from cartesia_ink_plugins import livekit as ink
+
+MakeSTT = Callable[..., Any]
+
+
+@pytest.fixture
+async def make_ink() -> AsyncIterator[MakeSTT]:
+    """Makes our STT for a server's URL; closes what was made."""
+    made: list[ink.STT] = []
+
+    def make(url: str, **options: Any) -> ink.STT:
+        made.append(ink.STT(api_key="sk_test", base_url=url, **options))
+        return made[-1]
+
+    yield make
+    for recogniser in made:
+        await recogniser.aclose()
+
+
+@pytest.fixture
+async def make_builtin() -> AsyncIterator[MakeSTT]:
+    """Makes LiveKit's own Cartesia STT for a server's URL; closes what was made."""
+    made: list[cartesia.STT] = []
+    async with aiohttp.ClientSession() as http:
+
+        def make(url: str, **options: Any) -> cartesia.STT:
+            options.setdefault("http_session", http)
+            made.append(cartesia.STT(api_key="sk_test", base_url=url, **options))
+            return made[-1]
+
+        yield make
+        for recogniser in made:
+            await recogniser.aclose()

@@ -1,0 +1,316 @@
+"""A real AgentSession with everything around the STT made of plain parts.
+
+The session gets its audio from a `Microphone`, asks an `Llm` that answers at once, has a `Tts` that
+speaks silence, and plays to a `Speaker`. Each part writes down what happened and when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    Agent,
+    AgentSession,
+    APIConnectOptions,
+    llm,
+    stt,
+    tts,
+)
+from livekit.agents.voice import io
+from livekit.agents.voice.events import (
+    AgentStateChangedEvent,
+    ConversationItemAddedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+)
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+
+ROOM_RATE = 24_000
+
+
+class Microphone(io.AudioInput):
+    """Gives a session the frames that a test speaks into it."""
+
+    def __init__(self) -> None:
+        super().__init__(label="test")
+        self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
+
+    async def __anext__(self) -> rtc.AudioFrame:
+        return await self._frames.get()
+
+    async def speak(self, pcm: bytes, *, rate: int = ROOM_RATE, frame: float = 0.05) -> None:
+        """Speak 16-bit mono audio in real time, as a room gives it."""
+        async for piece in paced(pcm, rate=rate, frame=frame):
+            self._frames.put_nowait(piece)
+
+
+async def paced(
+    pcm: bytes, *, rate: int = ROOM_RATE, frame: float = 0.05, channels: int = 1
+) -> AsyncIterator[rtc.AudioFrame]:
+    """Cut audio into frames, each when it would have been recorded."""
+    size = AudioFormat(sample_rate=rate).size(frame) * channels
+    started = time.monotonic()
+    for count, position in enumerate(range(0, len(pcm), size), start=1):
+        piece = pcm[position : position + size]
+        await asyncio.sleep(started + count * frame - time.monotonic())
+        yield rtc.AudioFrame(piece, rate, channels, len(piece) // (2 * channels))
+
+
+class Speaker(io.AudioOutput):
+    """Plays what the agent says; notes when each reply begins."""
+
+    def __init__(self, *, real_time: bool = False) -> None:
+        super().__init__(
+            label="test", capabilities=io.AudioOutputCapabilities(pause=False), sample_rate=None
+        )
+        self.began: list[float] = []
+        self.interrupted: list[bool] = []
+        self._real_time = real_time
+        self._seconds = 0.0
+        self._playing: asyncio.TimerHandle | None = None
+
+    async def capture_frame(self, frame: rtc.AudioFrame) -> None:
+        await super().capture_frame(frame)
+        if not self._seconds:
+            self.began.append(time.time())
+            self.on_playback_started(created_at=self.began[-1])
+        self._seconds += frame.duration
+
+    def flush(self) -> None:
+        super().flush()
+        if not self._seconds:
+            return
+        if not self._real_time:
+            self._finish(interrupted=False)
+            return
+        rest = self.began[-1] + self._seconds - time.time()
+        self._playing = asyncio.get_running_loop().call_later(
+            max(rest, 0.0), lambda: self._finish(interrupted=False)
+        )
+
+    def clear_buffer(self) -> None:
+        if self._seconds:
+            self._finish(interrupted=True)
+
+    def _finish(self, *, interrupted: bool) -> None:
+        if self._playing:
+            self._playing.cancel()
+        seconds, self._seconds = self._seconds, 0.0
+        self.interrupted.append(interrupted)
+        self.on_playback_finished(playback_position=seconds, interrupted=interrupted)
+
+
+@dataclass
+class Inference:
+    """One run of the LLM."""
+
+    text: str
+    at: float
+    withdrawn: bool = False
+
+
+class Llm(llm.LLM):
+    """Answers every message at once, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inferences: list[Inference] = []
+
+    def chat(
+        self,
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool] | None = None,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        **_: Any,
+    ) -> llm.LLMStream:
+        said = [m for m in chat_ctx.messages() if m.role == "user"]
+        inference = Inference((said[-1].text_content or "") if said else "", time.time())
+        self.inferences.append(inference)
+        return _Answer(
+            self, inference, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options
+        )
+
+    @property
+    def texts(self) -> list[str]:
+        return [inference.text for inference in self.inferences]
+
+
+class _Answer(llm.LLMStream):
+    def __init__(self, owner: Llm, inference: Inference, **options: Any) -> None:
+        self._inference = inference
+        super().__init__(owner, **options)
+
+    async def _run(self) -> None:
+        delta = llm.ChoiceDelta(role="assistant", content=f"You said: {self._inference.text}.")
+        self._event_ch.send_nowait(llm.ChatChunk(id="answer", delta=delta))
+
+
+class Tts(tts.TTS):
+    """Speaks silence, as long as it is told."""
+
+    def __init__(self, seconds: float = 0.2) -> None:
+        super().__init__(
+            capabilities=tts.TTSCapabilities(streaming=False),
+            sample_rate=ROOM_RATE,
+            num_channels=1,
+        )
+        self.seconds = seconds
+        self.texts: list[str] = []
+
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.ChunkedStream:
+        self.texts.append(text)
+        return _Speech(tts=self, input_text=text, conn_options=conn_options)
+
+
+class _Speech(tts.ChunkedStream):
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        assert isinstance(self._tts, Tts)
+        output_emitter.initialize(
+            request_id="speech", sample_rate=ROOM_RATE, num_channels=1, mime_type="audio/pcm"
+        )
+        output_emitter.push(AudioFormat(sample_rate=ROOM_RATE).silence(self._tts.seconds))
+        output_emitter.flush()
+
+
+@dataclass
+class Call:
+    """A running session and what was seen of it."""
+
+    session: AgentSession[None]
+    microphone: Microphone
+    speaker: Speaker
+    llm: Llm
+    tts: Tts
+    finals: list[str] = field(default_factory=list)
+    interims: list[str] = field(default_factory=list)
+    user_messages: list[llm.ChatMessage] = field(default_factory=list)
+    bot_messages: list[llm.ChatMessage] = field(default_factory=list)
+    user_stopped: list[float] = field(default_factory=list)
+    errors: list[Any] = field(default_factory=list)
+    user_state: str = "listening"
+
+    @property
+    def user_texts(self) -> list[str]:
+        return [message.text_content or "" for message in self.user_messages]
+
+    @property
+    def reply_delays(self) -> list[float]:
+        """Seconds from each end of turn to the first sound of its reply."""
+        return [b - e for e, b in zip(self.user_stopped, self.speaker.began, strict=False)]
+
+    async def until(self, true: Callable[[], object], *, seconds: float = 10.0) -> None:
+        """Wait for something to become true.
+
+        Raises:
+            TimeoutError: It did not.
+        """
+        async with asyncio.timeout(seconds):
+            while not true():
+                await asyncio.sleep(0.01)
+
+    async def answered(self, turns: int) -> None:
+        """Wait until so many turns were answered."""
+        await self.until(lambda: len(self.bot_messages) >= turns and not self.speaker._seconds)
+
+
+@asynccontextmanager
+async def call(
+    recogniser: stt.STT[Any],
+    *,
+    speaker: Speaker | None = None,
+    voice: Tts | None = None,
+    turn_handling: dict[str, Any] | None = None,
+    **options: Any,
+) -> AsyncIterator[Call]:
+    """Run a session around an STT."""
+    session: AgentSession[None] = AgentSession(
+        stt=recogniser,
+        llm=(answers := Llm()),
+        tts=(voice := voice or Tts()),
+        vad=None,
+        aec_warmup_duration=None,
+        turn_handling={"turn_detection": "stt", **(turn_handling or {})},  # type: ignore[typeddict-item]
+        **options,
+    )
+    microphone, speaker = Microphone(), speaker or Speaker()
+    session.input.audio, session.output.audio = microphone, speaker
+    running = Call(session, microphone, speaker, answers, voice)
+    _listen(running)
+    await session.start(Agent(instructions="Answer."), record=False)
+    try:
+        yield running
+    finally:
+        await session.aclose()
+
+
+def _listen(running: Call) -> None:
+    def transcribed(event: UserInputTranscribedEvent) -> None:
+        (running.finals if event.is_final else running.interims).append(event.transcript)
+
+    def added(event: ConversationItemAddedEvent) -> None:
+        if not isinstance(event.item, llm.ChatMessage):
+            return
+        by_user = event.item.role == "user"
+        (running.user_messages if by_user else running.bot_messages).append(event.item)
+
+    def user_state(event: UserStateChangedEvent) -> None:
+        running.user_state = event.new_state
+        if event.old_state == "speaking":
+            running.user_stopped.append(event.created_at)
+
+    def agent_state(_: AgentStateChangedEvent) -> None:
+        pass
+
+    running.session.on("user_input_transcribed", transcribed)
+    running.session.on("conversation_item_added", added)
+    running.session.on("user_state_changed", user_state)
+    running.session.on("agent_state_changed", agent_state)
+    running.session.on("error", running.errors.append)
+
+
+@dataclass
+class Heard:
+    """What a bare stream said."""
+
+    events: list[stt.SpeechEvent] = field(default_factory=list)
+
+    def of(self, kind: stt.SpeechEventType) -> list[stt.SpeechEvent]:
+        return [event for event in self.events if event.type is kind]
+
+    def texts(self, kind: stt.SpeechEventType) -> list[str]:
+        return [event.alternatives[0].text for event in self.of(kind)]
+
+
+async def transcribe(
+    recogniser: stt.STT[Any],
+    pcm: bytes,
+    *,
+    rate: int = ROOM_RATE,
+    frame: float = 0.05,
+    channels: int = 1,
+) -> Heard:
+    """Speak into a bare stream and end the input; return everything it said."""
+    heard = Heard()
+    async with recogniser.stream() as stream:
+
+        async def speak() -> None:
+            async for piece in paced(pcm, rate=rate, frame=frame, channels=channels):
+                stream.push_frame(piece)
+            stream.end_input()
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(speak())
+            async for event in stream:
+                heard.events.append(event)
+    return heard

@@ -1,0 +1,240 @@
+"""A bare stream against the local server: what goes in, what comes out, what it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import numpy as np
+import pytest
+from livekit import rtc
+from livekit.agents import APIStatusError, Plugin, stt
+from livekit.agents.metrics import STTMetrics
+
+from cartesia_ink_plugins import livekit as ink
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.testing import InkServer, Script, Turn
+from tests.livekit.conftest import MakeSTT
+from tests.livekit.harness import ROOM_RATE, paced, transcribe
+
+START = stt.SpeechEventType.START_OF_SPEECH
+INTERIM = stt.SpeechEventType.INTERIM_TRANSCRIPT
+PREFLIGHT = stt.SpeechEventType.PREFLIGHT_TRANSCRIPT
+FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
+END = stt.SpeechEventType.END_OF_SPEECH
+USAGE = stt.SpeechEventType.RECOGNITION_USAGE
+
+ROOM = AudioFormat(sample_rate=ROOM_RATE)
+
+
+def sent(server: InkServer, number: int = 0) -> Any:
+    return server.connections[number]
+
+
+class TestWords:
+    async def test_every_turn_is_one_final_between_its_start_and_its_end(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("Hello there.", "A table ... for two.")
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
+        assert heard.texts(FINAL) == script.transcripts
+        framing = [e.type for e in heard.events if e.type in (START, FINAL, END)]
+        assert framing == [START, FINAL, END] * 2
+
+    async def test_a_pause_inside_a_turn_begins_a_reply_and_keeps_it_until_there_are_words(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("A table ... for two.")
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
+        told = [(e.type, e.alternatives[0].text) for e in heard.events if e.alternatives]
+        begun = told.index((PREFLIGHT, "A table"))
+        assert told[begun + 1] == (INTERIM, "A table")
+        assert (PREFLIGHT, "A table for two.") in told[begun + 2 :]
+        assert told[-1] == (FINAL, "A table for two.")
+
+    async def test_noise_has_no_final_but_an_end(self, make_ink: MakeSTT) -> None:
+        script = Script(Turn(noise=0.5), "Hello.")
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
+        framing = [e.type for e in heard.events if e.type in (START, FINAL, END)]
+        assert framing == [START, END, START, FINAL, END]
+
+    async def test_speech_times_are_the_callers_own(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
+        [(begin, end)] = script.spans
+        final = heard.of(FINAL)[0].alternatives[0]
+        assert final.start_time == pytest.approx(begin, abs=0.1)
+        assert final.end_time == pytest.approx(end, abs=0.1)
+        started, stopped = heard.of(START)[0].speech_start_time, heard.of(END)[0].speech_end_time
+        assert started is not None
+        assert stopped is not None
+        assert stopped - started == pytest.approx(end - begin, abs=0.1)
+
+    async def test_events_name_the_request_and_the_turn(self, make_ink: MakeSTT) -> None:
+        script = Script("One.", "Two.")
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
+            request_id = sent(server).request_id
+        assert {e.request_id for e in heard.events} == {request_id}
+        assert [e.alternatives[0].metadata for e in heard.of(FINAL)] == [
+            {"request_id": request_id, "turn": 1},
+            {"request_id": request_id, "turn": 2},
+        ]
+
+
+class TestAudio:
+    @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
+    async def test_the_rate_that_is_declared_is_the_rate_of_the_frames(
+        self, make_ink: MakeSTT, rate: int
+    ) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            pcm = script.audio(AudioFormat(sample_rate=rate))
+            heard = await transcribe(make_ink(server.url), pcm, rate=rate)
+            assert sent(server, -1).query["sample_rate"] == str(rate)
+            assert sent(server, -1).audio_seconds == pytest.approx(script.seconds, abs=0.05)
+        assert heard.texts(FINAL) == script.transcripts
+
+    async def test_a_rate_that_was_asked_for_is_resampled_to(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            await transcribe(make_ink(server.url, sample_rate=16_000), script.audio(ROOM))
+            assert sent(server).query["sample_rate"] == "16000"
+            assert sent(server).audio_seconds == pytest.approx(script.seconds, abs=0.1)
+
+    async def test_stereo_is_mixed_down(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.")
+        mono = np.frombuffer(script.audio(ROOM), "<i2")
+        stereo = np.repeat(mono, 2).tobytes()
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), stereo, channels=2)
+            assert sent(server).audio_seconds == pytest.approx(script.seconds, abs=0.05)
+        assert heard.texts(FINAL) == script.transcripts
+
+    async def test_telephone_encodings_are_sent_when_asked_for(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            pcm = script.audio(AudioFormat(sample_rate=8_000))
+            recogniser = make_ink(server.url, encoding="pcm_mulaw")
+            heard = await transcribe(recogniser, pcm, rate=8_000, frame=0.02)
+            assert sent(server, -1).query["encoding"] == "pcm_mulaw"
+        assert heard.texts(FINAL) == script.transcripts
+
+    async def test_the_last_words_do_not_wait_in_a_chunker(self, make_ink: MakeSTT) -> None:
+        """The input ends right behind the last word, in the middle of a frame."""
+        script = Script(Turn("So long.", after=0.0))
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), script.audio(ROOM), frame=0.07)
+        assert heard.texts(FINAL) == script.transcripts
+
+    async def test_a_stream_without_audio_dials_nothing(self, make_ink: MakeSTT) -> None:
+        async with InkServer(Script()) as server:
+            heard = await transcribe(make_ink(server.url), b"")
+            assert (heard.events, server.connections) == ([], [])
+
+
+class TestUsage:
+    async def test_usage_adds_up_to_the_audio_that_was_sent(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello.", Turn("Good bye.", gap=4.0))
+        metrics: list[STTMetrics] = []
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            recogniser.on("metrics_collected", metrics.append)
+            heard = await transcribe(recogniser, script.audio(ROOM))
+            arrived = sent(server).audio_seconds
+        told = [e.recognition_usage.audio_duration for e in heard.of(USAGE) if e.recognition_usage]
+        assert len(told) > 1, "every five seconds, not once at the end"
+        assert sum(told) == pytest.approx(arrived, abs=0.01)
+        assert sum(m.audio_duration for m in metrics) == pytest.approx(arrived, abs=0.01)
+
+    async def test_usage_is_complete_when_the_stream_is_closed_in_mid_call(
+        self, make_ink: MakeSTT
+    ) -> None:
+        metrics: list[STTMetrics] = []
+        async with InkServer(Script()) as server:
+            recogniser = make_ink(server.url)
+            recogniser.on("metrics_collected", metrics.append)
+            async with recogniser.stream() as stream:
+                async for frame in paced(ROOM.silence(0.5)):
+                    stream.push_frame(frame)
+                while not server.connections or sent(server).audio_seconds < 0.5:
+                    await asyncio.sleep(0.01)
+            assert sum(m.audio_duration for m in metrics) == pytest.approx(0.5, abs=0.01)
+
+
+class TestRefusal:
+    async def test_a_permanent_refusal_is_an_api_error_that_is_not_retried(
+        self, make_ink: MakeSTT
+    ) -> None:
+        errors: list[stt.STTError] = []
+        script = Script("Hello.")
+        async with InkServer(script, api_keys=["another"]) as server:
+            recogniser = make_ink(server.url)
+            recogniser.on("error", errors.append)
+            with pytest.raises(ExceptionGroup) as raised:
+                await transcribe(recogniser, script.audio(ROOM))
+            refusals = raised.value.split(APIStatusError)[0]
+            assert refusals is not None
+            [refusal] = refusals.exceptions
+            assert isinstance(refusal, APIStatusError)
+            assert (refusal.status_code, refusal.retryable) == (401, False)
+            assert len(server.connections) <= 1
+        assert [error.recoverable for error in errors] == [False]
+        assert "sk_test" not in repr(errors) + str(refusal)
+
+
+class TestArguments:
+    def test_no_key_is_told_at_once(self) -> None:
+        with pytest.raises(ValueError, match="api_key"):
+            ink.STT()
+
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            ({"model": "ink-whisper"}, "model"),
+            ({"encoding": "opus"}, "encoding"),
+            ({"sample_rate": 0}, "sample_rate"),
+            ({"keyterm": ["x"] * 101}, "keyterm"),
+            (
+                {"turn_start_threshold": 0.5, "turn_eager_end_threshold": 0.6},
+                "turn_start_threshold",
+            ),
+            ({"base_url": "ftp://example.com"}, "base_url"),
+            ({"access_token": "t"}, "api_key"),
+        ],
+    )
+    def test_a_wrong_argument_is_named(self, options: dict[str, Any], named: str) -> None:
+        with pytest.raises(UsageError, match=named):
+            ink.STT(api_key="sk_test", **options)
+
+    def test_what_has_no_meaning_here_is_taken_and_said(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with caplog.at_level(logging.INFO, "livekit.plugins.cartesia_ink"):
+            ink.STT(api_key="sk_test", audio_chunk_duration_ms=160, http_session=object())
+        assert "audio_chunk_duration_ms" in caplog.text
+        assert "http_session" in caplog.text
+
+    def test_only_what_was_set_is_sent(self) -> None:
+        recogniser = ink.STT(api_key="sk_test", turn_eager_end_threshold=0.7)
+        assert (recogniser.model, recogniser.provider) == ("ink-2", "Cartesia")
+        assert recogniser.capabilities.keyterms
+        assert not recogniser.capabilities.aligned_transcript
+
+    def test_the_plugin_is_registered(self) -> None:
+        titles = [plugin.title for plugin in Plugin.registered_plugins]
+        assert titles.count("cartesia_ink_plugins.livekit") == 1
+
+    async def test_frames_of_another_rate_in_mid_stream_are_refused(
+        self, make_ink: MakeSTT
+    ) -> None:
+        async with InkServer(Script()) as server, make_ink(server.url).stream() as stream:
+            stream.push_frame(rtc.AudioFrame(bytes(960), 24_000, 1, 480))
+            with pytest.raises(ValueError, match="sample rate"):
+                stream.push_frame(rtc.AudioFrame(bytes(640), 16_000, 1, 320))
