@@ -147,7 +147,9 @@ def downmix(pcm: bytes, channels: int) -> bytes:
     if channels == 1:
         return pcm
     if channels < 1 or len(pcm) % (2 * channels):
-        raise UsageError(f"pcm: {len(pcm)} bytes are not whole 16-bit frames of {channels} channels")
+        raise UsageError(
+            f"pcm: {len(pcm)} bytes are not whole 16-bit frames of {channels} channels"
+        )
     frames = np.frombuffer(pcm, "<i2").reshape(-1, channels)
     mono: npt.NDArray[np.float64] = np.round(frames.mean(axis=1))
     return mono.astype("<i2").tobytes()

@@ -96,7 +96,7 @@ class ErrorMessage:
     """An error told by the server inside the connection.
 
     Attributes:
-        status: HTTP-like status: 4xx is the client's fault, 5xx the server's. 500 when it was absent.
+        status: As of HTTP: 4xx is the client's fault, 5xx the server's. 500 when it was absent.
         code: Machine-readable code such as `model_not_found`.
     """
 
@@ -129,17 +129,31 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """A connection ended; the session goes on unless `retry_in` is None.
+    """An open connection ended; the session goes on.
 
     Attributes:
         reason: Why, in one line, for a log.
-        code: WebSocket close code or HTTP status, when there was one.
-        retry_in: Seconds until the next attempt; None when none will be made for now (the session
-            is finished, or idle until there is audio again).
+        code: WebSocket close code or status of the error message, when there was one.
+        retry_in: Seconds until the next attempt; None when it waits for audio.
     """
 
     reason: str
     code: int | None = None
+    retry_in: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """An attempt to connect failed; another one follows.
+
+    Attributes:
+        reason: Why, in one line, for a log.
+        status: HTTP status, when the server answered.
+        retry_in: Seconds until the next attempt; None when it waits for audio.
+    """
+
+    reason: str
+    status: int | None = None
     retry_in: float | None = None
 
 
@@ -165,7 +179,9 @@ class SettingsRejected:
 
 TurnEvent: TypeAlias = TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | TurnEnd
 Message: TypeAlias = Connected | TurnEvent | ErrorMessage | Unknown | Malformed
-Event: TypeAlias = Connected | TurnEvent | ErrorMessage | Disconnected | AudioGap | SettingsRejected
+Event: TypeAlias = (
+    Connected | TurnEvent | ErrorMessage | Disconnected | DialFailed | AudioGap | SettingsRejected
+)
 
 _BARE: dict[str, type[Connected | TurnStart | TurnResume]] = {
     cls.type: cls for cls in (Connected, TurnStart, TurnResume)
@@ -212,9 +228,8 @@ def decode(data: str | bytes) -> Message:
 
 def _decode_error(fields: dict[str, Any], request_id: str | None) -> ErrorMessage:
     """Read both error shapes: `status_code` since 2026-03-01, a numeric `code` before it."""
-    status, code = fields.get("status_code"), fields.get("code")
-    if not _is_status(status):
-        status = code if _is_status(code) else 500
+    numbers = (fields.get("status_code"), fields.get("code"), 500)
+    status = next(n for n in numbers if isinstance(n, int) and not isinstance(n, bool))
     return ErrorMessage(
         status=status,
         message=_text(fields, "message") or "",
@@ -223,10 +238,6 @@ def _decode_error(fields: dict[str, Any], request_id: str | None) -> ErrorMessag
         doc_url=_text(fields, "doc_url"),
         request_id=request_id,
     )
-
-
-def _is_status(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _text(fields: dict[str, Any], name: str) -> str | None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
@@ -57,7 +58,7 @@ class TurnSettings:
         for name, value in thresholds:
             if not 0 < value < 1:
                 raise UsageError(f"{name}: {value} is not between 0 and 1")
-        for (higher, a), (lower, b) in zip(thresholds, thresholds[1:], strict=False):
+        for (higher, a), (lower, b) in pairwise(thresholds):
             if a <= b:
                 raise UsageError(f"{higher}: {a} must be greater than {lower}, which is {b}")
         if self.turn_end_timeout_ms is not None and self.turn_end_timeout_ms <= 0:
@@ -77,7 +78,8 @@ class TurnSettings:
         Raises:
             UsageError: The result is out of order.
         """
-        return replace(self, **dict(changes._given()))
+        given: dict[str, Any] = dict(changes._given())
+        return replace(self, **given)
 
     def _given(self) -> list[tuple[str, float]]:
         names = self.__dataclass_fields__
@@ -135,7 +137,9 @@ class TurnsOptions:
         ]
         if access_token:
             parameters.append(("access_token", access_token))
-        return f"{websocket_url(self.base_url, TURNS_PATH)}?{urlencode(parameters, quote_via=quote)}"
+        return (
+            f"{websocket_url(self.base_url, TURNS_PATH)}?{urlencode(parameters, quote_via=quote)}"
+        )
 
 
 def check_keyterms(keyterms: Sequence[str]) -> tuple[str, ...]:
@@ -147,8 +151,8 @@ def check_keyterms(keyterms: Sequence[str]) -> tuple[str, ...]:
     if isinstance(keyterms, str):
         raise UsageError("keyterms: is one string; give a list of strings")
     terms = tuple(keyterms)
-    if any(not isinstance(term, str) or not term.strip() for term in terms):
-        raise UsageError("keyterms: every term must be a string with some text")
+    if not all(map(str.strip, terms)):
+        raise UsageError("keyterms: a term is empty")
     if len(terms) > MAX_KEYTERMS:
         raise UsageError(f"keyterms: {len(terms)} terms; the API takes at most {MAX_KEYTERMS}")
     characters = sum(map(len, terms))
@@ -165,7 +169,7 @@ def check_sample_rate(sample_rate: int) -> None:
     Raises:
         UsageError: It is not a whole number from 1000 to 384000 Hz.
     """
-    if not isinstance(sample_rate, int) or not 1_000 <= sample_rate <= 384_000:
+    if not 1_000 <= sample_rate <= 384_000:
         raise UsageError(f"sample_rate: {sample_rate!r} is not a rate in Hz, such as 16000")
 
 
@@ -180,7 +184,9 @@ def websocket_url(base_url: str, path: str) -> str:
     address = base_url if "://" in base_url else f"//{base_url}"
     parts = urlsplit(address)
     if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.username:
-        raise UsageError(f"base_url: {_host_only(base_url)!r} is not like 'https://api.cartesia.ai'")
+        raise UsageError(
+            f"base_url: {_host_only(base_url)!r} is not like 'https://api.cartesia.ai'"
+        )
     prefix = parts.path.rstrip("/")
     if "/stt" in prefix:
         prefix = prefix[: prefix.index("/stt")]
@@ -212,9 +218,7 @@ class Credentials:
         if not any(given):
             raise UsageError("api_key: none given; pass one or set CARTESIA_API_KEY")
         if sum(given) > 1:
-            raise UsageError(
-                "api_key: give only one of api_key, access_token and token_provider"
-            )
+            raise UsageError("api_key: give only one of api_key, access_token and token_provider")
         if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
             raise UsageError("api_key: has characters that cannot stand in a header")
 
@@ -230,6 +234,13 @@ class Credentials:
     def headers(self) -> dict[str, str]:
         """The headers of the upgrade request."""
         return {"X-API-Key": self.api_key} if self.api_key else {}
+
+    def redact(self, text: str) -> str:
+        """Take secrets out of text that somebody else wrote."""
+        for secret in (self.api_key, self.access_token):
+            if secret:
+                text = text.replace(secret, "***")
+        return text
 
     async def token(self) -> str | None:
         """The access token for the next dial, if that is the way."""

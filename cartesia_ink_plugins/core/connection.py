@@ -1,0 +1,248 @@
+"""One WebSocket connection on asyncio, driven without a task of its own.
+
+The protocol is websockets' sans-IO layer; this file moves its bytes. Sending is a plain call that
+never waits: what the socket does not take at once, the transport buffers, and `blocked` is called
+when that becomes too much. Secrets stay out of the library's debug log, which would print headers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Mapping
+from typing import Protocol
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.uri import parse_uri
+
+_MAX_MESSAGE = 2**20
+_WRITE_BUFFER = 2**16
+_USER_TIMEOUT_MS = 5000
+_HAPPY_EYEBALLS_DELAY = 0.25
+
+
+class Listener(Protocol):
+    """Who is told what happens on a connection. Nothing is told after `on_lost` or `on_refused`."""
+
+    def on_open(self, connection: Connection, request_id: str | None) -> None:
+        """The upgrade succeeded."""
+
+    def on_refused(
+        self, connection: Connection, status: int, retry_after: str | None, body: bytes
+    ) -> None:
+        """The upgrade was answered with another HTTP status."""
+
+    def on_message(self, data: str | bytes) -> None:
+        """A whole message came."""
+
+    def on_pong(self) -> None:
+        """A ping was answered."""
+
+    def on_blocked(self, blocked: bool) -> None:
+        """The socket takes no more for now, or again."""
+
+    def on_read(self) -> None:
+        """Everything that one read brought has been told."""
+
+    def on_lost(self, connection: Connection, reason: str, code: int | None) -> None:
+        """The connection is gone."""
+
+
+class Connection(asyncio.Protocol):
+    """A WebSocket client connection."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], listener: Listener) -> None:
+        """Prepare; `open` connects.
+
+        Args:
+            url: `ws://` or `wss://` address.
+            headers: Sent with the upgrade request.
+            listener: Told what happens.
+        """
+        self._uri = parse_uri(url)
+        self._headers = headers
+        self._listener: Listener | None = listener
+        quiet = logging.Logger("websockets.client", logging.WARNING)
+        self._protocol = ClientProtocol(self._uri, max_size=_MAX_MESSAGE, logger=quiet)
+        self._transport: asyncio.Transport | None = None
+        self._fragments: list[bytes] = []
+        self._fragmented_text = False
+        self._fragments_size = 0
+        self._answered = False
+        self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self, ssl_context: ssl.SSLContext | None) -> None:
+        """Connect and send the upgrade request; the listener is told of the answer.
+
+        Raises:
+            OSError: No connection could be made.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.create_connection(
+            lambda: self,
+            self._uri.host,
+            self._uri.port,
+            ssl=ssl_context if self._uri.secure else None,
+            server_hostname=self._uri.host if self._uri.secure else None,
+            happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY,
+        )
+
+    def send(self, data: bytes | str) -> None:
+        """Send one message; binary for bytes, text for str."""
+        if self._protocol.state is not State.OPEN:
+            return
+        if isinstance(data, bytes):
+            self._protocol.send_binary(data)
+        else:
+            self._protocol.send_text(data.encode())
+        self._flush()
+
+    def ping(self) -> None:
+        """Send a ping."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
+            self._flush()
+
+    def abort(self) -> None:
+        """Cut the connection; the listener is told nothing more."""
+        self._listener = None
+        if self._transport is not None:
+            self._transport.abort()
+        elif not self._closed.done():
+            self._closed.set_result(None)
+
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed."""
+        await asyncio.shield(self._closed)
+
+    # --- asyncio's callbacks ------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the upgrade request."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._listener is None:
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MS)
+        request = self._protocol.connect()
+        for name, value in self._headers.items():
+            request.headers[name] = value
+        self._protocol.send_request(request)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on what a read brought."""
+        self._protocol.receive_data(data)
+        self._handle()
+
+    def eof_received(self) -> None:
+        """The peer sends no more."""
+        self._protocol.receive_eof()
+        self._handle()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is closed."""
+        self._transport = None
+        if not self._closed.done():
+            self._closed.set_result(None)
+        reason = f"{type(exc).__name__}" if exc else "connection closed without a close frame"
+        self._tell_lost(reason, 1006)
+
+    def pause_writing(self) -> None:
+        """The write buffer is full."""
+        if self._listener is not None:
+            self._listener.on_blocked(True)
+
+    def resume_writing(self) -> None:
+        """The write buffer has room again."""
+        if self._listener is not None:
+            self._listener.on_blocked(False)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _handle(self) -> None:
+        """Act on what the protocol read, then send what it wants sent."""
+        for event in self._protocol.events_received():
+            if isinstance(event, Response):
+                self._handle_response(event)
+            elif isinstance(event, Frame):
+                self._handle_frame(event)
+        self._flush()
+        protocol = self._protocol
+        if not self._answered and protocol.handshake_exc is not None:
+            self._tell_lost(f"no WebSocket there: {type(protocol.handshake_exc).__name__}", None)
+        elif self._answered and protocol.state is not State.OPEN:
+            received, sent = protocol.close_rcvd, protocol.close_sent
+            close = received or sent
+            code = received.code if received else (sent.code if sent else 1006)
+            self._tell_lost(f"closed with {code} {close.reason if close else ''}".rstrip(), code)
+        elif self._listener is not None:
+            self._listener.on_read()
+        if protocol.close_expected() and self._transport is not None:
+            self._transport.close()
+
+    def _handle_response(self, response: Response) -> None:
+        self._answered = True
+        listener = self._listener
+        error = self._protocol.handshake_exc
+        if listener is None:
+            return
+        if isinstance(error, InvalidStatus):
+            self._listener = None
+            retry_after = response.headers.get("Retry-After")
+            listener.on_refused(self, response.status_code, retry_after, response.body or b"")
+        elif error is not None:
+            self._tell_lost(f"no WebSocket there: {type(error).__name__}", None)
+        else:
+            listener.on_open(self, response.headers.get("X-Request-Id"))
+
+    def _handle_frame(self, frame: Frame) -> None:
+        """Put messages together from frames; control frames may come between."""
+        if frame.opcode is Opcode.PONG:
+            if self._listener is not None:
+                self._listener.on_pong()
+            return
+        if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            return
+        if frame.opcode is not Opcode.CONT:
+            self._fragmented_text = frame.opcode is Opcode.TEXT
+            if frame.fin:
+                self._message(bytes(frame.data))
+                return
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            data = b"".join(self._fragments)
+            self._fragments = []
+            self._message(data)
+
+    def _message(self, data: bytes) -> None:
+        if self._listener is not None:
+            is_text = self._fragmented_text
+            self._listener.on_message(data.decode(errors="replace") if is_text else data)
+
+    def _flush(self) -> None:
+        transport = self._transport
+        for data in self._protocol.data_to_send():
+            if transport is None:
+                continue
+            if data:
+                transport.write(data)
+            elif transport.can_write_eof():
+                transport.write_eof()
+
+    def _tell_lost(self, reason: str, code: int | None) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.on_lost(self, reason, code)

@@ -1,0 +1,274 @@
+"""One session's way to the server: dials, sends at the right pace, notices death, dials again.
+
+A link knows audio, time and connections, but neither turns nor transcripts, so it serves every
+streaming endpoint. It does no IO: it writes down actions for a driver to carry out, and is told
+what became of them. All times are seconds on one monotonic clock that the driver owns.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.ledger import Ledger
+from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.core.pacing import Backoff, Heartbeat, Jitter, Pacer
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 0.1
+_HEALTHY_AFTER = 10.0
+_BLOCKED_FOR = 5.0
+_NEVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Open a new connection; answer with `opened`, `refused` or `lost`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Send a WebSocket ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Give up the current connection or attempt at once; no answer is expected."""
+
+
+Action: TypeAlias = Dial | Ping | Drop | bytes | str
+
+
+class LinkState(Enum):
+    """Where the connection is."""
+
+    RESTING = "resting"
+    WAITING = "waiting"
+    DIALLING = "dialling"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+@dataclass(slots=True)
+class Accounts:
+    """Where every byte went: handed in = sent once + lost in gaps + still pending."""
+
+    received: int = 0
+    sent: int = 0
+    replayed: int = 0
+    lost: int = 0
+    silence: int = 0
+    connections: int = 0
+
+
+class Link:
+    """The sending half of a session, over as many connections as it takes."""
+
+    def __init__(self, format: AudioFormat, resilience: Resilience, jitter: Jitter) -> None:
+        """Rest until there is a reason to dial.
+
+        Args:
+            format: What the bytes are.
+            resilience: How much audio is kept, and how it is caught up.
+            jitter: Returns a number from 0 to 1, to spread redials.
+        """
+        self.format = format
+        self.ledger = Ledger(format.size(resilience.ledger_seconds))
+        self.accounts = Accounts()
+        self.pacer = Pacer(format, resilience.catch_up_rate)
+        self.backoff = Backoff(jitter)
+        self.actions: list[Action] = []
+        self.sent = 0
+        self.opened_at = 0.0
+        self.dial_at = 0.0
+        self._dial_timeout = resilience.dial_timeout
+        self._state = LinkState.RESTING
+        self._reached = 0
+        self._chunk = max(format.size(_CHUNK), format.sample_width)
+        self._pace_at = _NEVER
+        self._dial_deadline = _NEVER
+        self._heartbeat: Heartbeat | None = None
+        self._blocked_since: float | None = None
+        self._gap: tuple[int, int] | None = None
+        self._healthy = False
+
+    @property
+    def state(self) -> LinkState:
+        """Where the connection is."""
+        return self._state
+
+    @state.setter
+    def state(self, state: LinkState) -> None:
+        if state is not self._state:
+            logger.debug("link: %s -> %s", self._state.value, state.value)
+            self._state = state
+
+    @property
+    def backlog(self) -> int:
+        """Bytes handed in that wait to be sent on the current connection, or the next."""
+        return self.ledger.end - max(self.sent, self.ledger.start)
+
+    @property
+    def reached(self) -> int:
+        """The furthest position that any connection was sent."""
+        return self._reached
+
+    def dial(self, now: float) -> None:
+        """Open a connection now, unless there is one already."""
+        if self._state in (LinkState.RESTING, LinkState.WAITING):
+            self.state = LinkState.DIALLING
+            self._dial_deadline = now + self._dial_timeout
+            self.actions.append(Dial())
+
+    def take(self, pcm: bytes, now: float) -> None:
+        """Take audio in, and send what may be sent."""
+        self.accounts.received += len(pcm)
+        if self.ledger.append(pcm):
+            self._give_up_overflow()
+        if self._state is LinkState.OPEN:
+            self.pump(now)
+        elif self._state is LinkState.RESTING:
+            self.dial(now)
+
+    def opened(self, position: int, now: float) -> None:
+        """A connection is there: send from a stream position on."""
+        self.state = LinkState.OPEN
+        self.opened_at = now
+        self.accounts.connections += 1
+        self.sent = max(position, self.ledger.start)
+        self._give_up_overflow()
+        self._heartbeat = Heartbeat(now)
+        self._blocked_since = None
+        self._healthy = False
+        self._dial_deadline = _NEVER
+        self.pacer.restart(now)
+        self.pump(now)
+
+    def lost(self, delay: float | None, now: float) -> None:
+        """The connection or attempt is gone: dial again after a delay, or when there is audio."""
+        self._heartbeat = None
+        self._dial_deadline = self._pace_at = _NEVER
+        if delay is None:
+            self.state = LinkState.RESTING
+        else:
+            self.state = LinkState.WAITING
+            self.dial_at = now + delay
+
+    def close(self) -> None:
+        """Drop everything; nothing will be sent any more."""
+        if self._state in (LinkState.DIALLING, LinkState.OPEN):
+            self.actions.append(Drop())
+        self.state = LinkState.CLOSED
+        self._dial_deadline = self._pace_at = _NEVER
+
+    def progress(self) -> None:
+        """The connection has proven itself useful."""
+        self._healthy = True
+        self.backoff.reset()
+
+    def heard(self, now: float) -> None:
+        """Anything came from the server."""
+        if self._heartbeat:
+            self._heartbeat.heard(now)
+
+    def block(self, now: float) -> None:
+        """The socket takes no more for now; audio stays in the ledger."""
+        self._blocked_since = now
+
+    def unblock(self, now: float) -> None:
+        """The socket takes audio again."""
+        self._blocked_since = None
+        if self._state is LinkState.OPEN:
+            self.pump(now)
+
+    def pump(self, now: float) -> None:
+        """Send as much of the backlog as the pace allows, in order."""
+        self._pace_at = _NEVER
+        pending = self.ledger.end - self.sent
+        while pending > 0 and self._blocked_since is None:
+            size = pending if pending < self._chunk else self._chunk
+            if self.pacer.allows(now) < size:
+                self._pace_at = now + self.pacer.wait(size)
+                return
+            pcm = self.ledger.read(self.sent, size)
+            self.pacer.spend(len(pcm))
+            self.actions.append(pcm)
+            self.sent += len(pcm)
+            pending -= len(pcm)
+            new = self.sent - self._reached
+            if new > 0:
+                self._reached = self.sent
+                self.accounts.sent += new
+                self.accounts.replayed += len(pcm) - new
+            else:
+                self.accounts.replayed += len(pcm)
+
+    def send_silence(self, seconds: float) -> None:
+        """Send silence that nobody handed in; it has no position and is never replayed."""
+        silence = self.format.silence(seconds)
+        self.accounts.silence += len(silence)
+        self.actions.append(silence)
+
+    def take_gap(self) -> tuple[int, int] | None:
+        """Position and size in bytes of audio lost since this was last asked, if any was."""
+        gap, self._gap = self._gap, None
+        return gap
+
+    def give_up_backlog(self) -> None:
+        """Count what was never sent as lost, at the very end."""
+        self._lose(self.ledger.end)
+
+    def tick(self, now: float) -> str | None:
+        """Look at the clock.
+
+        Returns:
+            Why the connection or attempt must be given up now, if it must.
+        """
+        if self._state is LinkState.WAITING and now >= self.dial_at:
+            self.dial(now)
+        elif self._state is LinkState.DIALLING and now >= self._dial_deadline:
+            return "no answer to the handshake"
+        elif self._state is LinkState.OPEN:
+            if self._blocked_since is not None and now - self._blocked_since >= _BLOCKED_FOR:
+                return "the server takes no audio"
+            if self._heartbeat:
+                match self._heartbeat.beat(now):
+                    case True:
+                        self.actions.append(Ping())
+                    case False:
+                        return "no answer to a ping"
+            if not self._healthy and now - self.opened_at >= _HEALTHY_AFTER:
+                self.progress()
+            self.pump(now)
+        return None
+
+    def deadline(self) -> float:
+        """When `tick` must be called next."""
+        if self._state is LinkState.WAITING:
+            return self.dial_at
+        if self._state is LinkState.DIALLING:
+            return self._dial_deadline
+        if self._state is LinkState.OPEN and self._heartbeat:
+            deadline = min(self._heartbeat.deadline, self._pace_at)
+            if self._blocked_since is not None:
+                deadline = min(deadline, self._blocked_since + _BLOCKED_FOR)
+            return deadline
+        return _NEVER
+
+    def _give_up_overflow(self) -> None:
+        """Skip what the ledger no longer holds and no connection was ever sent."""
+        if self.ledger.start > self.sent:
+            self._lose(self.ledger.start)
+            self.sent = self.ledger.start
+
+    def _lose(self, position: int) -> None:
+        size = position - self._reached
+        if size > 0:
+            first = self._gap[0] if self._gap else self._reached
+            self._gap = (first, size + (self._gap[1] if self._gap else 0))
+            self._reached = position
+            self.accounts.lost += size

@@ -1,0 +1,198 @@
+"""What the audio itself says about turns: where one began, where it paused, whether it is over.
+
+The session asks these questions with stream positions; the answers come from the speech clock and
+from what was learnt of this server, such as how much silence it takes to end a turn. When the clock
+heard nothing, the answers err on the side of keeping more audio.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.conversation import Conversation
+from cartesia_ink_plugins.core.events import Timing, TurnEagerEnd, TurnEnd, TurnEvent, TurnStart
+from cartesia_ink_plugins.core.link import Link
+from cartesia_ink_plugins.core.speech import Speech, SpeechClock
+
+_LEAD_IN = 0.5
+_LOOK_BACK = 3.0
+_UNANNOUNCED = 8.0
+_SAME_START = 0.3
+_FRESH_SPEECH = 1.0
+_SETTLED_SILENCE = 0.06
+_PAUSE_MARGIN = 0.15
+_END_SILENCE = 2.0
+_END_SILENCE_RANGE = (1.0, 6.0)
+_END_MARGIN = 1.25
+_STALL_SPEECH = 0.7
+_STALL_CAP = 320.0
+_LONGEST_TURN_END = 11.2
+_END_GRACE = 3.0
+
+
+class Listening:
+    """The client's own ear on the conversation."""
+
+    def __init__(self, format: AudioFormat, epoch: float) -> None:
+        """Listen to audio of one format; `epoch` is the wall-clock time at `now` = 0."""
+        self._format = format
+        self._epoch = epoch
+        self._clock = SpeechClock(format)
+        self._turn_start: int | None = None
+        self._end_silences: deque[float] = deque(maxlen=5)
+        self._event_at = 0.0
+        self._event_position = 0
+        self._patience = 1.0
+        self._known_text = ""
+
+    def hear(self, pcm: bytes, now: float) -> None:
+        """Take the next audio."""
+        self._clock.hear(pcm, now)
+
+    # --- checkpoints --------------------------------------------------------------------------
+
+    def turn_checkpoint(self, sent: int, floor: int) -> int:
+        """Where a replay of the turn that just began must begin: its onset, less a lead-in."""
+        onset = self._onset(sent, floor)
+        self._turn_start = onset.start if onset else None
+        if onset is None:
+            return max(floor, sent - self._format.size(_LOOK_BACK))
+        return self._before(onset.start, floor)
+
+    def pause(self, sent: int) -> int | None:
+        """A position inside the present pause; None while somebody is clearly speaking."""
+        last = self._finished(sent)
+        if last is None:
+            return None
+        gap = sent - last.end
+        following = self._clock.last(sent)
+        if following is not None and following.start >= last.end:
+            gap = following.start - last.end
+        return last.end + min(self._format.size(_PAUSE_MARGIN), self._whole(gap // 2))
+
+    def end_checkpoint(self, sent: int, floor: int) -> int:
+        """Where the audio of the turn that just ended is over."""
+        pause = self.pause(sent)
+        if pause is None:
+            pause = sent - self._format.size(_LEAD_IN)
+        return max(floor, pause)
+
+    def idle_checkpoint(self, sent: int, floor: int) -> int:
+        """Where a replay between turns must begin: before speech nobody has announced yet."""
+        horizon = max(floor, sent - self._format.size(_UNANNOUNCED))
+        unannounced = self._clock.stretches(horizon, sent)
+        start = sent - self._format.size(_LEAD_IN)
+        if unannounced:
+            start = min(start, unannounced[0].start - self._format.size(_LEAD_IN))
+        return max(horizon, start)
+
+    def keep_from(self, checkpoint: int, sent: int) -> int:
+        """What may leave the ledger between turns: a quiet voice may have escaped the clock."""
+        return min(checkpoint, sent - self._format.size(_LOOK_BACK))
+
+    def spoke(self, after: int, before: int) -> bool:
+        """Whether there was speech between two positions."""
+        return self._clock.seconds(after, before) > _SETTLED_SILENCE
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def timing(self, event: TurnEvent, sent: int, floor: int) -> Timing:
+        """The times of an event; the turn's number is filled in by the conversation."""
+        if isinstance(event, TurnStart):
+            onset = self._onset(sent, floor)
+            self._turn_start = onset.start if onset else None
+        end = self._finished(sent) if isinstance(event, TurnEagerEnd | TurnEnd) else None
+        if end is not None and self._turn_start is not None and end.end <= self._turn_start:
+            end = None
+        return Timing(
+            turn=0,
+            position=self._format.seconds(sent),
+            speech_start=self._wall(self._turn_start),
+            speech_end=self._wall(end.end if end else None),
+        )
+
+    # --- is the turn over, is the server alive? -----------------------------------------------
+
+    def silence_after(self, position: int, before: int) -> float:
+        """Seconds of silence from the last speech before `position` to the next, or to `before`."""
+        last = self._clock.last(position)
+        start = min(last.end, position) if last else position
+        following = self._clock.stretches(position, before)
+        end = following[0].start if following else before
+        return self._format.seconds(max(0, end - start))
+
+    @property
+    def end_silence(self) -> float:
+        """Seconds of silence after which this server ends a turn; a guess until it was seen."""
+        if not self._end_silences:
+            return _END_SILENCE
+        low, high = _END_SILENCE_RANGE
+        return min(high, max(low, _END_MARGIN * max(self._end_silences)))
+
+    def connected(self, position: int, now: float) -> None:
+        """A new connection begins to hear at a position."""
+        self._event_position, self._event_at = position, now
+
+    def event(self, event: TurnEvent, conversation: Conversation, sent: int, now: float) -> None:
+        """Remember that the server is alive, and what it does with silence."""
+        self._event_position, self._event_at = sent, now
+        text = conversation.text
+        if isinstance(event, TurnEnd) or len(text) > len(self._known_text):
+            self._patience = 1.0
+        self._known_text = text
+        if isinstance(event, TurnEnd) and event.transcript.strip():
+            last = self._finished(sent)
+            if last is not None:
+                self._end_silences.append(self._format.seconds(sent - last.end))
+
+    def is_stalled(
+        self, link: Link, conversation: Conversation, timeout: float, end_timeout: float, now: float
+    ) -> bool:
+        """Whether the server should have said something by now."""
+        quiet = now - self._event_at
+        if quiet < timeout * self._patience:
+            return False
+        speech = self._clock.stretches(self._event_position, link.sent)
+        if self._clock.seconds(self._event_position, link.sent) >= _STALL_SPEECH:
+            begun = max(speech[0].start, self._event_position)
+            sent_by = self._event_at + self._format.seconds(begun - self._event_position)
+            return now - sent_by >= timeout * self._patience
+        return conversation.is_open and quiet >= (end_timeout + _END_GRACE) * self._patience
+
+    def stalled(self) -> None:
+        """The connection was replaced; if that does not help, it was noise: be more patient."""
+        self._patience = min(2 * self._patience, _STALL_CAP)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _onset(self, sent: int, floor: int) -> Speech | None:
+        """The stretch with which the newest turn began."""
+        onset: Speech | None = None
+        horizon = max(floor, sent - self._format.size(_LOOK_BACK))
+        for speech in reversed(self._clock.stretches(horizon, sent)):
+            if onset is not None and onset.start - speech.end > self._format.size(_SAME_START):
+                break
+            onset = speech
+        return onset
+
+    def _finished(self, sent: int) -> Speech | None:
+        """The latest stretch that is over, even if somebody has just begun to speak again."""
+        last = self._clock.last(sent)
+        if last is None or sent - last.end >= self._format.size(_SETTLED_SILENCE):
+            return last
+        if sent - last.start > self._format.size(_FRESH_SPEECH):
+            return None
+        return self._clock.last(last.start)
+
+    def _before(self, position: int, floor: int) -> int:
+        return max(floor, position - self._format.size(_LEAD_IN))
+
+    def _whole(self, size: int) -> int:
+        return size // self._format.sample_width * self._format.sample_width
+
+    def _wall(self, position: int | None) -> float | None:
+        if position is None:
+            return None
+        time = self._clock.time_of(position)
+        return None if time is None else self._epoch + time

@@ -1,0 +1,153 @@
+"""When things may be done: the pace of audio, the wait before a redial, the beat of pings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+
+_BURST = 0.2
+_FIRST_DELAY = 0.25
+_URGENT_CAP = 0.9
+_URGENT_FOR = 30.0
+_PATIENT_CAP = 5.0
+_BUSY_DELAY = 1.0
+_BUSY_CAP = 30.0
+_PING_EVERY = 2.0
+_PONG_WITHIN = 2.5
+_LATE = 0.5
+
+Jitter = Callable[[], float]
+
+
+class Pacer:
+    """Lets audio through at no more than a multiple of real time.
+
+    The server buffers about as fast as one speaks; a burst overloads it and comes back as an
+    internal error (https://docs.cartesia.ai/use-the-api/stt/best-practices). Live audio passes
+    without a wait; a backlog is spread out.
+    """
+
+    __slots__ = ("_allowance", "_at", "_burst", "_byte_rate", "_rate", "_width")
+
+    def __init__(self, format: AudioFormat, rate: float) -> None:
+        """Allow `rate` seconds of audio per second."""
+        self._byte_rate = format.byte_rate
+        self._width = format.sample_width
+        self._rate = rate
+        self._burst = float(format.size(_BURST))
+        self._allowance = self._burst
+        self._at = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Seconds of audio per second."""
+        return self._rate
+
+    def slow_down(self) -> None:
+        """Halve the rate, but never below real time."""
+        self._rate = max(1.0, self._rate / 2)
+
+    def restart(self, now: float) -> None:
+        """Begin anew with a full allowance, for a new connection."""
+        self._allowance = self._burst
+        self._at = now
+
+    def allows(self, now: float) -> int:
+        """How many bytes may be sent now: whole samples."""
+        grown = self._allowance + (now - self._at) * self._rate * self._byte_rate
+        self._allowance = grown if grown < self._burst else self._burst
+        self._at = now
+        return int(self._allowance) // self._width * self._width
+
+    def spend(self, size: int) -> None:
+        """Account for bytes that were sent."""
+        self._allowance -= size
+
+    def wait(self, size: int) -> float:
+        """Seconds until `size` bytes may be sent."""
+        missing = min(float(size), self._burst) - self._allowance
+        return max(0.0, missing / (self._rate * self._byte_rate))
+
+
+class Backoff:
+    """How long to wait before the next attempt to connect.
+
+    The first attempt is made at once, then after 0.25 s, doubling. While a caller has waited less
+    than 30 s the wait stays below a second, so that the first words after an outage are not late;
+    after that it goes up to 5 s. Only progress resets it, never a mere handshake.
+    """
+
+    __slots__ = ("_attempts", "_jitter", "_since")
+
+    def __init__(self, jitter: Jitter) -> None:
+        """Draw from `jitter`, which returns a number from 0 to 1."""
+        self._jitter = jitter
+        self._attempts = 0
+        self._since: float | None = None
+
+    def reset(self) -> None:
+        """There was progress: a turn event, or ten seconds of health."""
+        self._attempts = 0
+        self._since = None
+
+    def delay(self, now: float) -> float:
+        """Seconds to wait after a connection was lost or could not be made."""
+        if self._since is None:
+            self._since = now
+        attempt, self._attempts = self._attempts, self._attempts + 1
+        if attempt == 0:
+            return 0.0
+        cap = _URGENT_CAP if now - self._since < _URGENT_FOR else _PATIENT_CAP
+        delay = min(cap, _FIRST_DELAY * 2.0 ** min(attempt - 1, 16))
+        return delay * (0.7 + 0.3 * self._jitter())
+
+    def delay_when_busy(self, now: float, retry_after: float | None) -> float:
+        """Seconds to wait after a 429 or 503: never less than told, and not all at one instant."""
+        if self._since is None:
+            self._since = now
+        attempt, self._attempts = self._attempts, self._attempts + 1
+        told = retry_after
+        if told is None:
+            told = min(_BUSY_CAP, _BUSY_DELAY * 2.0 ** min(attempt, 16))
+        return told + max(told, 1.0) * 0.5 * self._jitter()
+
+
+class Heartbeat:
+    """Notices a dead connection by pings: one every 2 s, with 2.5 s to answer."""
+
+    __slots__ = ("_next", "_waiting_since")
+
+    def __init__(self, now: float) -> None:
+        """Begin with a healthy connection."""
+        self._next = now + _PING_EVERY
+        self._waiting_since: float | None = None
+
+    @property
+    def deadline(self) -> float:
+        """When to look again."""
+        return self._next
+
+    def heard(self, now: float) -> None:
+        """Anything came from the server: it lives."""
+        if self._waiting_since is not None:
+            self._waiting_since = None
+            self._next = now + _PING_EVERY
+
+    def beat(self, now: float) -> bool | None:
+        """Look at the clock.
+
+        Returns:
+            True to send a ping, False when the connection is dead, None to do nothing.
+        """
+        if now < self._next:
+            return None
+        if now - self._next > _LATE:
+            # We were held up ourselves: the answer may lie unread in the socket.
+            self._next = now + _LATE
+            return None
+        if self._waiting_since is not None:
+            return False
+        self._waiting_since = now
+        self._next = now + _PONG_WITHIN
+        return True
