@@ -1,0 +1,235 @@
+"""The local Ink server: an async context manager around one port.
+
+async with InkServer(Script("Hello there.")) as server:
+    client = InkTurnsClient(TurnsOptions(base_url=server.url), Credentials(api_key="any"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import uuid
+from collections.abc import Collection
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.events import ErrorMessage
+from cartesia_ink_plugins.server.driver import TurnsDriver
+from cartesia_ink_plugins.server.engine import Engine
+from cartesia_ink_plugins.server.record import ConnectionRecord, masked
+from cartesia_ink_plugins.server.rules import Rules
+from cartesia_ink_plugins.server.script import Script
+from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection, encode_error
+from cartesia_ink_plugins.server.validate import Refused, parse_query
+from cartesia_ink_plugins.server.wire import Wire
+
+logger = logging.getLogger(__name__)
+
+TURNS_PATH = "/stt/turns/websocket"
+_MAX_MESSAGE = 64 * 2**20
+
+
+class InkServer:
+    """A faithful local Ink server.
+
+    Attributes:
+        engine: Who hears the audio.
+        rules: What is allowed.
+        connections: Everything that happened, one record for each connection, in their order.
+    """
+
+    def __init__(
+        self,
+        engine: Engine | Script,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        api_keys: Collection[str] | None = None,
+        idle_timeout: float | None = None,
+        rules: Rules | None = None,
+    ) -> None:
+        """Prepare a server; nothing happens before `start`.
+
+        Args:
+            engine: Who hears the audio; a script is heard by its own engine. The server closes it.
+            host: Address to listen on.
+            port: Port to listen on; 0 takes a free one.
+            api_keys: Keys and access tokens that are accepted; None accepts any that is not empty.
+            idle_timeout: Seconds without audio until close 1001; None leaves it to the rules.
+            rules: What is allowed; the defaults are those of Cartesia's service.
+        """
+        self.engine: Engine = engine.engine() if isinstance(engine, Script) else engine
+        self.rules = rules or Rules()
+        if idle_timeout is not None:
+            self.rules = replace(self.rules, idle_timeout=idle_timeout)
+        self.connections: list[ConnectionRecord] = []
+        self._host = host
+        self._port = port
+        self._api_keys = None if api_keys is None else frozenset(api_keys)
+        self._drivers: dict[ConnectionRecord, TurnsDriver] = {}
+        self._runner: web.AppRunner | None = None
+        self._changed = asyncio.Event()
+
+    @property
+    def url(self) -> str:
+        """Where the server is, such as `http://127.0.0.1:8765`: a base URL for every client."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def websocket_url(self) -> str:
+        """The whole address of the turns endpoint, for clients that want it."""
+        return f"ws://{self._host}:{self._port}{TURNS_PATH}"
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The port is taken or the address is not ours.
+            UsageError: The server is running.
+        """
+        if self._runner is not None:
+            raise UsageError("start: the server is running")
+        app = web.Application()
+        app.router.add_get(TURNS_PATH, self._turns)
+        app.router.add_route("*", "/{path:.*}", self._nothing_here)
+        runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        self._port = runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close every connection with 1001 and leave nothing behind; idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            self.close_all(1001, "Server is going away")
+            for site in list(runner.sites):
+                await site.stop()
+            await runner.cleanup()
+            await self.engine.aclose()
+
+    def close_all(self, code: int = 1012, reason: str = "Service restart") -> None:
+        """Close all connections at once, as a deploy of the service does."""
+        for driver in list(self._drivers.values()):
+            driver.close(code, reason)
+
+    async def wait_for_connection(self, number: int = 0) -> ConnectionRecord:
+        """Wait until connection `number`, from 0, has been answered."""
+        while len(self.connections) <= number or self.connections[number].status is None:
+            self._changed.clear()
+            await self._changed.wait()
+        return self.connections[number]
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        await self.stop()
+
+    async def _turns(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for `/stt/turns/websocket`."""
+        record = self._record(request)
+        refusal = self._refusal(request, record)
+        if refusal is not None:
+            return self._refuse(request, record, refusal)
+        websocket = web.WebSocketResponse(
+            autoping=False, autoclose=False, compress=False, max_msg_size=_MAX_MESSAGE
+        )
+        websocket.headers["X-Request-Id"] = record.request_id
+        await websocket.prepare(request)
+        assert request.transport is not None
+        wire = Wire(request.transport)
+        self._answered(record, 101)
+        logger.info("connection %d: open, request_id %s", record.number, record.request_id)
+        connection = TurnsConnection(record, self.engine, self.rules, _version(request), wire.send)
+        driver = TurnsDriver(websocket, wire, connection, record)
+        self._drivers[record] = driver
+        try:
+            await driver.run()
+        finally:
+            del self._drivers[record]
+            logger.info("connection %d: closed, %s", record.number, record.close_code)
+            self._changed.set()
+        return websocket
+
+    def _record(self, request: web.Request) -> ConnectionRecord:
+        record = ConnectionRecord(
+            number=len(self.connections),
+            request_id=str(uuid.uuid4()),
+            path=request.path,
+            query=masked(request.query.items()),
+            headers=dict(masked((k.lower(), v) for k, v in request.headers.items())),
+        )
+        self.connections.append(record)
+        return record
+
+    def _refusal(self, request: web.Request, record: ConnectionRecord) -> ErrorMessage | None:
+        """Say what forbids the upgrade, if anything does."""
+        if not self._knows(request):
+            return ErrorMessage(401, "The API key or access token is not valid.", "Unauthorized")
+        limit = self.rules.max_streams
+        if limit is not None and len(self._drivers) >= limit:
+            return ErrorMessage(
+                429, "Too many concurrent streams.", "Too many requests", "concurrency_limited"
+            )
+        if self.rules.refuse_settings == "http":
+            try:
+                parse_query(record.query, self.rules)
+            except Refused as refused:
+                return refused.answer
+        if not web.WebSocketResponse().can_prepare(request):
+            return ErrorMessage(426, "This is a WebSocket endpoint.", "Upgrade required")
+        return None
+
+    def _knows(self, request: web.Request) -> bool:
+        """Check the credentials: X-API-Key, Bearer or access_token, whichever comes first."""
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        given = (
+            request.headers.get("X-API-Key")
+            or (bearer.strip() if scheme.lower() == "bearer" else "")
+            or request.query.get("access_token")
+        )
+        return bool(given) and (self._api_keys is None or given in self._api_keys)
+
+    def _refuse(
+        self, request: web.Request, record: ConnectionRecord, error: ErrorMessage
+    ) -> web.Response:
+        record.complaint = error.message
+        self._answered(record, error.status)
+        body = json.loads(encode_error(error, _version(request)))
+        return web.json_response(
+            {**body, "request_id": record.request_id},
+            status=error.status,
+            headers={"X-Request-Id": record.request_id},
+        )
+
+    def _answered(self, record: ConnectionRecord, status: int) -> None:
+        record.status = status
+        self._changed.set()
+
+    async def _nothing_here(self, request: web.Request) -> web.Response:
+        error = ErrorMessage(404, f"There is nothing at {request.path}.", "Not found")
+        return self._refuse(request, self._record(request), error)
+
+
+def _version(request: web.Request) -> str:
+    """The version of the API that is asked for; the query wins over the header."""
+    version = request.query.get("cartesia_version") or request.headers.get("Cartesia-Version")
+    return version or ""

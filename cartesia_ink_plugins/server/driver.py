@@ -1,0 +1,84 @@
+"""Carries one `TurnsConnection` over an aiohttp WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import WSMsgType, web
+
+from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.record import ConnectionRecord
+from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection
+from cartesia_ink_plugins.server.validate import Command
+from cartesia_ink_plugins.server.wire import Wire
+
+
+class TurnsDriver:
+    """Reads frames, tells the time, and takes care that the connection ends."""
+
+    def __init__(
+        self,
+        websocket: web.WebSocketResponse,
+        wire: Wire,
+        connection: TurnsConnection,
+        record: ConnectionRecord,
+    ) -> None:
+        """Drive a connection whose upgrade has been answered."""
+        self._websocket = websocket
+        self._wire = wire
+        self._connection = connection
+        self._record = record
+        self._loop = asyncio.get_running_loop()
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Serve until the connection has ended; leaves nothing behind."""
+        try:
+            self._connection.start(self._loop.time())
+            self._watch_idle()
+            while await self._step():
+                pass
+        finally:
+            if self._idle is not None:
+                self._idle.cancel()
+            self._connection.abort()
+            if self._record.close_code is None:
+                self._record.close_code = self._wire.close_code or 1006
+            self._wire.end()
+
+    def close(self, code: int, reason: str) -> None:
+        """Close from outside, as in a deploy of the service."""
+        self._connection.emit([Close(code, reason)])
+
+    async def _step(self) -> bool:
+        """Take one frame; tell whether there can be another."""
+        message = await self._websocket.receive()
+        match message.type:
+            case WSMsgType.BINARY:
+                self._connection.receive_audio(message.data, self._loop.time())
+            case WSMsgType.TEXT:
+                if self._connection.receive_text(message.data) is Command.CLOSE:
+                    await self._connection.finish()
+            case WSMsgType.PING:
+                self._connection.receive_ping(self._loop.time())
+                self._wire.pong(message.data)
+            case WSMsgType.PONG:
+                pass
+            case WSMsgType.CLOSE:
+                if self._wire.close_code is None:
+                    # The client's own close frame is no request to flush: it is gone.
+                    self._record.close_code = message.data or 1005
+                    self._wire.send([Close(self._record.close_code)])
+                return False
+            case _:
+                return False
+        return True
+
+    def _watch_idle(self) -> None:
+        """Look again when the connection may be idle for too long."""
+        now = self._loop.time()
+        self._connection.expire(now)
+        if not self._connection.is_closed:
+            # A little late rather than early: timers may fire before their time.
+            when = self._connection.idle_deadline() + 0.005
+            self._idle = self._loop.call_at(when, self._watch_idle)

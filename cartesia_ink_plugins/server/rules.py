@@ -1,0 +1,61 @@
+"""What the server is strict about; where the real service is not known for certain, both ways.
+
+Every default is what Cartesia documents or what was observed of its service. A bot that works under
+the other values too has nothing to fear from a change of the service, or from our being wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+Range: TypeAlias = tuple[float, float]
+
+# https://docs.cartesia.ai/api-reference/stt/turns/websocket
+CURRENT_RANGES: Mapping[str, Range] = MappingProxyType(
+    {"start": (0.5, 0.9), "eager_end": (0.3, 0.8), "end": (0.05, 0.5), "timeout_ms": (640, 11200)}
+)
+# As documented until September 2026; old clients still stay inside.
+OLDER_RANGES: Mapping[str, Range] = MappingProxyType({**CURRENT_RANGES, "eager_end": (0.3, 0.6)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What is accepted, and what happens to what is not.
+
+    Attributes:
+        models: Models that may be asked for.
+        ranges: Lowest and highest value of each threshold; `OLDER_RANGES` plays the service as it
+            was before September 2026.
+        max_keyterms: Number of keyterms.
+        max_keyterm_characters: Characters of all keyterms together.
+        refuse_settings: Invalid settings are answered inside the connection (`"message"`: an
+            `error` instead of `connected`, then close 1008) or at the upgrade (`"http"`).
+        refuse_text: Whether unknown text ends the connection, with `error` 400 and close 1008.
+        close_unused: Closing without having sent audio is answered with close 1000 (`"close"`) or
+            with an `error` 400 and close 1008 (`"error"`).
+        idle_timeout: Seconds without audio until close 1001.
+        pings_are_activity: Whether a ping starts the idle timeout anew.
+        overload_rate: How many times faster than real time audio may come for ever.
+        overload_seconds: How many seconds of audio may come at once on top of that; more is
+            answered with `error` 500 and close 1011. None: audio may come at any speed.
+        max_streams: Connections at a time; more are refused with 429.
+        extra_fields: Whether messages carry fields, and messages of types come, that nobody
+            documented, as they may at any time.
+    """
+
+    models: tuple[str, ...] = ("ink-2", "ink-preview")
+    ranges: Mapping[str, Range] = field(default=CURRENT_RANGES)
+    max_keyterms: int = 100
+    max_keyterm_characters: int = 1200
+    refuse_settings: Literal["message", "http"] = "message"
+    refuse_text: bool = True
+    close_unused: Literal["close", "error"] = "close"
+    idle_timeout: float = 180.0
+    pings_are_activity: bool = False
+    overload_rate: float = 3.0
+    overload_seconds: float | None = 10.0
+    max_streams: int | None = None
+    extra_fields: bool = False
