@@ -6,19 +6,28 @@ the other values too has nothing to fear from a change of the service, or from o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-Range: TypeAlias = tuple[float, float]
 
-# https://docs.cartesia.ai/api-reference/stt/turns/websocket
-CURRENT_RANGES: Mapping[str, Range] = MappingProxyType(
-    {"start": (0.5, 0.9), "eager_end": (0.3, 0.8), "end": (0.05, 0.5), "timeout_ms": (640, 11200)}
-)
+Range: TypeAlias = tuple[float, float]  # lowest and highest value, both allowed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdRanges:
+    """What a threshold may be; the defaults are the documented ranges.
+
+    https://docs.cartesia.ai/api-reference/stt/turns/websocket
+    """
+
+    start: Range = (0.5, 0.9)
+    eager_end: Range = (0.3, 0.8)
+    end: Range = (0.05, 0.5)
+    timeout_ms: Range = (640, 11200)
+
+
 # As documented until September 2026; old clients still stay inside.
-OLDER_RANGES: Mapping[str, Range] = MappingProxyType({**CURRENT_RANGES, "eager_end": (0.3, 0.6)})
+OLDER_RANGES = ThresholdRanges(eager_end=(0.3, 0.6))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +56,7 @@ class Rules:
     """
 
     models: tuple[str, ...] = ("ink-2", "ink-preview")
-    ranges: Mapping[str, Range] = field(default=CURRENT_RANGES)
+    ranges: ThresholdRanges = ThresholdRanges()
     max_keyterms: int = 100
     max_keyterm_characters: int = 1200
     refuse_settings: Literal["message", "http"] = "message"

@@ -174,7 +174,7 @@ def _thresholds(
             value = float(given)
         except ValueError:
             raise Refused("Invalid turn settings", f"{_public(name)} must be a number.") from None
-        low, high = rules.ranges[name]
+        low, high = getattr(rules.ranges, name)
         if not low <= value <= high:
             raise Refused(
                 "Invalid turn settings", f"{_public(name)} must be between {low:g} and {high:g}."
