@@ -217,7 +217,8 @@ _TIME = re.compile(
     r"|(?P<minutes>\d{1,2})(?: minutes)? (?P<side2>past|to) (?P<h3>\d{1,2})"
     r"|(?P<h4>\d{1,2}):(?P<m4>\d{2})"
     r"|(?P<h5>\d{1,2}) (?:oh )?(?P<m5>[0-5]\d)" + _NOT_PEOPLE + r"(?! of\b)"
-    r"|(?P<h6>\d{1,2})(?P<m6>[0-5]\d)(?=\s*(?:am|pm)\b)"
+    r"|(?P<h6>\d{1,2})(?P<m6>[0-5]\d)(?=\s*(?:am|pm|in the)\b)"
+    r"|(?:at|by|around|about) (?P<h10>\d{1,2})(?P<m10>[0-5]\d)"
     r"|(?P<h7>\d{1,2})(?=\s*(?:am|pm)\b)"
     r"|(?P<h8>\d{1,2}) oclock"
     r"|(?:at|by|around|about) (?P<h9>\d{1,2})" + _NOT_PEOPLE + r"(?![\d:])"
@@ -249,8 +250,8 @@ def _read_time(found: re.Match[str]) -> time | None:
         return _beside(int(found["h2"]), 15, found["side"], part)
     if found["minutes"]:
         return _beside(int(found["h3"]), int(found["minutes"]), found["side2"], part)
-    hour = next(value for n in range(4, 10) if (value := found[f"h{n}"]))
-    minute = found["m4"] or found["m5"] or found["m6"] or "0"
+    hour = next(value for n in range(4, 11) if (value := found[f"h{n}"]))
+    minute = found["m4"] or found["m5"] or found["m6"] or found["m10"] or "0"
     return _time(int(hour), int(minute), part)
 
 

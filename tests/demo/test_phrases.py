@@ -63,6 +63,8 @@ def test_next_friday_is_the_one_of_next_week(day: date, expected: date) -> None:
         ("two thirty p m", time(14, 30)),
         ("2 30 pm", time(14, 30)),
         ("730 p.m.", time(19, 30)),
+        ("At 730, please.", time(19, 30)),
+        ("At 7 30 in the evening, please.", time(19, 30)),
         ("Half past seven in the evening.", time(19, 30)),
         ("a quarter past eight", time(20, 15)),
         ("quarter to nine", time(20, 45)),

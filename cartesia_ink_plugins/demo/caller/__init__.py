@@ -1,0 +1,235 @@
+"""The recorded caller: what he says, when he says it, and what must come of it.
+
+The recordings lie beside this file, 16 kHz mono; `make.py` made them with the offline voice, higher
+and slower than the bot, so that the two are easily told apart.
+"""
+
+from __future__ import annotations
+
+import wave
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import Enum
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+SAMPLE_RATE = 16_000
+TICK_SECONDS = 0.02
+TICK_BYTES = int(SAMPLE_RATE * TICK_SECONDS) * 2
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing the caller says.
+
+    Attributes:
+        name: Of the recording.
+        text: What is said in it.
+        interrupts: Said while the bot is speaking, this many seconds after it began; None for a
+            caller who waits until the bot is done.
+        pause: Seconds of silence in the middle of the sentence, before `text` goes on after "…".
+    """
+
+    name: str
+    text: str
+    interrupts: float | None = None
+    pause: float | None = None
+
+    @property
+    def words(self) -> str:
+        """The text without the mark of the pause."""
+        return self.text.replace(" …", "")
+
+
+LINES: tuple[Line, ...] = (
+    Line("1_date", "Hello, I would like to book a table for next Friday, please."),
+    Line("2_party", "It is my mother's birthday, so there will be, … six of us.", pause=0.9),
+    Line("3_time", "At seven thirty in the evening, please."),
+    Line("4_name", "My name is Taylor."),
+    Line("5_change", "Wait, could we come at eight o'clock instead?", interrupts=2.0),
+    Line("6_yes", "Yes, please."),
+    Line("7_bye", "Thank you very much. Goodbye."),
+)
+
+
+def expected_booking(today: date) -> dict[str, Any]:
+    """What the caller's lines, said today, must be booked as."""
+    next_monday = today + timedelta(days=7 - today.weekday())
+    friday = next_monday + timedelta(days=4)
+    return {"date": friday.isoformat(), "time": "20:00", "party_size": 6, "name": "Taylor"}
+
+
+def recording(line: Line) -> bytes:
+    """The audio of a line, 16-bit mono at 16 kHz.
+
+    Raises:
+        ValueError: The recording has another format.
+    """
+    with (
+        files(__package__).joinpath(f"{line.name}.wav").open("rb") as file,
+        wave.open(file) as audio,
+    ):
+        if (audio.getframerate(), audio.getsampwidth(), audio.getnchannels()) != (
+            SAMPLE_RATE,
+            2,
+            1,
+        ):
+            raise ValueError(f"{line.name}.wav is not 16-bit mono at {SAMPLE_RATE} Hz")
+        return bytes(audio.readframes(audio.getnframes()))
+
+
+class Mood(Enum):
+    """What the caller is doing."""
+
+    LISTENING = "listening"
+    SPEAKING = "speaking"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How the caller behaves, in seconds.
+
+    Attributes:
+        answer_after: How long the bot must be quiet until the caller takes it to be done.
+        patience: How long the caller waits for a bot that says nothing until he goes on by himself.
+        hang_up_after: How long the caller stays on the line once he has said his last line and the
+            bot has answered.
+    """
+
+    answer_after: float = 0.9
+    patience: float = 9.0
+    hang_up_after: float = 0.9
+
+
+@dataclass(slots=True)
+class Spoken:
+    """When a line was said, in seconds of the call.
+
+    Attributes:
+        line: What was said.
+        start: When its first sound was made.
+        end: When its last sound was made; None until then.
+    """
+
+    line: Line
+    start: float
+    end: float | None = None
+
+
+class Caller:
+    """Plays the lines into a call, one 20 ms tick after the other, and listens in between.
+
+    Knows no clock and no event loop: a tick is a tick, so a test may play a call in no time.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[Line] = LINES,
+        *,
+        manners: Manners | None = None,
+        greeted: bool = True,
+        audio: Sequence[bytes] | None = None,
+    ) -> None:
+        """Lift the receiver.
+
+        Args:
+            lines: What to say.
+            manners: How to behave.
+            greeted: The bot speaks first; otherwise the first line is said at once.
+            audio: The recordings of the lines, if not those of the package.
+        """
+        recordings = audio if audio is not None else [recording(line) for line in lines]
+        self._next = deque(zip(lines, recordings, strict=True))
+        self._manners = manners or Manners()
+        self._playing: Iterator[bytes] = iter(())
+        self._ticks = 0
+        self._quiet = 0.0
+        self._bot_spoke_for = 0.0
+        self._answered = not greeted
+        self._last_sound = 0.0
+        self.mood = Mood.LISTENING
+        self.spoken: list[Spoken] = []
+
+    @property
+    def now(self) -> float:
+        """Seconds of the call so far."""
+        return self._ticks * TICK_SECONDS
+
+    def tick(self, *, bot_speaking: bool) -> bytes:
+        """Say the next 20 ms, or nothing for as long.
+
+        Args:
+            bot_speaking: Whether the bot can be heard in this tick.
+
+        Returns:
+            640 bytes of 16-bit mono audio at 16 kHz.
+        """
+        self._listen(bot_speaking)
+        if self.mood is Mood.LISTENING and self._wants_to_speak():
+            self._speak()
+        self._ticks += 1
+        if self.mood is Mood.SPEAKING:
+            chunk = next(self._playing, None)
+            if chunk is not None:
+                return chunk
+            self._fall_silent()
+        return bytes(TICK_BYTES)
+
+    def _listen(self, bot_speaking: bool) -> None:
+        if not bot_speaking:
+            self._quiet += TICK_SECONDS
+            return
+        if self._quiet > self._manners.answer_after or not self._bot_spoke_for:
+            self._bot_spoke_for = 0.0
+        self._quiet = 0.0
+        self._bot_spoke_for += TICK_SECONDS
+        self._answered = True
+
+    def _wants_to_speak(self) -> bool:
+        if not self._next:
+            waited = self._manners.hang_up_after if self._answered else self._manners.patience
+            if self._quiet >= waited:
+                self.mood = Mood.GONE
+            return False
+        line, _ = self._next[0]
+        if line.interrupts is not None and self._bot_spoke_for >= line.interrupts:
+            return True
+        if not self._answered:
+            return self._quiet >= self._manners.patience
+        return self._quiet >= self._manners.answer_after
+
+    def _speak(self) -> None:
+        line, audio = self._next.popleft()
+        start, end = _sound(audio)
+        self.spoken.append(Spoken(line, self.now + start))
+        self._last_sound = self.now + end
+        self._playing = _ticks(audio)
+        self._answered = False
+        self.mood = Mood.SPEAKING
+
+    def _fall_silent(self) -> None:
+        self.spoken[-1].end = self._last_sound
+        self._quiet = 0.0
+        # An interrupted bot may still be heard for a moment: that is no answer.
+        self._bot_spoke_for = 0.0
+        self._answered = False
+        self.mood = Mood.LISTENING
+
+
+def _ticks(audio: bytes) -> Iterator[bytes]:
+    for start in range(0, len(audio), TICK_BYTES):
+        yield audio[start : start + TICK_BYTES].ljust(TICK_BYTES, b"\0")
+
+
+def _sound(audio: bytes) -> tuple[float, float]:
+    """Where the sound of a recording begins and ends, in seconds."""
+    samples = np.abs(np.frombuffer(audio, "<i2").astype(np.int32))
+    loud = np.flatnonzero(samples > max(200, int(samples.max(initial=0)) // 50))
+    if not loud.size:
+        return 0.0, len(audio) / 2 / SAMPLE_RATE
+    return float(loud[0]) / SAMPLE_RATE, float(loud[-1] + 1) / SAMPLE_RATE
