@@ -1,0 +1,52 @@
+"""From Pipecat's audio frames to the bytes of the session's format."""
+
+from __future__ import annotations
+
+from loguru import logger
+from pipecat.audio.resamplers.base_audio_resampler import BaseAudioResampler
+from pipecat.audio.utils import create_stream_resampler
+from pipecat.frames.frames import InputAudioRawFrame
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
+
+_FRAME_ENCODING = Encoding.PCM_S16LE
+
+
+class AudioIntake:
+    """Makes one channel of the session's encoding and rate out of whatever comes.
+
+    Frames already are what is sent when the encoding is 16-bit PCM, as it is by default. A frame
+    of another rate than the session's is resampled; that happens only when the rate changes in
+    mid-stream, because a session is opened with the rate of its first frame.
+    """
+
+    def __init__(self, format: AudioFormat) -> None:
+        """Prepare for a session.
+
+        Args:
+            format: What the session takes.
+        """
+        self.format = format
+        self._source = AudioFormat(_FRAME_ENCODING, format.sample_rate)
+        self._resampler: BaseAudioResampler | None = None
+
+    async def bytes_of(self, frame: InputAudioRawFrame) -> bytes:
+        """What to send for a frame; empty when there is nothing yet."""
+        pcm = frame.audio
+        whole = 2 * frame.num_channels
+        if len(pcm) % whole:
+            logger.warning(f"audio frame of {len(pcm)} bytes is not whole 16-bit samples")
+            pcm = pcm[: len(pcm) - len(pcm) % whole]
+        if frame.num_channels != 1:
+            pcm = downmix(pcm, frame.num_channels)
+        if frame.sample_rate != self.format.sample_rate:
+            if self._resampler is None:
+                logger.info(
+                    f"audio changed to {frame.sample_rate} Hz in mid-stream; resampling it to "
+                    f"the session's {self.format.sample_rate} Hz"
+                )
+                self._resampler = create_stream_resampler()
+            pcm = await self._resampler.resample(pcm, frame.sample_rate, self.format.sample_rate)
+        if self.format.encoding is not _FRAME_ENCODING:
+            pcm = self.format.encode(self._source.decode(pcm))
+        return pcm

@@ -1,0 +1,15 @@
+"""The framework needs no words when all goes well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from loguru import logger
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _quiet_framework() -> Iterator[None]:
+    logger.disable("pipecat")
+    yield
+    logger.enable("pipecat")

@@ -1,0 +1,102 @@
+"""Whatever order turn events come in: one user message per turn, one answer, nothing withdrawn."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.pipecat.sides import Outcome, only_ours, played
+from tests.pipecat.wire import RESUME, START, Message, Pause, Play, eager, end, update
+
+
+def says(*turns: str) -> list[str]:
+    return [f"re: {turn}." for turn in turns]
+
+
+async def test_a_turn_is_heard_and_answered() -> None:
+    talk = await played([START, update("Hello"), update("Hello there."), end("Hello there.")])
+    assert talk.user_messages == ["Hello there."]
+    assert talk.spoken == says("Hello there.")
+
+
+async def test_the_answer_is_begun_at_the_eager_end_and_spoken_after_the_end() -> None:
+    play: Play = [START, update("Hi"), eager("Hi there"), Pause(0.1), end("Hi there")]
+    talk = await played(play)
+    assert talk.runs == ["Hi there"]
+    assert talk.spoken == says("Hi there")
+    assert talk.user_messages == ["Hi there"]
+
+
+async def test_nothing_is_spoken_before_the_turn_ends() -> None:
+    talk = await played([START, update("Hi"), eager("Hi there"), Pause(0.1)])
+    assert talk.runs == ["Hi there"]
+    assert talk.spoken == []
+
+
+async def test_a_withdrawn_answer_is_never_spoken() -> None:
+    play: Play = [START, eager("a"), Pause(0.05), RESUME, update("a b"), eager("a b"), end("a b")]
+    talk = await played(play)
+    assert talk.spoken == says("a b")
+
+
+async def test_a_prediction_of_other_words_than_the_final_ones_is_answered_anew() -> None:
+    talk = await played([START, eager("a"), Pause(0.05), end("a b")])
+    assert talk.runs == ["a", "a b"]
+    assert talk.spoken == says("a b")
+
+
+@pytest.mark.parametrize("pace", ["one segment", "apart"])
+async def test_a_resume_right_behind_its_prediction(pace: str) -> None:
+    burst: list[Message] = [eager("a"), RESUME, eager("a b")]
+
+    def check(talk: Outcome) -> None:
+        assert talk.user_messages == ["a b"]
+        assert talk.spoken == says("a b")
+
+    if pace == "one segment":
+        await only_ours([[START, update("a"), *burst, end("a b")]], check)
+    else:
+        check(await played([START, update("a"), *burst, end("a b")]))
+
+
+async def test_a_start_right_behind_the_last_end() -> None:
+    def check(talk: Outcome) -> None:
+        assert talk.user_messages == ["one", "two"]
+        assert talk.spoken[-1:] == says("two")
+
+    await only_ours([START, update("one"), [end("one"), START], update(" two"), end(" two")], check)
+
+
+async def test_three_turns_in_one_segment() -> None:
+    def check(talk: Outcome) -> None:
+        assert talk.user_messages == ["one", "two", "three"]
+        assert talk.spoken[-1:] == says("three")
+
+    turns: list[Message] = [
+        *(START, update("one"), eager("one"), end("one")),
+        *(START, update(" two"), eager(" two"), RESUME, end(" two")),
+        *(START, end(" three")),
+    ]
+    await only_ours([turns], check)
+
+
+async def test_messages_that_are_void_when_they_are_read_are_not_sent_on() -> None:
+    talk = await played([[START, update("a"), eager("a"), RESUME, update("a b"), end("a b")]])
+    assert talk.runs == ["a b"]
+
+
+async def test_a_prediction_that_comes_with_its_end_costs_one_inference() -> None:
+    talk = await played([[START, eager("a"), end("a b")]])
+    assert talk.runs == ["a b"]
+    assert talk.spoken == says("a b")
+
+
+async def test_the_same_words_predicted_again_cost_one_inference() -> None:
+    play: Play = [START, eager("a"), RESUME, eager("a"), RESUME, eager("a"), Pause(0.1), end("a")]
+    talk = await played(play)
+    assert talk.runs == ["a"]
+    assert talk.spoken == says("a")
+
+
+async def test_no_inference_on_no_words() -> None:
+    talk = await played([START, eager(""), Pause(0.05), RESUME, update("a"), end("a")])
+    assert talk.runs == ["a"]
