@@ -38,7 +38,8 @@ _PLACES = np.array([100, 10, 1])
 _AMPLITUDE = 0.15
 _SOUNDING_POWER = 0.01**2
 _PURITY = 0.7
-_CHORD_FRAMES = 8  # of the 9 or 10 whole frames in a chord: a loss of 20 ms spoils it
+_CHORD_FRAMES = 8  # of the 9 or 10 whole frames in a chord
+_WORD_FRAMES = 18  # of the 19 or 20 in a word: a loss of 30 ms spoils it wherever it is
 _BLURRED_FRAMES = 2  # where one chord goes over into the next
 
 
@@ -130,6 +131,7 @@ class WordReader:
         self._run = 0
         self._blur = 0
         self._first = -1
+        self._needed = 0
 
     @property
     def frame_seconds(self) -> float:
@@ -184,11 +186,18 @@ class WordReader:
         if symbol == self._symbol and not self._blur:
             self._run += 1
         else:
-            whole = self._run >= _CHORD_FRAMES and self._blur <= _BLURRED_FRAMES
-            follows = 0 <= self._symbol < 1000 <= symbol
-            self._first = self._symbol if whole and follows else -1
-            self._symbol, self._run = symbol, 1
+            self._change_chord(symbol)
         self._blur = 0
-        if symbol >= 1000 and self._run == _CHORD_FRAMES and self._first >= 0:
-            return CodedWord.from_chords(self._first, symbol - 1000) or SOUND
-        return SOUND
+        if self._first < 0 or self._run < max(_CHORD_FRAMES, self._needed):
+            return SOUND
+        word = CodedWord.from_chords(self._first, symbol - 1000)
+        self._first = -1
+        return word or SOUND
+
+    def _change_chord(self, symbol: int) -> None:
+        """Begin a chord; remember the one before it if the two can be a word."""
+        whole = self._run >= _CHORD_FRAMES and self._blur <= _BLURRED_FRAMES
+        follows = 0 <= self._symbol < 1000 <= symbol
+        self._first = self._symbol if whole and follows else -1
+        self._needed = _WORD_FRAMES - min(self._run + self._blur, _WORD_FRAMES // 2 + 1)
+        self._symbol, self._run = symbol, 1
