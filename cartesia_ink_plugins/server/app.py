@@ -81,6 +81,11 @@ class InkServer:
         return f"http://{self._host}:{self._port}"
 
     @property
+    def port(self) -> int:
+        """The port; before `start` the one asked for."""
+        return self._port
+
+    @property
     def websocket_url(self) -> str:
         """The whole address of the turns endpoint, for clients that want it."""
         return f"ws://{self._host}:{self._port}{TURNS_PATH}"
@@ -128,6 +133,12 @@ class InkServer:
             self._changed.clear()
             await self._changed.wait()
         return self.connections[number]
+
+    async def wait_until_idle(self) -> None:
+        """Wait until no connection is open."""
+        while self._drivers:
+            self._changed.clear()
+            await self._changed.wait()
 
     async def __aenter__(self) -> Self:
         """Start."""
