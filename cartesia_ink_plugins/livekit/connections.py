@@ -10,6 +10,7 @@ takes its place.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,7 @@ from cartesia_ink_plugins.core.options import (
 )
 
 ROOM_SAMPLE_RATE = 24_000
+_PREDECESSOR_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Connections:
         self._spare: _Waiting | None = None
         self._lent: set[InkTurnsClient] = set()
         self._expected = 0
+        self._returned = asyncio.Event()
 
     def prewarm(self) -> None:
         """Dial a client for the next stream, unless one waits; needs a running loop."""
@@ -65,6 +68,8 @@ class Connections:
 
     async def lend(self, sample_rate: int) -> InkTurnsClient:
         """Give a stream its client: the waiting one if it fits, else one that dials now."""
+        if self._spare is None and self._lent:
+            await self._await_predecessor()
         spare, self._spare = self._spare, None
         # One that waits in another loop, which is a job that is over, went down with its loop.
         if spare and spare.loop is not asyncio.get_running_loop():
@@ -93,6 +98,7 @@ class Connections:
                 waits for its first audio can go on with the connection.
         """
         self._lent.discard(client)
+        self._returned.set()
         if reusable and self._expected and self._spare is None and client.is_connected:
             self._spare = _Waiting(client, asyncio.get_running_loop(), self.options.sample_rate)
             return
@@ -131,6 +137,12 @@ class Connections:
         """With the last stream, the client that waits for the next one goes too."""
         if not self._expected and not self._lent:
             await self.aclose()
+
+    async def _await_predecessor(self) -> None:
+        """Give the stream that this one replaces a moment to close; audio waits in the stream."""
+        self._returned.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._returned.wait(), _PREDECESSOR_SECONDS)
 
     def _dial(self) -> InkTurnsClient:
         client = InkTurnsClient(self.options, self._credentials, resilience=self._resilience)

@@ -24,6 +24,7 @@ from cartesia_ink_plugins.core.errors import RefusedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
+    DialFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 USAGE_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0
+_IDLE_CLOSE = 1001
 
 
 class InkRecognizeStream(stt.RecognizeStream):
@@ -64,6 +66,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._keep_min_delay = keep_min_delay
         self._client: InkTurnsClient | None = None
         self._events: SpeechEvents | None = None
+        self._closing = False
         self._finishing = False
         self._forgone = False
         self._dialling_since: float | None = None
@@ -84,6 +87,7 @@ class InkRecognizeStream(stt.RecognizeStream):
 
     async def aclose(self) -> None:
         """Close at once; leaves no task and no socket, and counts the audio to the last."""
+        self._closing = True
         self._input_ch.close()
         await aio.cancel_and_wait(self._task)
         await self._forgo()
@@ -131,7 +135,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._events = SpeechEvents(
             language=self._language, keep_min_delay=self._keep_min_delay, epoch=epoch
         )
-        self._reported = client.snapshot().audio_sent_seconds
+        self._reported = _seconds_sent(client)
         if client.is_connected:
             self._report_connection_acquired(0.0, True)
         else:
@@ -145,8 +149,10 @@ class InkRecognizeStream(stt.RecognizeStream):
                 # A flush means nothing here: this endpoint decides by itself when a turn ends.
                 if isinstance(item, rtc.AudioFrame):
                     self._hear(client, item)
-            self._finishing = True
-            await client.finish()
+            # Closing the stream closes its input too, but asks for no last words.
+            if not self._closing:
+                self._finishing = True
+                await client.finish()
         except Exception:
             await client.aclose()
             raise
@@ -169,10 +175,13 @@ class InkRecognizeStream(stt.RecognizeStream):
                     waited = time.perf_counter() - self._dialling_since
                     self._dialling_since = None
                     self._report_connection_acquired(waited, False)
-            case Disconnected(reason=reason, retry_in=retry_in):
-                if retry_in is not None:
-                    self._dialling_since = time.perf_counter()
+            case Disconnected(reason=reason, code=code, retry_in=retry_in):
+                self._dialling_since = time.perf_counter()
+                # That an idle connection is closed is normal: the next audio dials.
+                if retry_in is not None and code != _IDLE_CLOSE:
                     self._emit_error(APIConnectionError(reason), recoverable=True)
+            case DialFailed(reason=reason):
+                self._emit_error(APIConnectionError(reason), recoverable=True)
             case AudioGap(seconds=seconds):
                 lost = APIConnectionError(f"{seconds:.2f} s of audio could not be transcribed")
                 self._emit_error(lost, recoverable=True)
@@ -188,7 +197,7 @@ class InkRecognizeStream(stt.RecognizeStream):
     def _report_usage(self, client: InkTurnsClient) -> None:
         """Tell how much audio really left since the last report."""
         self._unreported = 0.0
-        sent = client.snapshot().audio_sent_seconds
+        sent = _seconds_sent(client)
         seconds = sent - self._reported
         if seconds <= 0 or self._event_ch.closed:
             return
@@ -199,6 +208,12 @@ class InkRecognizeStream(stt.RecognizeStream):
             recognition_usage=stt.RecognitionUsage(audio_duration=seconds),
         )
         self._event_ch.send_nowait(usage)
+
+
+def _seconds_sent(client: InkTurnsClient) -> float:
+    """All audio that left, which is what the service counts."""
+    snapshot = client.snapshot()
+    return snapshot.sent + snapshot.replayed + snapshot.silence
 
 
 def _status_error(error: ErrorMessage) -> APIStatusError:

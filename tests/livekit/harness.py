@@ -19,6 +19,7 @@ from livekit.agents import (
     Agent,
     AgentSession,
     APIConnectOptions,
+    TurnHandlingOptions,
     llm,
     stt,
     tts,
@@ -52,6 +53,17 @@ class Microphone(io.AudioInput):
             self._frames.put_nowait(piece)
 
 
+async def until(true: Callable[[], object], *, seconds: float = 10.0) -> None:
+    """Wait for something to become true.
+
+    Raises:
+        TimeoutError: It did not.
+    """
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
 async def paced(
     pcm: bytes, *, rate: int = ROOM_RATE, frame: float = 0.05, channels: int = 1
 ) -> AsyncIterator[rtc.AudioFrame]:
@@ -76,6 +88,10 @@ class Speaker(io.AudioOutput):
         self._real_time = real_time
         self._seconds = 0.0
         self._playing: asyncio.TimerHandle | None = None
+
+    @property
+    def is_playing(self) -> bool:
+        return self._seconds > 0
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
         await super().capture_frame(frame)
@@ -117,7 +133,7 @@ class Inference:
     withdrawn: bool = False
 
 
-class Llm(llm.LLM):
+class Llm(llm.LLM[Any]):
     """Answers every message at once, and remembers what it was asked."""
 
     def __init__(self) -> None:
@@ -154,7 +170,7 @@ class _Answer(llm.LLMStream):
         self._event_ch.send_nowait(llm.ChatChunk(id="answer", delta=delta))
 
 
-class Tts(tts.TTS):
+class Tts(tts.TTS[Any]):
     """Speaks silence, as long as it is told."""
 
     def __init__(self, seconds: float = 0.2) -> None:
@@ -190,8 +206,8 @@ class Call:
     session: AgentSession[None]
     microphone: Microphone
     speaker: Speaker
-    llm: Llm
-    tts: Tts
+    answers: Llm
+    voice: Tts
     finals: list[str] = field(default_factory=list)
     interims: list[str] = field(default_factory=list)
     user_messages: list[llm.ChatMessage] = field(default_factory=list)
@@ -209,19 +225,9 @@ class Call:
         """Seconds from each end of turn to the first sound of its reply."""
         return [b - e for e, b in zip(self.user_stopped, self.speaker.began, strict=False)]
 
-    async def until(self, true: Callable[[], object], *, seconds: float = 10.0) -> None:
-        """Wait for something to become true.
-
-        Raises:
-            TimeoutError: It did not.
-        """
-        async with asyncio.timeout(seconds):
-            while not true():
-                await asyncio.sleep(0.01)
-
     async def answered(self, turns: int) -> None:
         """Wait until so many turns were answered."""
-        await self.until(lambda: len(self.bot_messages) >= turns and not self.speaker._seconds)
+        await until(lambda: len(self.bot_messages) >= turns and not self.speaker.is_playing)
 
 
 @asynccontextmanager
@@ -230,7 +236,7 @@ async def call(
     *,
     speaker: Speaker | None = None,
     voice: Tts | None = None,
-    turn_handling: dict[str, Any] | None = None,
+    turn_handling: TurnHandlingOptions | None = None,
     **options: Any,
 ) -> AsyncIterator[Call]:
     """Run a session around an STT."""
@@ -240,7 +246,7 @@ async def call(
         tts=(voice := voice or Tts()),
         vad=None,
         aec_warmup_duration=None,
-        turn_handling={"turn_detection": "stt", **(turn_handling or {})},  # type: ignore[typeddict-item]
+        turn_handling={"turn_detection": "stt", **(turn_handling or {})},
         **options,
     )
     microphone, speaker = Microphone(), speaker or Speaker()

@@ -1,0 +1,198 @@
+"""Options that change in mid-call, keyterms of the session, and connections that are warm."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from livekit.agents.metrics import STTMetrics
+
+from cartesia_ink_plugins import livekit as ink
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.testing import InkServer, Script, Turn
+from tests.livekit.conftest import MakeSTT
+from tests.livekit.harness import ROOM_RATE, call, paced, transcribe, until
+
+ROOM = AudioFormat(sample_rate=ROOM_RATE)
+
+
+def keyterms(server: InkServer, number: int) -> list[str]:
+    return [value for name, value in server.connections[number].query if name == "keyterm"]
+
+
+class TestThresholds:
+    async def test_they_change_in_mid_call_without_a_new_connection(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("Hello there.", "Good bye.")
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            async with call(recogniser) as running:
+                speaking = asyncio.create_task(running.microphone.speak(script.audio(ROOM)))
+                await until(lambda: running.interims)
+                recogniser.update_options(turn_eager_end_threshold=0.7, turn_end_timeout_ms=3000)
+                await speaking
+                await running.answered(2)
+            [connection] = server.connections
+        [config] = [text for text in connection.received if "config" in text]
+        turn = {"eager_end_threshold": 0.7, "end_timeout_ms": 3000}
+        assert json.loads(config) == {"type": "config", "turn": turn}
+
+    async def test_they_hold_for_the_next_stream_too(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url, turn_start_threshold=0.9)
+            recogniser.update_options(turn_end_threshold=0.2)
+            await transcribe(recogniser, script.audio(ROOM))
+            connection = server.connections[0]
+            assert connection.parameter("turn_start_threshold") == "0.9"
+            assert connection.parameter("turn_end_threshold") == "0.2"
+            assert connection.parameter("turn_eager_end_threshold") is None
+
+    async def test_a_wrong_order_is_refused_and_changes_nothing(self, make_ink: MakeSTT) -> None:
+        recogniser = make_ink("http://127.0.0.1:9", turn_end_threshold=0.4)
+        with pytest.raises(UsageError, match="turn_eager_end_threshold"):
+            recogniser.update_options(turn_eager_end_threshold=0.3)
+        recogniser.update_options(turn_eager_end_threshold=0.5)
+
+
+class TestKeyterms:
+    async def test_those_of_the_session_join_those_of_the_user(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url, keyterm=["Ink"])
+            terms: Any = {"keyterms": ["Bella Napoli", "Ink"]}
+            async with call(recogniser, stt_context_options=terms) as running:
+                await running.microphone.speak(script.audio(ROOM))
+                await running.answered(1)
+            assert keyterms(server, -1) == ["Ink", "Bella Napoli"]
+
+    async def test_they_change_between_two_turns_and_no_word_is_lost(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("My name is Siobhan.", "S I O B H A N.", Turn("Thank you.", gap=0.5))
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            async with call(recogniser) as running:
+                speaking = asyncio.create_task(running.microphone.speak(script.audio(ROOM)))
+                await until(lambda: running.interims)
+                # As the session's keyterm detector does it, in the middle of a turn.
+                recogniser._update_session_keyterms(["Siobhan"])
+                assert len(server.connections) == 1
+                await speaking
+                await running.answered(3)
+            assert [keyterms(server, n) for n in range(len(server.connections))] == [
+                [],
+                ["Siobhan"],
+            ]
+        assert running.user_texts == [text.lstrip() for text in script.transcripts]
+        assert running.errors == []
+
+
+class TestWarmth:
+    async def test_prewarm_dials_and_the_first_stream_costs_no_handshake(
+        self, make_ink: MakeSTT
+    ) -> None:
+        metrics: list[STTMetrics] = []
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            recogniser.on("metrics_collected", metrics.append)
+            recogniser.prewarm()
+            await until(lambda: server.connections and server.connections[0].sent)
+            heard = await transcribe(recogniser, script.audio(ROOM))
+            assert len(server.connections) == 1
+        assert heard.events
+        acquired = [m for m in metrics if not m.audio_duration]
+        assert [(m.acquire_time, m.connection_reused) for m in acquired] == [(0.0, True)]
+
+    async def test_a_cold_stream_tells_how_long_it_waited(self, make_ink: MakeSTT) -> None:
+        metrics: list[STTMetrics] = []
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            recogniser.on("metrics_collected", metrics.append)
+            await transcribe(recogniser, script.audio(ROOM))
+        [acquired] = [m for m in metrics if not m.audio_duration]
+        assert acquired.acquire_time
+        assert not acquired.connection_reused
+
+    async def test_prewarm_outside_of_an_event_loop_is_harmless(self, make_ink: MakeSTT) -> None:
+        recogniser = make_ink("http://127.0.0.1:9")
+        await asyncio.to_thread(recogniser.prewarm)
+
+    async def test_clearing_the_users_turn_between_two_turns_costs_no_handshake(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("Hello there.", Turn("Good bye.", gap=0.5))
+        pcm = script.audio(ROOM)
+        pause = ROOM.size(script.spans[0][1] + 1.4)
+        async with InkServer(script) as server, call(make_ink(server.url)) as running:
+            await running.microphone.speak(pcm[:pause])
+            await running.answered(1)
+            running.session.clear_user_turn()
+            await running.microphone.speak(pcm[pause:])
+            await running.answered(2)
+            assert len(server.connections) == 1
+        assert running.user_texts == ["Hello there.", "Good bye."]
+
+    async def test_clearing_the_users_turn_in_the_middle_forgets_what_was_said(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("Forget all of this.", Turn("Good bye.", gap=0.5))
+        pcm = script.audio(ROOM)
+        middle = ROOM.size(script.spans[0][1] - 0.2)
+        after = ROOM.size(script.spans[0][1] + 1.0)
+        async with InkServer(script) as server, call(make_ink(server.url)) as running:
+            await running.microphone.speak(pcm[:middle])
+            await until(lambda: running.interims)
+            running.session.clear_user_turn()
+            await running.microphone.speak(pcm[after:])
+            await running.answered(1)
+        assert running.user_texts == ["Good bye."]
+
+    async def test_a_session_leaves_no_connection_behind(self, make_ink: MakeSTT) -> None:
+        async with InkServer(Script()) as server:
+            recogniser = make_ink(server.url)
+            recogniser.prewarm()
+            async with recogniser.stream() as stream:
+                async for frame in paced(ROOM.silence(0.1)):
+                    stream.push_frame(frame)
+                await until(lambda: server.connections and server.connections[0].audio_seconds)
+            await until(lambda: not any(c.is_open for c in server.connections))
+
+    async def test_a_connection_nobody_used_goes_with_the_last_stream(
+        self, make_ink: MakeSTT
+    ) -> None:
+        async with InkServer(Script()) as server:
+            recogniser = make_ink(server.url)
+            recogniser.prewarm()
+            await until(lambda: server.connections and server.connections[0].sent)
+            async with recogniser.stream():
+                pass
+            await until(lambda: not any(c.is_open for c in server.connections))
+
+
+def test_one_stt_serves_two_jobs_of_one_process() -> None:
+    """Each job has an event loop of its own; nothing of the first may be used in the second."""
+    script = Script("Hello there.")
+    shared: list[ink.STT] = []
+
+    async def job(port: int) -> int:
+        async with InkServer(script, port=port) as server:
+            if not shared:
+                shared.append(ink.STT(api_key="sk_test", base_url=server.url))
+            shared[0].prewarm()
+            async with call(shared[0]) as running:
+                await running.microphone.speak(script.audio(ROOM))
+                await running.answered(1)
+            assert running.user_texts == ["Hello there."]
+            # What the next job must not touch: a client that waits in this loop.
+            shared[0].prewarm()
+            return int(server.url.rpartition(":")[2])
+
+    port = asyncio.run(job(0))
+    asyncio.run(job(port))
