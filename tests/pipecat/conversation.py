@@ -166,9 +166,11 @@ class Tap(FrameProcessor):
 
     def down(self, *kinds: type[Frame]) -> list[Frame]:
         """The frames of some kinds that went downstream."""
-        return [
-            f for f, d in self.frames if d is FrameDirection.DOWNSTREAM and isinstance(f, kinds)
-        ]
+        return [f for f, d in self.frames if d is FrameDirection.DOWNSTREAM and isinstance(f, kinds)]
+
+    def up(self, *kinds: type[Frame]) -> list[Frame]:
+        """The frames of some kinds that went upstream."""
+        return [f for f, d in self.frames if d is FrameDirection.UPSTREAM and isinstance(f, kinds)]
 
     @property
     def metrics(self) -> list[MetricsData]:
@@ -216,7 +218,7 @@ class Conversation:
     async def until(self, condition: Callable[[], bool], timeout: float = 3.0) -> None:
         """Wait until something is so."""
         async with asyncio.timeout(timeout):
-            while not condition():  # noqa: ASYNC110 - the framework has no event for it
+            while not condition():
                 await asyncio.sleep(0.005)
 
     async def quiet(self, seconds: float = 0.15) -> None:
