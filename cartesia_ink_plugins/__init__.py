@@ -1,17 +1,45 @@
 """Cartesia Ink speech-to-text for Pipecat, LiveKit Agents and plain asyncio."""
 
+from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.errors import ClosedError, InkError, RefusedError, UsageError
+from cartesia_ink_plugins.core.events import (
+    AudioGap,
+    Connected,
+    Disconnected,
+    ErrorMessage,
+    Event,
+    SettingsRejected,
+    Timing,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
 
 __all__ = [
+    "AudioGap",
     "ClosedError",
+    "Connected",
     "Credentials",
+    "Disconnected",
+    "Encoding",
+    "ErrorMessage",
+    "Event",
     "InkError",
     "InkTurnsClient",
     "RefusedError",
     "Resilience",
+    "SettingsRejected",
+    "Timing",
+    "TurnEagerEnd",
+    "TurnEnd",
+    "TurnResume",
     "TurnSettings",
+    "TurnStart",
+    "TurnUpdate",
     "TurnsOptions",
     "UsageError",
 ]
