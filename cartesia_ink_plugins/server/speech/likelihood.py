@@ -1,0 +1,166 @@
+"""One number that says whether the user is in a turn, and what follows from it.
+
+Pure: chances and thresholds in, decisions out, 32 ms at a time.
+
+The API speaks of one likelihood, 0 to 1, that the user is in a turn, and of three thresholds and a
+timeout over it (https://docs.cartesia.ai/use-the-api/stt/turns/turns). Here it is made so:
+
+    voice       rises to 1 within about 130 ms of speech (a leaky mean of what the VAD says), so
+                that a click is no speech;
+    a pause     lets it fall, exponentially, the faster the more the words and the melody sound
+                like the end of a turn.
+
+So a higher eager threshold is met earlier in a pause, a lower end threshold later.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from cartesia_ink_plugins.core.turns import TurnState
+from cartesia_ink_plugins.server.engine import TurnThresholds
+
+STEP_SECONDS = 0.032
+
+# In one step the mean moves this far towards what the VAD says: four steps from 0 to 0.87.
+_ATTACK = 0.4
+# The VAD's own hysteresis: from here it is speech, until it falls below the second.
+_VOICED, _UNVOICED = 0.5, 0.35
+# A pause is over when the mean is here again: three steps of certain speech.
+_BACK = 0.75
+# Gaps up to this belong to words, not between them: the likelihood begins to fall after it.
+_HOLD_SECONDS = 0.16
+# How long to wait, in seconds, by the chance that the words are a whole sentence.
+_PATIENCE = ((0.0, 3.0), (0.3, 2.3), (0.6, 1.7), (0.86, 1.3), (0.92, 0.8), (0.96, 0.65), (1.0, 0.6))
+# Where a likelihood of 1 has fallen to when a turn ends with the default threshold.
+_REFERENCE = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Finality:
+    """How much a pause sounds like the end of a turn.
+
+    Attributes:
+        words: Chance, 0 to 1, that the words so far are a whole sentence.
+        melody: Chance, 0 to 1, that the voice sounds complete.
+    """
+
+    words: float
+    melody: float
+
+    @property
+    def patience(self) -> float:
+        """How long a pause must be, in seconds, to end a turn with the default threshold.
+
+        From 0.6 s after a sentence that is certainly whole to 3.4 s after "I'd like a table for".
+        The melody only shades it: it misjudges short answers such as "book a room".
+        """
+        seconds = np.interp(self.words, *zip(*_PATIENCE, strict=True))
+        return float(seconds) * (1.15 - 0.15 * self.melody)
+
+
+class Likelihood:
+    """The likelihood of one stream, step by step."""
+
+    __slots__ = ("_finality", "_steps", "_voiced", "mean", "onset", "pause")
+
+    def __init__(self) -> None:
+        """Begin in silence.
+
+        Attributes:
+            mean: The leaky mean of the VAD's chances.
+            pause: Seconds since the last speech; infinite before any.
+            onset: Time in the stream, in seconds, at which the newest speech began.
+        """
+        self.mean = 0.0
+        self.pause = math.inf
+        self.onset = 0.0
+        self._finality: Finality | None = None
+        self._steps = 0
+        self._voiced = False
+
+    @property
+    def value(self) -> float:
+        """The likelihood, 0 to 1, that the user is in a turn."""
+        return max(self.mean, self._fallen())
+
+    @property
+    def in_pause(self) -> bool:
+        """Whether nobody speaks."""
+        return self.pause > 0
+
+    @property
+    def voiced(self) -> bool:
+        """Whether the last step itself was speech, be it a click."""
+        return self._voiced
+
+    def step(self, chance: float) -> None:
+        """Take the VAD's chance that the next 32 ms are speech."""
+        started = self._steps * STEP_SECONDS
+        self._steps += 1
+        if self.mean < _ATTACK / 2 and not self._voiced:
+            self.onset = started
+        self._voiced = chance >= (_UNVOICED if self._voiced else _VOICED)
+        # A voice that the VAD calls 0.9 likely is a voice.
+        self.mean += _ATTACK * (min(1.0, chance / 0.9) - self.mean)
+        if self._voiced and (self.pause == 0 or self.mean >= _BACK):
+            self.pause = 0.0
+            self._finality = None
+        else:
+            self.pause += STEP_SECONDS
+
+    def judge(self, finality: Finality) -> None:
+        """Say how much the present pause sounds like the end of a turn."""
+        self._finality = finality
+
+    def forget(self) -> None:
+        """A turn is over: what comes is a new one, and must rise from nothing."""
+        self.pause = math.inf
+        self._finality = None
+
+    def _fallen(self) -> float:
+        """How far the pause has let it fall; not at all while nobody has judged the pause."""
+        if self.pause == math.inf:
+            return 0.0
+        if self.pause <= _HOLD_SECONDS or self._finality is None:
+            return 1.0
+        span = self._finality.patience - _HOLD_SECONDS
+        return math.pow(_REFERENCE, (self.pause - _HOLD_SECONDS) / span)
+
+
+class Decision(Enum):
+    """What a step of the likelihood means for the turn."""
+
+    START = "start"
+    EAGER_END = "eager_end"
+    RESUME = "resume"
+    END = "end"
+
+
+def decide(
+    state: TurnState, likelihood: float, quiet: float, thresholds: TurnThresholds
+) -> Decision | None:
+    """Hold the likelihood against the thresholds.
+
+    Args:
+        state: Where the turn is.
+        likelihood: 0 to 1, that the user is in a turn.
+        quiet: Seconds for which nothing was said, whatever the likelihood.
+        thresholds: What the connection asks for.
+
+    Returns:
+        What happens now, if anything.
+    """
+    if state is TurnState.IDLE:
+        return Decision.START if likelihood > thresholds.start else None
+    if likelihood < thresholds.end or quiet * 1000 >= thresholds.timeout_ms:
+        return Decision.END
+    if state is TurnState.SPEAKING and likelihood < thresholds.eager_end:
+        return Decision.EAGER_END
+    if state is TurnState.EAGER_ENDED and likelihood > thresholds.start:
+        return Decision.RESUME
+    return None

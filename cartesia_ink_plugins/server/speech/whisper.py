@@ -1,0 +1,179 @@
+"""Whisper on CTranslate2: features in, words out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.server.speech.features import Features
+from cartesia_ink_plugins.server.speech.weights import INSTALL
+
+# Whisper was made for windows of 30 s; 15 s are half the work and as good, below 12 s it fails.
+WINDOW_SECONDS = 15.0
+WINDOW_FRAMES = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What one decode heard.
+
+    Attributes:
+        tokens: The text as token ids, without the prefix that was given.
+        confidence: Mean probability of a token, 0 to 1.
+        no_speech: Chance, 0 to 1, that there is no speech at all.
+        sentence: Chance, 0 to 1, that the text is a whole sentence: that its last word is followed
+            by a mark that ends one. None when it was not asked for or there is no text.
+    """
+
+    tokens: tuple[int, ...]
+    confidence: float
+    no_speech: float
+    sentence: float | None = None
+
+
+class Whisper:
+    """A Whisper model; thread-safe, decodes run beside each other."""
+
+    __slots__ = (
+        "_end",
+        "_marks",
+        "_model",
+        "_open",
+        "_previous",
+        "_prompt",
+        "_storage",
+        "_tokenizer",
+    )
+
+    def __init__(self, folder: Path, *, parallel: int) -> None:
+        """Load a CTranslate2 Whisper folder.
+
+        Args:
+            folder: With `model.bin`, `config.json`, `tokenizer.json`.
+            parallel: How many decodes may run at once, each on one core.
+
+        Raises:
+            UsageError: A library is not installed, or the folder holds no Whisper model.
+        """
+        try:
+            import ctranslate2
+            import tokenizers
+        except ImportError as error:
+            raise UsageError(f"speech engine: {error.name} is not installed; {INSTALL}") from None
+        try:
+            self._model: Any = ctranslate2.models.Whisper(
+                str(folder),
+                device="cpu",
+                compute_type="int8",
+                inter_threads=parallel,
+                intra_threads=1,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise UsageError(f"whisper: {folder} cannot be loaded: {error}") from None
+        self._storage: Any = ctranslate2.StorageView
+        self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        special = ["<|startoftranscript|>"]
+        if self._model.is_multilingual:
+            special += ["<|en|>", "<|transcribe|>"]
+        self._prompt = [self._id(token) for token in (*special, "<|notimestamps|>")]
+        self._previous = self._id("<|startofprev|>")
+        self._end = self._id("<|endoftext|>")
+        self._marks = {self.tokens(mark)[0] for mark in (".", ",", "?", "!", "...")}
+        self._open = [self._end, self.tokens(",")[0], self.tokens("...")[0]]
+
+    def decode(
+        self,
+        features: Features,
+        *,
+        prefix: tuple[int, ...] = (),
+        context: tuple[int, ...] = (),
+        max_tokens: int = 100,
+        judge: bool = False,
+    ) -> Decoded:
+        """Write down what is said; blocks for about a tenth of a second.
+
+        Args:
+            features: `LogMel.whisper(..., WINDOW_FRAMES)`.
+            prefix: Tokens the text is known to begin with.
+            context: Tokens that were said or are expected before.
+            max_tokens: Cap on the new tokens, against endless loops on noise.
+            judge: Whether to say if the text is a whole sentence.
+        """
+        before = [self._previous, *context] if context else []
+        prompt = [*before, *self._prompt, *prefix]
+        result = self._model.generate(
+            self._storage.from_array(features),
+            [prompt],
+            beam_size=1,
+            # CTranslate2 halves this number, and counts the prefix.
+            max_length=2 * (len(prefix) + max_tokens),
+            # After a prefix it is quite possible that nothing follows.
+            suppress_blank=not prefix,
+            return_scores=True,
+            return_no_speech_prob=True,
+            return_logits_vocab=judge,
+        )[0]
+        # The result repeats the prefix, whose tokens count as certain.
+        tokens = [token for token in result.sequences_ids[0] if token < self._end]
+        new = tokens[len(prefix) :]
+        certainty = result.scores[0] * len(tokens) / max(1, len(new))
+        return Decoded(
+            tuple(new),
+            math.exp(certainty) if new else 0.0,
+            float(result.no_speech_prob),
+            self._sentence(tokens, result.logits[0]) if judge and tokens else None,
+        )
+
+    def _sentence(self, tokens: list[int], logits: list[Any]) -> float | None:
+        """The chance that the last word is the last of a sentence.
+
+        What else may follow it is a comma, dots, or the end without any mark, which is how Whisper
+        writes a phrase that goes on.
+        """
+        last = len(tokens)
+        while last and tokens[last - 1] in self._marks:
+            last -= 1
+        if not last or last >= len(logits):
+            return None
+        row = np.asarray(logits[last], np.float64).reshape(-1)
+        row = np.exp(row - row.max())
+        return float(1.0 - row[self._open].sum() / row.sum())
+
+    def word_times(self, features: Features, tokens: tuple[int, ...], frames: int) -> list[int]:
+        """When the tokens of a text are over.
+
+        Args:
+            features: What was decoded.
+            tokens: The text.
+            frames: How many frames of the features are audio, not padding.
+
+        Returns:
+            For each token the frame (10 ms) at which it ends.
+        """
+        result = self._model.align(
+            self._storage.from_array(features), self._prompt, [list(tokens)], frames
+        )[0]
+        ends = [0] * len(tokens)
+        for token, time in result.alignments:
+            if token < len(tokens):
+                ends[token] = 2 * (time + 1)
+        return ends
+
+    def text(self, tokens: tuple[int, ...] | list[int]) -> str:
+        """The text of tokens, verbatim: words begin with a space."""
+        return str(self._tokenizer.decode(list(tokens)))
+
+    def tokens(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text."""
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def _id(self, token: str) -> int:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
+            raise UsageError(f"whisper: the tokenizer has no {token}")
+        return int(number)
