@@ -6,6 +6,7 @@ from cartesia_ink_plugins.core.errors import ClosedError, InkError, RefusedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
+    DialFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -24,6 +25,7 @@ __all__ = [
     "ClosedError",
     "Connected",
     "Credentials",
+    "DialFailed",
     "Disconnected",
     "Encoding",
     "ErrorMessage",
