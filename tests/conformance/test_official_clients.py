@@ -46,7 +46,7 @@ async def test_they_survive_fields_and_types_that_nobody_knows_yet(speak: Speak)
 async def test_they_get_the_words_of_real_speech(speak: Speak, audio_dir: Path) -> None:
     from cartesia_ink_plugins.server.speech import SpeechEngine
 
-    name = "ps_librivox_0880"
+    name = "ps_librivox_0930"
     samples, rate = soundfile.read(audio_dir / f"{name}.wav", dtype="int16")
     quiet = np.zeros(2 * rate, np.int16)
     pcm = np.concatenate([quiet[: rate // 2], samples, quiet]).tobytes()
