@@ -302,7 +302,7 @@ class TurnSequencer:
         if (turn := self._turn) is None:
             return ""
         turn.transcript = event.transcript
-        text = event.transcript[turn.unheard :]
+        text = _words_after(event.transcript, turn.unheard)
         if not text.strip():
             return ""
         if not turn.announced and not self._user_muted:
@@ -342,3 +342,11 @@ class TurnSequencer:
         if self._policy:
             self._policy.resolved(report)
         await self._outlet.report(report)
+
+
+def _words_after(transcript: str, unheard: int) -> str:
+    """What was said after the first `unheard` characters, with the word that they cut in two."""
+    known, heard = transcript[:unheard], transcript[unheard:]
+    if known[-1:].isalnum() and heard[:1].isalnum():
+        return known.split()[-1] + heard
+    return heard

@@ -35,7 +35,6 @@ from pipecat.processors.aggregators.llm_response_universal import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
-from pipecat.services.stt_service import STTService
 from pipecat.workers.runner import WorkerRunner
 
 
@@ -156,21 +155,29 @@ class Tap(FrameProcessor):
         """Remember nothing yet."""
         super().__init__()
         self.frames: list[tuple[Frame, FrameDirection]] = []
+        self.audio = 0
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Remember a frame and pass it on."""
         await super().process_frame(frame, direction)
-        if not isinstance(frame, InputAudioRawFrame):
+        if isinstance(frame, InputAudioRawFrame):
+            self.audio += 1
+        else:
             self.frames.append((frame, direction))
         await self.push_frame(frame, direction)
 
     def down(self, *kinds: type[Frame]) -> list[Frame]:
         """The frames of some kinds that went downstream."""
-        return [f for f, d in self.frames if d is FrameDirection.DOWNSTREAM and isinstance(f, kinds)]
+        return [
+            f for f, d in self.frames if d is FrameDirection.DOWNSTREAM and isinstance(f, kinds)
+        ]
 
     def up(self, *kinds: type[Frame]) -> list[Frame]:
         """The frames of some kinds that went upstream."""
-        return [f for f, d in self.frames if d is FrameDirection.UPSTREAM and isinstance(f, kinds)]
+        return self._of(FrameDirection.UPSTREAM, kinds)
+
+    def _of(self, direction: FrameDirection, kinds: tuple[type[Frame], ...]) -> list[Frame]:
+        return [f for f, d in self.frames if d is direction and isinstance(f, kinds)]
 
     @property
     def metrics(self) -> list[MetricsData]:
@@ -182,7 +189,7 @@ class Tap(FrameProcessor):
 class Conversation:
     """What happened, and the parts it happened in."""
 
-    stt: STTService
+    stt: FrameProcessor
     llm: ScriptedLLM
     voice: Voice
     tap: Tap
@@ -215,6 +222,10 @@ class Conversation:
             InputAudioRawFrame(bytes(2 * int(self.rate * seconds)), self.rate, 1)
         )
 
+    async def pause(self, seconds: float) -> None:
+        """Let real time pass."""
+        await asyncio.sleep(seconds)
+
     async def until(self, condition: Callable[[], bool], timeout: float = 3.0) -> None:
         """Wait until something is so."""
         async with asyncio.timeout(timeout):
@@ -232,7 +243,7 @@ class Conversation:
 
 @asynccontextmanager
 async def conversation(
-    stt: STTService,
+    stt: FrameProcessor,
     *,
     llm: ScriptedLLM | None = None,
     voice: Voice | None = None,

@@ -57,9 +57,10 @@ async def test_the_first_words_interrupt() -> None:
         await talk.until(lambda: [k for k, _ in talk.voice.log].count(kind) == count)
 
     play: Play = [*QUESTION, Pause(0.05), START, Pause(0.05), update(" Wait"), Pause(0.05)]
-    async with talk_to(
-        play, on_words, llm=ScriptedLLM(), voice=Voice(speaking_time=5.0)
-    ) as (talk, server):
+    async with talk_to(play, on_words, llm=ScriptedLLM(), voice=Voice(speaking_time=5.0)) as (
+        talk,
+        server,
+    ):
         await talk.hear()
         await until(talk, "spoken", 1)
         await until(talk, "interrupted", 2)

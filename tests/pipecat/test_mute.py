@@ -1,0 +1,139 @@
+"""A user who is muted for a while: heard from where the framework wants it, and then answered."""
+
+from __future__ import annotations
+
+from pipecat.frames.frames import (
+    Frame,
+    STTMuteFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.turns.user_mute import BaseUserMuteStrategy
+
+from tests.pipecat.conversation import Conversation
+from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome, talk_to
+from tests.pipecat.wire import START, Pause, Play, WireServer, eager, end, update
+
+
+class Switch(BaseUserMuteStrategy):
+    """Mutes the user while it is on."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.on = False
+
+    async def process_frame(self, frame: Frame) -> bool:
+        await super().process_frame(frame)
+        return self.on
+
+
+async def muted_at_first(play: Play, make: MakeSTT, said_while_muted: str) -> Outcome:
+    """Play something to a pipeline that mutes the user until some words were said."""
+    switch = Switch()
+    switch.on = True
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    async with talk_to(play, make, params=params) as (talk, server):
+        heard: list[str] = []
+
+        async def on_turn_update(_: object, transcript: str) -> None:
+            heard.append(transcript)
+
+        talk.stt.add_event_handler("on_turn_update", on_turn_update)
+        await talk.hear()
+        await talk.until(lambda: said_while_muted in heard)
+        await unmute(talk, switch)
+        await server.played.wait()
+        await talk.quiet()
+        return outcome(talk)
+
+
+async def unmute(talk: Conversation, switch: Switch) -> None:
+    """Turn a switch off; the framework asks it with every frame."""
+    switch.on = False
+    await talk.hear()
+
+
+async def test_a_turn_that_goes_on_after_the_mute_is_answered() -> None:
+    play: Play = [
+        *(START, update("Is anybody"), Pause(0.1)),
+        *(update("Is anybody there? I want"), end("Is anybody there? I want a table.")),
+    ]
+    talk = await muted_at_first(play, ours, "Is anybody")
+    assert talk.user_messages == ["there? I want a table."]
+    assert talk.spoken == ["re: there? I want a table.."]
+    theirs = await muted_at_first(play, builtin, "Is anybody")
+    assert theirs.spoken == [], "the framework's own now hears it too"
+
+
+async def test_words_are_not_cut_in_two_by_the_end_of_a_mute() -> None:
+    play: Play = [START, update("One fish two fi"), Pause(0.1), end("One fish two fish red.")]
+    talk = await muted_at_first(play, ours, "One fish two fi")
+    assert talk.user_messages == ["fish red."]
+
+
+async def test_a_turn_that_is_over_with_the_mute_is_not_answered() -> None:
+    play: Play = [START, update("Hm hm."), Pause(0.1), end("Hm hm."), START, end(" Hello.")]
+    talk = await muted_at_first(play, ours, "Hm hm.")
+    assert talk.user_messages == ["Hello."]
+
+
+async def test_a_turn_is_answered_early_after_the_mute() -> None:
+    play: Play = [START, update("Uh"), Pause(0.1), eager("Uh yes"), Pause(0.1), end("Uh yes")]
+    talk = await muted_at_first(play, ours, "Uh")
+    assert talk.runs == [" yes"]
+    assert talk.user_messages == ["yes"]
+
+
+async def test_a_turn_whose_end_was_muted_does_not_stay_open() -> None:
+    switch = Switch()
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    play: Play = [
+        *(START, update("Hold on"), Pause(0.2), end("Hold on please."), Pause(0.2)),
+        *(START, update(" Now"), end(" Now go.")),
+    ]
+    async with talk_to(play, params=params) as (talk, server):
+        await talk.hear()
+        await talk.until(lambda: bool(talk.tap.up(UserStartedSpeakingFrame)))
+        switch.on = True
+        await talk.hear()
+        ended: list[str] = []
+
+        async def on_turn_end(_: object, transcript: str) -> None:
+            ended.append(transcript)
+
+        talk.stt.add_event_handler("on_turn_end", on_turn_end)
+        await talk.until(lambda: bool(ended))
+        await unmute(talk, switch)
+        await talk.until(lambda: bool(talk.tap.up(UserStoppedSpeakingFrame)))
+        await server.played.wait()
+        await talk.quiet()
+        assert talk.user_messages == ["Now go."]
+
+
+async def test_a_muted_service_sends_silence_in_real_time_and_no_more() -> None:
+    async def hear_for(talk: Conversation, seconds: float) -> None:
+        for _ in range(round(seconds / 0.02)):
+            await talk.hear(0.02)
+            await talk.pause(0.02)
+
+    async with talk_to([START, update("So")]) as (talk, server):
+        await hear_for(talk, 0.2)
+        before = sent(server)
+        await talk.task.queue_frame(STTMuteFrame(mute=True))
+        await hear_for(talk, 1.2)
+        assert 0.1 < sent(server) - before < 1.4
+        assert not any(server.audio[0][-3200:])
+
+
+def sent(server: WireServer) -> float:
+    return sum(map(len, server.audio)) / 32_000
+
+
+async def test_a_muted_service_still_lets_audio_pass() -> None:
+    async with talk_to([]) as (talk, server):
+        await talk.task.queue_frame(STTMuteFrame(mute=True))
+        await talk.hear()
+        await talk.quiet(0.05)
+        assert talk.tap.audio == 1
+        assert sent(server) == 0
