@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from pipecat.frames.frames import BotStoppedSpeakingFrame
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
 from pipecat.services.stt_service import STTService
@@ -84,9 +85,18 @@ async def played(
     token_delay: float = 0.0,
     speaking_time: float = 0.0,
     params: LLMUserAggregatorParams | None = None,
-    before: Callable[[Conversation], Awaitable[None]] | None = None,
+    cues: Sequence[Callable[[Conversation], object]] = (),
 ) -> Outcome:
-    """Play something to the end, and return what happened."""
+    """Play something to the end, and return what happened.
+
+    Args:
+        play: What the server says.
+        make: Makes the service.
+        token_delay: Seconds that the LLM takes for a token.
+        speaking_time: Seconds that the bot speaks.
+        params: Of the user aggregator.
+        cues: What has to be true before the server goes on, one for each cue of the play.
+    """
     async with talk_to(
         play,
         make,
@@ -94,9 +104,10 @@ async def played(
         voice=Voice(speaking_time=speaking_time),
         params=params,
     ) as (talk, server):
-        if before:
-            await before(talk)
         await talk.hear()
+        for cue in cues:
+            await talk.until(lambda cue=cue: bool(cue(talk)))  # type: ignore[misc]
+            server.go_on()
         await server.played.wait()
         await talk.quiet()
         return outcome(talk)
@@ -108,3 +119,18 @@ async def only_ours(play: Play, check: Check, **arguments: Any) -> None:
     theirs = await played(play, builtin, **arguments)
     with pytest.raises(AssertionError):
         check(theirs)
+
+
+def has_run(words: str) -> Callable[[Conversation], bool]:
+    """A cue: the LLM has begun to answer some words."""
+    return lambda talk: words in talk.llm.runs
+
+
+def has_spoken(talk: Conversation) -> bool:
+    """A cue: the bot has said something."""
+    return bool(talk.voice.spoken)
+
+
+def is_silent(talk: Conversation) -> bool:
+    """A cue: the bot has said something, and is done."""
+    return bool(talk.tap.up(BotStoppedSpeakingFrame))

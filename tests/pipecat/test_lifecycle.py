@@ -193,7 +193,7 @@ async def test_one_option_turns_speculation_off() -> None:
     def plain(url: str) -> InkTurnsSTTService:
         return ours(url, enable_eager_end_of_turn=False)
 
-    play: Play = [START, eager("Hi"), Pause(0.1), end("Hi")]
+    play: Play = [START, eager("Hi"), Pause(0.05), end("Hi")]
     async with talk_to(play, plain) as (talk, server):
         await talk.hear()
         await server.played.wait()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pipecat.frames.frames import (
     Frame,
     STTMuteFrame,
+    UserMuteStartedFrame,
+    UserMuteStoppedFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
@@ -13,7 +15,7 @@ from pipecat.turns.user_mute import BaseUserMuteStrategy
 
 from tests.pipecat.conversation import Conversation
 from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome, talk_to
-from tests.pipecat.wire import START, Pause, Play, WireServer, eager, end, update
+from tests.pipecat.wire import CUE, START, Pause, Play, WireServer, eager, end, update
 
 
 class Switch(BaseUserMuteStrategy):
@@ -43,6 +45,7 @@ async def muted_at_first(play: Play, make: MakeSTT, said_while_muted: str) -> Ou
         await talk.hear()
         await talk.until(lambda: said_while_muted in heard)
         await unmute(talk, switch)
+        server.go_on()
         await server.played.wait()
         await talk.quiet()
         return outcome(talk)
@@ -52,11 +55,12 @@ async def unmute(talk: Conversation, switch: Switch) -> None:
     """Turn a switch off; the framework asks it with every frame."""
     switch.on = False
     await talk.hear()
+    await talk.until(lambda: bool(talk.tap.up(UserMuteStoppedFrame)))
 
 
 async def test_a_turn_that_goes_on_after_the_mute_is_answered() -> None:
     play: Play = [
-        *(START, update("Is anybody"), Pause(0.1)),
+        *(START, update("Is anybody"), CUE),
         *(update("Is anybody there? I want"), end("Is anybody there? I want a table.")),
     ]
     talk = await muted_at_first(play, ours, "Is anybody")
@@ -67,19 +71,19 @@ async def test_a_turn_that_goes_on_after_the_mute_is_answered() -> None:
 
 
 async def test_words_are_not_cut_in_two_by_the_end_of_a_mute() -> None:
-    play: Play = [START, update("One fish two fi"), Pause(0.1), end("One fish two fish red.")]
+    play: Play = [START, update("One fish two fi"), CUE, end("One fish two fish red.")]
     talk = await muted_at_first(play, ours, "One fish two fi")
     assert talk.user_messages == ["fish red."]
 
 
 async def test_a_turn_that_is_over_with_the_mute_is_not_answered() -> None:
-    play: Play = [START, update("Hm hm."), Pause(0.1), end("Hm hm."), START, end(" Hello.")]
+    play: Play = [START, update("Hm hm."), CUE, end("Hm hm."), START, end(" Hello.")]
     talk = await muted_at_first(play, ours, "Hm hm.")
     assert talk.user_messages == ["Hello."]
 
 
 async def test_a_turn_is_answered_early_after_the_mute() -> None:
-    play: Play = [START, update("Uh"), Pause(0.1), eager("Uh yes"), Pause(0.1), end("Uh yes")]
+    play: Play = [START, update("Uh"), CUE, eager("Uh yes"), Pause(0.1), end("Uh yes")]
     talk = await muted_at_first(play, ours, "Uh")
     assert talk.runs == [" yes"]
     assert talk.user_messages == ["yes"]
@@ -89,7 +93,7 @@ async def test_a_turn_whose_end_was_muted_does_not_stay_open() -> None:
     switch = Switch()
     params = LLMUserAggregatorParams(user_mute_strategies=[switch])
     play: Play = [
-        *(START, update("Hold on"), Pause(0.2), end("Hold on please."), Pause(0.2)),
+        *(START, update("Hold on"), CUE, end("Hold on please."), CUE),
         *(START, update(" Now"), end(" Now go.")),
     ]
     async with talk_to(play, params=params) as (talk, server):
@@ -97,15 +101,18 @@ async def test_a_turn_whose_end_was_muted_does_not_stay_open() -> None:
         await talk.until(lambda: bool(talk.tap.up(UserStartedSpeakingFrame)))
         switch.on = True
         await talk.hear()
+        await talk.until(lambda: bool(talk.tap.up(UserMuteStartedFrame)))
         ended: list[str] = []
 
         async def on_turn_end(_: object, transcript: str) -> None:
             ended.append(transcript)
 
         talk.stt.add_event_handler("on_turn_end", on_turn_end)
+        server.go_on()
         await talk.until(lambda: bool(ended))
         await unmute(talk, switch)
         await talk.until(lambda: bool(talk.tap.up(UserStoppedSpeakingFrame)))
+        server.go_on()
         await server.played.wait()
         await talk.quiet()
         assert talk.user_messages == ["Now go."]

@@ -6,8 +6,17 @@ from pipecat.frames.frames import InterruptionFrame, UserStoppedSpeakingFrame
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from tests.pipecat.conversation import Conversation, ScriptedLLM, Voice
-from tests.pipecat.sides import Outcome, only_ours, ours, outcome, played, talk_to
-from tests.pipecat.wire import START, Pause, Play, end, update
+from tests.pipecat.sides import (
+    Outcome,
+    has_spoken,
+    is_silent,
+    only_ours,
+    ours,
+    outcome,
+    played,
+    talk_to,
+)
+from tests.pipecat.wire import CUE, START, Pause, Play, end, update
 
 NOISE: Play = [START, Pause(0.02), end("")]
 QUESTION: Play = [START, update("How are you?"), end("How are you?")]
@@ -38,16 +47,17 @@ async def test_a_bot_interrupted_by_noise_takes_up_its_answer() -> None:
         assert talk.other_messages == []
         assert talk.runs == ["How are you?", "How are you?"]
 
-    await only_ours([*QUESTION, Pause(0.05), *NOISE], check, speaking_time=0.5)
+    await only_ours([*QUESTION, CUE, *NOISE], check, speaking_time=3.0, cues=[has_spoken])
 
 
 async def test_a_bot_that_had_finished_says_nothing_more() -> None:
-    talk = await played([*QUESTION, Pause(0.1), *NOISE])
+    talk = await played([*QUESTION, CUE, *NOISE], cues=[is_silent])
     assert talk.runs == ["How are you?"]
 
 
 async def test_noise_does_not_interrupt_when_words_do() -> None:
-    talk = await played([*QUESTION, Pause(0.05), *NOISE], on_words, speaking_time=0.5)
+    play: Play = [*QUESTION, CUE, *NOISE]
+    talk = await played(play, on_words, speaking_time=3.0, cues=[has_spoken])
     assert talk.log == [("interrupted", ""), ("spoken", "re: How are you?.")]
     assert talk.runs == ["How are you?"]
 
@@ -56,22 +66,24 @@ async def test_the_first_words_interrupt() -> None:
     async def until(talk: Conversation, kind: str, count: int) -> None:
         await talk.until(lambda: [k for k, _ in talk.voice.log].count(kind) == count)
 
-    play: Play = [*QUESTION, Pause(0.05), START, Pause(0.05), update(" Wait"), Pause(0.05)]
+    play: Play = [*QUESTION, CUE, START, Pause(0.02), update(" Wait"), CUE]
     async with talk_to(play, on_words, llm=ScriptedLLM(), voice=Voice(speaking_time=5.0)) as (
         talk,
         server,
     ):
         await talk.hear()
         await until(talk, "spoken", 1)
+        server.go_on()
         await until(talk, "interrupted", 2)
+        server.go_on()
         assert len(talk.tap.down(InterruptionFrame)) == 2
         await server.played.wait()
         assert outcome(talk).log[-1] == ("interrupted", "")
 
 
 async def test_a_whole_turn_in_one_message_interrupts_once_and_is_answered() -> None:
-    play: Play = [*QUESTION, Pause(0.05), [START, end(" Stop.")]]
-    talk = await played(play, on_words, speaking_time=0.3)
+    play: Play = [*QUESTION, CUE, [START, end(" Stop.")]]
+    talk = await played(play, on_words, speaking_time=3.0, cues=[has_spoken])
     assert talk.user_messages == ["How are you?", "Stop."]
     assert talk.log[2:] == [("interrupted", ""), ("spoken", "re: Stop..")]
 
@@ -80,7 +92,7 @@ async def test_a_bot_that_must_not_be_interrupted_is_not() -> None:
     def polite(url: str) -> InkTurnsSTTService:
         return ours(url, should_interrupt=False)
 
-    play: Play = [*QUESTION, Pause(0.05), START, update(" Well"), end(" Well done.")]
-    talk = await played(play, polite, speaking_time=0.3)
+    play: Play = [*QUESTION, CUE, START, update(" Well"), end(" Well done.")]
+    talk = await played(play, polite, speaking_time=3.0, cues=[has_spoken])
     assert [kind for kind, _ in talk.log] == ["spoken", "spoken"]
     assert talk.user_messages == ["How are you?", "Well done."]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pipecat.sides import Outcome, only_ours, played
-from tests.pipecat.wire import RESUME, START, Message, Pause, Play, eager, end, update
+from tests.pipecat.sides import Outcome, has_run, only_ours, played
+from tests.pipecat.wire import CUE, RESUME, START, Message, Pause, Play, eager, end, update
 
 
 def says(*turns: str) -> list[str]:
@@ -19,27 +19,27 @@ async def test_a_turn_is_heard_and_answered() -> None:
 
 
 async def test_the_answer_is_begun_at_the_eager_end_and_spoken_after_the_end() -> None:
-    play: Play = [START, update("Hi"), eager("Hi there"), Pause(0.1), end("Hi there")]
-    talk = await played(play)
+    play: Play = [START, update("Hi"), eager("Hi there"), CUE, end("Hi there")]
+    talk = await played(play, cues=[has_run("Hi there")])
     assert talk.runs == ["Hi there"]
     assert talk.spoken == says("Hi there")
     assert talk.user_messages == ["Hi there"]
 
 
 async def test_nothing_is_spoken_before_the_turn_ends() -> None:
-    talk = await played([START, update("Hi"), eager("Hi there"), Pause(0.1)])
+    talk = await played([START, update("Hi"), eager("Hi there"), CUE], cues=[has_run("Hi there")])
     assert talk.runs == ["Hi there"]
     assert talk.spoken == []
 
 
 async def test_a_withdrawn_answer_is_never_spoken() -> None:
-    play: Play = [START, eager("a"), Pause(0.05), RESUME, update("a b"), eager("a b"), end("a b")]
-    talk = await played(play)
+    play: Play = [START, eager("a"), CUE, RESUME, update("a b"), eager("a b"), end("a b")]
+    talk = await played(play, cues=[has_run("a")])
     assert talk.spoken == says("a b")
 
 
 async def test_a_prediction_of_other_words_than_the_final_ones_is_answered_anew() -> None:
-    talk = await played([START, eager("a"), Pause(0.05), end("a b")])
+    talk = await played([START, eager("a"), CUE, end("a b")], cues=[has_run("a")])
     assert talk.runs == ["a", "a b"]
     assert talk.spoken == says("a b")
 
@@ -91,12 +91,13 @@ async def test_a_prediction_that_comes_with_its_end_costs_one_inference() -> Non
 
 
 async def test_the_same_words_predicted_again_cost_one_inference() -> None:
-    play: Play = [START, eager("a"), RESUME, eager("a"), RESUME, eager("a"), Pause(0.1), end("a")]
-    talk = await played(play)
+    again: list[Message] = [RESUME, eager("a")]
+    play: Play = [START, eager("a"), CUE, *again, *again, end("a")]
+    talk = await played(play, cues=[has_run("a")])
     assert talk.runs == ["a"]
     assert talk.spoken == says("a")
 
 
 async def test_no_inference_on_no_words() -> None:
-    talk = await played([START, eager(""), Pause(0.05), RESUME, update("a"), end("a")])
+    talk = await played([START, eager(""), Pause(0.02), RESUME, update("a"), end("a")])
     assert talk.runs == ["a"]

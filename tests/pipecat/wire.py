@@ -47,7 +47,13 @@ class Pause:
     seconds: float
 
 
-Play: TypeAlias = Sequence[Message | list[Message] | Pause]
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """Wait for the test, which calls `WireServer.go_on`."""
+
+
+CUE = Cue()
+Play: TypeAlias = Sequence[Message | list[Message] | Pause | Cue]
 
 
 @dataclass(slots=True)
@@ -71,6 +77,11 @@ class WireServer:
     audio: list[bytearray] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     _begun: bool = False
+    _cues: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+
+    def go_on(self) -> None:
+        """Give the next cue."""
+        self._cues.release()
 
     async def serve(self, connection: ServerConnection) -> None:
         """Serve one connection."""
@@ -102,6 +113,8 @@ class WireServer:
             for item in self.play:
                 if isinstance(item, Pause):
                     await asyncio.sleep(item.seconds)
+                elif isinstance(item, Cue):
+                    await self._cues.acquire()
                 elif isinstance(item, list):
                     # Written without a turn of the event loop in between, so read at once.
                     for message in item:
