@@ -57,10 +57,12 @@ def with_space(text: str) -> str:
 
 def join_overlapping(before: str, after: str) -> str:
     """Join two texts of which the second may begin with words that end the first."""
-    words, more = before.split(), after.split()
-    plain = [_plain(word) for word in words], [_plain(word) for word in more]
-    for size in range(min(len(words), len(more)), 0, -1):
-        if plain[0][-size:] == plain[1][:size]:
+    more = after.split()
+    known, new = [_plain(word) for word in before.split()], [_plain(word) for word in more]
+    if any(known[at : at + len(new)] == new for at in range(len(known))):
+        return before
+    for size in range(min(len(known), len(new)), 0, -1):
+        if known[-size:] == new[:size]:
             rest = after
             for word in more[:size]:
                 rest = rest[rest.index(word) + len(word) :]

@@ -11,13 +11,12 @@ from collections import deque
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.conversation import Conversation
-from cartesia_ink_plugins.core.events import Timing, TurnEagerEnd, TurnEnd, TurnEvent, TurnStart
+from cartesia_ink_plugins.core.events import Timing, TurnEagerEnd, TurnEnd, TurnEvent
 from cartesia_ink_plugins.core.link import Link
 from cartesia_ink_plugins.core.speech import Speech, SpeechClock
 
 _LEAD_IN = 0.5
 _LOOK_BACK = 3.0
-_UNANNOUNCED = 8.0
 _SAME_START = 0.3
 _FRESH_SPEECH = 1.0
 _SETTLED_SILENCE = 0.06
@@ -25,7 +24,8 @@ _PAUSE_MARGIN = 0.15
 _END_SILENCE = 2.0
 _END_SILENCE_RANGE = (1.0, 6.0)
 _END_MARGIN = 1.25
-_STALL_SPEECH = 0.7
+_STALL_SPEECH = 0.18
+_NOISE_REPLAYED = 16.0
 _STALL_CAP = 320.0
 _LONGEST_TURN_END = 11.2
 _END_GRACE = 3.0
@@ -44,6 +44,8 @@ class Listening:
         self._event_at = 0.0
         self._event_position = 0
         self._patience = 1.0
+        self._stalled_at: int | None = None
+        self._noise = 0
         self._known_text = ""
 
     def hear(self, pcm: bytes, now: float) -> None:
@@ -80,7 +82,7 @@ class Listening:
 
     def idle_checkpoint(self, sent: int, floor: int) -> int:
         """Where a replay between turns must begin: before speech nobody has announced yet."""
-        horizon = max(floor, sent - self._format.size(_UNANNOUNCED))
+        horizon = max(floor, self._noise)
         unannounced = self._clock.stretches(horizon, sent)
         start = sent - self._format.size(_LEAD_IN)
         if unannounced:
@@ -97,11 +99,8 @@ class Listening:
 
     # --- time ---------------------------------------------------------------------------------
 
-    def timing(self, event: TurnEvent, sent: int, floor: int) -> Timing:
+    def timing(self, event: TurnEvent, sent: int) -> Timing:
         """The times of an event; the turn's number is filled in by the conversation."""
-        if isinstance(event, TurnStart):
-            onset = self._onset(sent, floor)
-            self._turn_start = onset.start if onset else None
         end = self._finished(sent) if isinstance(event, TurnEagerEnd | TurnEnd) else None
         if end is not None and self._turn_start is not None and end.end <= self._turn_start:
             end = None
@@ -123,6 +122,11 @@ class Listening:
         return self._format.seconds(max(0, end - start))
 
     @property
+    def knows_end_silence(self) -> bool:
+        """Whether this server was seen to end a turn."""
+        return bool(self._end_silences)
+
+    @property
     def end_silence(self) -> float:
         """Seconds of silence after which this server ends a turn; a guess until it was seen."""
         if not self._end_silences:
@@ -140,6 +144,7 @@ class Listening:
         text = conversation.text
         if isinstance(event, TurnEnd) or len(text) > len(self._known_text):
             self._patience = 1.0
+            self._stalled_at = None
         self._known_text = text
         if isinstance(event, TurnEnd) and event.transcript.strip():
             last = self._finished(sent)
@@ -160,9 +165,18 @@ class Listening:
             return now - sent_by >= timeout * self._patience
         return conversation.is_open and quiet >= (end_timeout + _END_GRACE) * self._patience
 
-    def stalled(self) -> None:
-        """The connection was replaced; if that does not help, it was noise: be more patient."""
+    @property
+    def has_doubts(self) -> bool:
+        """Whether a connection was replaced for its silence, and nothing was heard since."""
+        return self._stalled_at is not None
+
+    def stalled(self, sent: int) -> None:
+        """The connection is replaced; if that does not help, it was noise: be more patient."""
         self._patience = min(2 * self._patience, _STALL_CAP)
+        if self._stalled_at is not None:
+            # Two connections heard this and said nothing.
+            self._noise = max(self._stalled_at, sent - self._format.size(_NOISE_REPLAYED))
+        self._stalled_at = sent
 
     # --- inside -------------------------------------------------------------------------------
 

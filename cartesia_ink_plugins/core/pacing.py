@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cartesia_ink_plugins.core.audio import AudioFormat
 
 _BURST = 0.2
+_SHORTEST_WAIT = 0.001
 _FIRST_DELAY = 0.25
 _URGENT_CAP = 0.9
 _URGENT_FOR = 30.0
@@ -67,7 +68,7 @@ class Pacer:
     def wait(self, size: int) -> float:
         """Seconds until `size` bytes may be sent."""
         missing = min(float(size), self._burst) - self._allowance
-        return max(0.0, missing / (self._rate * self._byte_rate))
+        return max(_SHORTEST_WAIT, missing / (self._rate * self._byte_rate))
 
 
 class Backoff:

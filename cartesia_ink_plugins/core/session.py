@@ -288,7 +288,7 @@ class TurnsSession:
         if link.state is not LinkState.OPEN:
             return
         if self._is_stalled(now):
-            self.listening.stalled()
+            self.listening.stalled(link.sent)
             self._drop("speech, but no turn event", None, now)
             return
         if self._finish_deadline is None:
@@ -336,10 +336,13 @@ class TurnsSession:
             self._end_carried_turn(now)
         was_open = conversation.is_open
         replaying = link.sent < self._lost_at + link.format.size(_REPLAY_LATENCY)
-        timing = self.listening.timing(event, link.sent, self._floor)
+        turn_checkpoint = 0
+        if not was_open:
+            turn_checkpoint = self.listening.turn_checkpoint(link.sent, self._floor)
+        timing = self.listening.timing(event, link.sent)
         self._events += conversation.receive(event, timing, replaying=replaying)
         if conversation.is_open and not was_open:
-            conversation.add_checkpoint(self.listening.turn_checkpoint(link.sent, self._floor))
+            conversation.add_checkpoint(turn_checkpoint)
         self._move_checkpoint(event)
         self.listening.event(event, conversation, link.sent, now)
         if was_open and not conversation.is_open:
@@ -375,17 +378,18 @@ class TurnsSession:
             silence = self.listening.silence_after(checkpoint.position, heard)
             over, floor = silence >= self.listening.end_silence, checkpoint.position
         else:
-            # Every word was sent again, and then some silence, and nothing was heard.
+            # Every word was sent again, and then some silence, and two connections heard nothing.
             since = max(self._lost_at, heard - link.format.size(_HEARS_NOTHING_AFTER))
             over = (
                 online
                 and heard >= self._lost_at + link.format.size(_HEARS_NOTHING_AFTER)
                 and now - link.opened_at >= _HEARS_NOTHING_AFTER
                 and not self.listening.spoke(since, heard)
+                and self.listening.has_doubts
             )
             floor = since
         if over:
-            timing = self.listening.timing(TurnEnd(""), heard, self._floor)
+            timing = self.listening.timing(TurnEnd(""), heard)
             self._events += conversation.end_with_known_text(timing)
             self._floor = max(self._floor, floor)
 
@@ -442,9 +446,16 @@ class TurnsSession:
         logger.info("connection lost: %s", reason)
 
     def _replay_from(self) -> int:
-        if self.conversation.checkpoint is not None:
-            return self.conversation.checkpoint.position
-        return self.listening.idle_checkpoint(self.link.sent, self._floor)
+        conversation, sent = self.conversation, self.link.sent
+        checkpoint = conversation.checkpoint
+        if checkpoint is None:
+            return self.listening.idle_checkpoint(sent, self._floor)
+        before = conversation.checkpoints[-2:][0].position
+        if not self.listening.knows_end_silence and before >= self.link.ledger.start:
+            # Nobody knows yet how much silence ends a turn: let the server hear the words before
+            # the pause again, and decide.
+            conversation.revoke_checkpoint()
+        return conversation.checkpoints[-1].position
 
     def _may_rest(self, now: float) -> bool:
         """Whether nobody is waiting: no turn, no audio; then the next audio dials."""
@@ -466,7 +477,7 @@ class TurnsSession:
 
     def _over(self) -> None:
         """The end: give the last known words, and account for audio that was never sent."""
-        timing = self.listening.timing(TurnEnd(""), self.link.sent, self._floor)
+        timing = self.listening.timing(TurnEnd(""), self.link.sent)
         self._events += self.conversation.end_with_known_text(timing)
         self.link.give_up_backlog()
         self._tell_gap()

@@ -1,0 +1,375 @@
+"""A world without IO: a session, a scripted server and the network between them, in virtual time.
+
+A minute of conversation takes milliseconds and comes out the same every time. Faults are values
+with a time; what they do to the network is written down here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.events import (
+    Connected,
+    ErrorMessage,
+    Event,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnEvent,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+    encode,
+)
+from cartesia_ink_plugins.core.link import Dial, Drop, LinkState, Ping
+from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
+from cartesia_ink_plugins.core.session import TurnsSession
+from cartesia_ink_plugins.server.engine import Close, Ear, Outgoing, Raw, TurnThresholds
+from cartesia_ink_plugins.server.script import Script
+
+FRAME = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something the network or the server does at a time, in seconds."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(Fault):
+    """The connection breaks; what is under way in both directions is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Away(Fault):
+    """The server is away for a while: the connection breaks, attempts fail."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Hung(Fault):
+    """The connection breaks; for a while attempts get no answer at all."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusing(Fault):
+    """The connection breaks; for a while attempts get an HTTP status."""
+
+    seconds: float
+    status: int = 503
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HalfOpen(Fault):
+    """The connection swallows everything from now on, in both directions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mute(Fault):
+    """The server answers pings but says nothing more on this connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Closing(Fault):
+    """The server closes with a code, after an error message if there is a status."""
+
+    code: int = 1011
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flapping(Fault):
+    """The connection breaks, and each of the next ones after a short life."""
+
+    times: int = 5
+    life: float = 0.6
+
+
+@dataclass(slots=True)
+class Wire:
+    """One connection as the network sees it."""
+
+    ear: Ear
+    alive: bool = True
+    swallows: bool = False
+    mute: bool = False
+    received: int = 0
+
+
+@dataclass
+class World:
+    """One caller, one session, one server."""
+
+    script: Script
+    faults: Sequence[Fault] = ()
+    options: TurnsOptions = field(default_factory=TurnsOptions)
+    resilience: Resilience = field(default_factory=Resilience)
+    latency: float = 0.04
+    tail: float = 3.0
+    seed: int = 0
+    audio: bytes | None = None
+    chunk: float = FRAME
+    now: float = 0.0
+    history: list[tuple[float, Event]] = field(default_factory=list)
+    dials: list[float] = field(default_factory=list)
+    configs: list[object] = field(default_factory=list)
+    largest_ledger: int = 0
+
+    def __post_init__(self) -> None:
+        """Put session and server together."""
+        self.random = random.Random(self.seed)
+        self.session = TurnsSession(
+            self.options, self.resilience, jitter=self.random.random, epoch=1000.0
+        )
+        self.engine = self.script.engine()
+        self.wire: Wire | None = None
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._away_until = self._hung_until = self._refusing_until = -1.0
+        self._refusal: Refusing | None = None
+        self._flaps: list[float] = []
+
+    # --- the caller ---------------------------------------------------------------------------
+
+    def run(self, *, finish: bool = True, limit: float = 600.0) -> World:
+        """Speak the whole script in real time, with all faults; then finish."""
+        pcm = self.audio if self.audio is not None else self.script.audio(self.options.format)
+        pcm += self.options.format.silence(self.tail)
+        size = self.options.format.size(self.chunk)
+        for number, at in enumerate(range(0, len(pcm), size)):
+            piece = pcm[at : at + size]
+            self.at((number + 1) * self.chunk, lambda piece=piece: self._speak(piece))
+        for fault in self.faults:
+            self.at(fault.at, lambda fault=fault: self._strike(fault))
+        self.session.start(self.now)
+        self._settle()
+        if finish:
+            self.at(len(pcm) / size * self.chunk + 0.05, lambda: self.session.finish(self.now))
+        self._run_until(limit)
+        return self
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Let something happen at a time."""
+        heapq.heappush(self._heap, (when, next(self._order), action))
+
+    @property
+    def events(self) -> list[Event]:
+        """What the application saw."""
+        return [event for _, event in self.history]
+
+    @property
+    def finals(self) -> list[str]:
+        """The text of every turn."""
+        return [event.transcript for event in self.events if isinstance(event, TurnEnd)]
+
+    def _speak(self, pcm: bytes) -> None:
+        if not self.session.is_closed:
+            self.session.send_audio(pcm, self.now)
+            self.largest_ledger = max(
+                self.largest_ledger, self.session.link.ledger.end - self.session.link.ledger.start
+            )
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def _run_until(self, limit: float) -> None:
+        while not self.session.is_closed and self.now < limit:
+            deadline = self.session.deadline
+            if self._heap and self._heap[0][0] <= deadline:
+                when, _, action = heapq.heappop(self._heap)
+                self.now = max(self.now, when)
+                action()
+            elif deadline < float("inf"):
+                self.now = max(self.now, deadline)
+                self.session.tick(self.now)
+            else:
+                break
+            self._settle()
+
+    def _settle(self) -> None:
+        """Do what the session wants done."""
+        for action in self.session.take_actions():
+            match action:
+                case Dial():
+                    self._dial()
+                case Drop():
+                    self._cut()
+                case Ping():
+                    self._to_server(lambda wire: self._to_client(lambda: self._pong(), wire))
+                case bytes():
+                    self._to_server(lambda wire, pcm=action: self._hear(wire, pcm))
+                case str():
+                    self._to_server(lambda wire, text=action: self._command(wire, text))
+        self.history += [(self.now, event) for event in self.session.take_events()]
+
+    # --- the network --------------------------------------------------------------------------
+
+    def _dial(self) -> None:
+        self.dials.append(self.now)
+        attempt = len(self.dials)
+        if self.now < self._hung_until:
+            return
+        self.at(self.now + 2 * self.latency, lambda: self._answer(attempt))
+
+    def _answer(self, attempt: int) -> None:
+        if attempt != len(self.dials) or self.session.link.state is not LinkState.DIALLING:
+            return
+        if self.now < self._away_until:
+            self.session.lost("refused", self.now)
+        elif self.now < self._refusing_until and self._refusal is not None:
+            refusal = self._refusal
+            self.session.refused(refusal.status, self.now, retry_after=refusal.retry_after)
+        elif self.now >= self._hung_until:
+            self._open()
+
+    def _open(self) -> None:
+        box: list[Wire] = []
+
+        def emit(messages: Sequence[Outgoing]) -> None:
+            self._say(box[0], messages)
+
+        options = self.options
+        wire = Wire(self.engine.open(options.format, TurnThresholds(), emit))
+        box.append(wire)
+        self.wire = wire
+        self.session.opened(self.now, f"request-{len(self.dials)}")
+        self._say(wire, [Connected()])
+        if self._flaps:
+            self.at(self.now + self._flaps.pop(), lambda: self._break(wire))
+
+    def _to_server(self, arrive: Callable[[Wire], None]) -> None:
+        wire = self.wire
+        if wire is None or wire.swallows:
+            return
+
+        def deliver() -> None:
+            if wire.alive and not wire.swallows:
+                arrive(wire)
+
+        self.at(self.now + self.latency, deliver)
+
+    def _to_client(self, arrive: Callable[[], None], wire: Wire) -> None:
+        def deliver() -> None:
+            if wire is self.wire and wire.alive and not wire.swallows:
+                arrive()
+
+        self.at(self.now + self.latency, deliver)
+
+    def _cut(self) -> None:
+        """The client drops the connection."""
+        if self.wire is not None:
+            self.wire.alive = False
+            self.wire = None
+
+    def _break(self, wire: Wire | None, code: int = 1006) -> None:
+        """The network or the server ends a connection."""
+        if wire is not None and wire is self.wire:
+            wire.alive = False
+            self.wire = None
+            self.session.lost("broken", self.now, code)
+
+    # --- the server ---------------------------------------------------------------------------
+
+    def _hear(self, wire: Wire, pcm: bytes) -> None:
+        wire.received += len(pcm)
+        wire.ear.hear(pcm)
+
+    def _pong(self) -> None:
+        self.session.pong(self.now)
+
+    def _command(self, wire: Wire, text: str) -> None:
+        command = json.loads(text)
+        if command["type"] == "config":
+            self.configs.append(command["turn"])
+            return
+        try:
+            wire.ear.close().send(None)  # type: ignore[attr-defined]
+        except StopIteration:
+            self._to_client(lambda: self._break(wire, 1000), wire)
+
+    def _say(self, wire: Wire, messages: Sequence[Outgoing]) -> None:
+        if wire.mute:
+            return
+        for message in messages:
+            if isinstance(message, Close):
+                code = message.code
+                self._to_client(lambda code=code: self._break(wire, code), wire)
+                continue
+            data = message.data if isinstance(message, Raw) else message
+            text = data if isinstance(data, str | bytes) else encode(data)
+            self._to_client(lambda text=text: self.session.receive(text, self.now), wire)
+
+    def _strike(self, fault: Fault) -> None:
+        match fault:
+            case Reset():
+                self._break(self.wire)
+            case Away(seconds=seconds):
+                self._away_until = self.now + seconds
+                self._break(self.wire)
+            case Hung(seconds=seconds):
+                self._hung_until = self.now + seconds
+                self._break(self.wire)
+            case Refusing(seconds=seconds):
+                self._refusing_until = self.now + seconds
+                self._refusal = fault
+                self._break(self.wire)
+            case HalfOpen():
+                if self.wire is not None:
+                    self.wire.swallows = True
+            case Mute():
+                if self.wire is not None:
+                    self.wire.mute = True
+            case Closing(code=code, status=status):
+                if self.wire is not None:
+                    if status is not None:
+                        error = encode(ErrorMessage(status, "the script says so"))
+                        self.session.receive(error, self.now)
+                    self._break(self.wire, code)
+            case Flapping(times=times, life=life):
+                self._flaps = [life] * times
+                self._break(self.wire)
+
+
+def check_order(events: Sequence[Event]) -> None:
+    """Starts and ends alternate, text never shrinks, nothing is said outside of a turn."""
+    is_open = eager = False
+    text = ""
+    for event in events:
+        match event:
+            case TurnStart():
+                assert not is_open, "a second start"
+                is_open, eager, text = True, False, ""
+            case TurnUpdate(transcript=said) | TurnEagerEnd(transcript=said):
+                assert is_open, f"{event.type} outside of a turn"
+                assert said.startswith(text), f"{said!r} is not {text!r} and more"
+                text = said
+                eager = eager or isinstance(event, TurnEagerEnd)
+            case TurnResume():
+                assert is_open and eager, "a resume without an eager end"
+                eager = False
+            case TurnEnd(transcript=said):
+                assert is_open, "an end without a start"
+                assert said.startswith(text), f"{said!r} is not {text!r} and more"
+                is_open = False
+    assert not is_open, "a turn is still open"
+
+
+def turn_events(events: Sequence[Event]) -> list[TurnEvent]:
+    """Only the events of turns."""
+    kinds = (TurnStart, TurnUpdate, TurnEagerEnd, TurnResume, TurnEnd)
+    return [event for event in events if isinstance(event, kinds)]
+
+
+def default_format() -> AudioFormat:
+    """What the options ask for when nothing is said."""
+    return TurnsOptions().format
