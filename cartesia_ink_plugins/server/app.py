@@ -10,10 +10,10 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from aiohttp import web
 
@@ -24,11 +24,13 @@ from cartesia_ink_plugins.server.engine import Engine
 from cartesia_ink_plugins.server.record import ConnectionRecord, masked
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection, encode_error
+from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection, WireItem, encode_error
 from cartesia_ink_plugins.server.validate import Refused, parse_query
 from cartesia_ink_plugins.server.wire import Wire
 
 logger = logging.getLogger(__name__)
+
+Watch: TypeAlias = Callable[[ConnectionRecord, WireItem | None], None]
 
 TURNS_PATH = "/stt/turns/websocket"
 _MAX_MESSAGE = 64 * 2**20
@@ -52,6 +54,7 @@ class InkServer:
         api_keys: Collection[str] | None = None,
         idle_timeout: float | None = None,
         rules: Rules | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Prepare a server; nothing happens before `start`.
 
@@ -62,6 +65,8 @@ class InkServer:
             api_keys: Keys and access tokens that are accepted; None accepts any that is not empty.
             idle_timeout: Seconds without audio until close 1001; None leaves it to the rules.
             rules: What is allowed; the defaults are those of Cartesia's service.
+            watch: Called with a connection's record when it is answered, for every item that is
+                sent to it, and when it has ended.
         """
         self.engine: Engine = engine.engine() if isinstance(engine, Script) else engine
         self.rules = rules or Rules()
@@ -70,6 +75,7 @@ class InkServer:
         self.connections: list[ConnectionRecord] = []
         self._host = host
         self._port = port
+        self._watch = watch or _look_away
         self._api_keys = None if api_keys is None else frozenset(api_keys)
         self._drivers: dict[ConnectionRecord, TurnsDriver] = {}
         self._runner: web.AppRunner | None = None
@@ -78,7 +84,8 @@ class InkServer:
     @property
     def url(self) -> str:
         """Where the server is, such as `http://127.0.0.1:8765`: a base URL for every client."""
-        return f"http://{self._host}:{self._port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
 
     @property
     def port(self) -> int:
@@ -88,7 +95,7 @@ class InkServer:
     @property
     def websocket_url(self) -> str:
         """The whole address of the turns endpoint, for clients that want it."""
-        return f"ws://{self._host}:{self._port}{TURNS_PATH}"
+        return f"{self.url.replace('http', 'ws', 1)}{TURNS_PATH}"
 
     async def start(self) -> None:
         """Listen.
@@ -169,7 +176,13 @@ class InkServer:
         wire = Wire(request.transport)
         self._answered(record, 101)
         logger.info("connection %d: open, request_id %s", record.number, record.request_id)
-        connection = TurnsConnection(record, self.engine, self.rules, _version(request), wire.send)
+
+        def send(items: Sequence[WireItem]) -> None:
+            wire.send(items)
+            for item in items:
+                self._watch(record, item)
+
+        connection = TurnsConnection(record, self.engine, self.rules, _version(request), send)
         driver = TurnsDriver(websocket, wire, connection, record)
         self._drivers[record] = driver
         try:
@@ -178,6 +191,7 @@ class InkServer:
             del self._drivers[record]
             logger.info("connection %d: closed, %s", record.number, record.close_code)
             self._changed.set()
+            self._watch(record, None)
         return websocket
 
     def _record(self, request: web.Request) -> ConnectionRecord:
@@ -234,10 +248,15 @@ class InkServer:
     def _answered(self, record: ConnectionRecord, status: int) -> None:
         record.status = status
         self._changed.set()
+        self._watch(record, None)
 
     async def _nothing_here(self, request: web.Request) -> web.Response:
         error = ErrorMessage(404, f"There is nothing at {request.path}.", "Not found")
         return self._refuse(request, self._record(request), error)
+
+
+def _look_away(record: ConnectionRecord, item: WireItem | None) -> None:
+    """Watch nothing."""
 
 
 def _version(request: web.Request) -> str:

@@ -7,15 +7,20 @@ from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.testing.asserts import assert_heard, assert_turn_order
+from cartesia_ink_plugins.testing.local import LocalInk
 
 __all__ = [
     "Close",
     "ConnectionRecord",
     "Cue",
     "InkServer",
+    "LocalInk",
     "Raw",
     "Rules",
     "Script",
     "ScriptTiming",
     "Turn",
+    "assert_heard",
+    "assert_turn_order",
 ]

@@ -1,0 +1,170 @@
+"""A local Ink server on a thread of its own, for tests of any kind.
+
+On its own thread the server needs no event loop of the test, works in plain functions as well as in
+coroutines of any framework, and a bot that blocks its loop does not block the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from cartesia_ink_plugins.server.app import InkServer
+from cartesia_ink_plugins.server.engine import Engine
+from cartesia_ink_plugins.server.record import ConnectionRecord
+from cartesia_ink_plugins.server.script import Script, Turn
+from cartesia_ink_plugins.testing.asserts import difference
+
+_T = TypeVar("_T")
+
+
+class LocalInk:
+    """A running server; what the fixture `ink_server` gives.
+
+    Attributes:
+        strict: Whether `check` looks at what the bot made of the script. Turn it off in tests in
+            which connections are lost or words are not meant to be heard.
+    """
+
+    def __init__(
+        self, engine: Engine | Script | None = None, *, strict: bool = True, **options: Any
+    ) -> None:
+        """Prepare a server.
+
+        Args:
+            engine: Who hears the audio; a script can also be given with `play`.
+            strict: See the attribute.
+            **options: Of `InkServer`.
+        """
+        self.strict = strict
+        self._script = engine if isinstance(engine, Script) else None
+        self._server = InkServer(Script() if engine is None else engine, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="ink-server", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where the server is: a base URL for every client."""
+        return self._server.url
+
+    @property
+    def websocket_url(self) -> str:
+        """The whole address of the turns endpoint."""
+        return self._server.websocket_url
+
+    @property
+    def connections(self) -> Collection[ConnectionRecord]:
+        """What happened, one record for each connection."""
+        return self._server.connections
+
+    @property
+    def transcripts(self) -> list[str]:
+        """The text of every `turn.end` on every connection."""
+        return [text for record in self.connections for text in record.transcripts]
+
+    def play(self, *turns: str | Turn | Script) -> Script:
+        """Let the connections that come now hear a script.
+
+        Args:
+            *turns: One script, or its turns.
+
+        Returns:
+            The script; speak its `audio()` to the bot.
+        """
+        match turns:
+            case (Script() as script,):
+                pass
+            case _:
+                script = Script(*(turn for turn in turns if not isinstance(turn, Script)))
+        self._script = script
+        self._call(lambda: setattr(self._server, "engine", script.engine()))
+        return script
+
+    def close_all(self, code: int = 1012) -> None:
+        """Close all connections at once, as a deploy of the service does."""
+        self._call(lambda: self._server.close_all(code))
+
+    def check(self) -> None:
+        """Assert that the bot broke no rule and that every turn of the script was heard once.
+
+        Raises:
+            AssertionError: It is not so; the message shows the difference.
+        """
+        if not self.strict:
+            return
+        complaints = [
+            f"  connection {record.number}: {problem}"
+            for record in self.connections
+            if (problem := record.complaint or record.violation)
+        ]
+        if complaints:
+            raise AssertionError("the Ink server refused something:\n" + "\n".join(complaints))
+        if self._script is not None and self._script.turns:
+            if not self.connections:
+                raise AssertionError(f"nobody connected to the Ink server at {self.url}")
+            wrong = difference(self._script.transcripts, self.transcripts)
+            if wrong:
+                raise AssertionError(f"the Ink server did not hear the script:\n{wrong}")
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The port is taken.
+        """
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """Stop the server and its thread; idempotent."""
+        if self._loop is not None and self._stop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop; then check, unless something went wrong before."""
+        self.stop()
+        if error is None:
+            self.check()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as failure:
+            self._failure = failure
+        finally:
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with self._server:
+            self._ready.set()
+            await self._stop.wait()
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        """Call a function on the server's thread and wait for it."""
+        if self._loop is None or not self._thread.is_alive():
+            return function()
+
+        async def call() -> _T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()

@@ -1,0 +1,59 @@
+"""The pytest plugin: the fixture `ink_server`.
+
+    def test_my_bot(ink_server):
+        script = ink_server.play("Hello there.", "I'd like a table ... for two.")
+        texts = run_my_bot(base_url=ink_server.url, microphone=script.audio())
+        assert_heard(texts, script.transcripts)
+
+Options of the server go into a marker: `@pytest.mark.ink_server(rules=Rules(max_streams=1))`. After
+a test that passed the fixture is strict: it fails the test if the bot broke a rule of the API, or
+if not every turn of the script was heard once. `ink_server.strict = False` turns that off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from cartesia_ink_plugins.testing.local import LocalInk
+
+_PASSED = pytest.StashKey[bool]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker."""
+    config.addinivalue_line(
+        "markers", "ink_server(engine=None, *, strict=True, **options): how to run `ink_server`"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether the test itself passed: what failed already is not made worse."""
+    report = yield
+    if report.when == "call":
+        item.stash[_PASSED] = report.passed
+    return report
+
+
+@pytest.fixture
+def ink_server(request: pytest.FixtureRequest) -> Iterator[LocalInk]:
+    """A local Ink server on a thread of its own; strict after a test that passed."""
+    # Imported here, so that a run without the fixture needs no aiohttp.
+    from cartesia_ink_plugins.testing.local import LocalInk
+
+    marker = request.node.get_closest_marker("ink_server")
+    server = LocalInk(*marker.args, **marker.kwargs) if marker else LocalInk()
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+    if request.node.stash.get(_PASSED, False):
+        __tracebackhide__ = True
+        server.check()
