@@ -17,12 +17,15 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     Frame,
     InputAudioRawFrame,
+    InterimTranscriptionFrame,
     InterruptionFrame,
     LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
     MetricsFrame,
+    TextFrame,
+    TranscriptionFrame,
 )
 from pipecat.metrics.metrics import MetricsData
 from pipecat.pipeline.pipeline import Pipeline
@@ -180,6 +183,11 @@ class Tap(FrameProcessor):
         return [f for f, d in self.frames if d is direction and isinstance(f, kinds)]
 
     @property
+    def interims(self) -> list[str]:
+        """Words that could still grow."""
+        return [f.text for f in self.down(InterimTranscriptionFrame) if isinstance(f, TextFrame)]
+
+    @property
     def metrics(self) -> list[MetricsData]:
         """All metrics that passed."""
         return [d for f in self.down(MetricsFrame) if isinstance(f, MetricsFrame) for d in f.data]
@@ -197,6 +205,12 @@ class Conversation:
     task: PipelineWorker
     rate: int = 16_000
     errors: list[str] = field(default_factory=list)
+
+    @property
+    def finals(self) -> list[TranscriptionFrame]:
+        """The final words of each turn."""
+        finals = self.tap.down(TranscriptionFrame)
+        return [frame for frame in finals if isinstance(frame, TranscriptionFrame)]
 
     @property
     def user_messages(self) -> list[str]:

@@ -1,0 +1,99 @@
+"""What is measured: audio really sent, latency from the end of speech, speculations."""
+
+from __future__ import annotations
+
+import pytest
+from pipecat.frames.frames import EndFrame
+from pipecat.metrics.metrics import STTUsageMetricsData
+
+from cartesia_ink_plugins.pipecat import (
+    InkTurnsSTTService,
+    SpeculateWhileKept,
+    SpeculationCounts,
+    SpeculationMetricsData,
+    SpeculationOutcome,
+    SpeculationReport,
+)
+from tests.pipecat.sides import has_run, ours, played, talk_to
+from tests.pipecat.wire import CUE, RESUME, START, Message, Play, eager, end, update
+
+
+async def test_usage_is_the_audio_that_was_sent() -> None:
+    async with talk_to([START, end("Hi")]) as (talk, server):
+        await talk.hear(0.5)
+        await server.played.wait()
+        await talk.task.queue_frame(EndFrame())
+        await talk.until(lambda: bool(talk.tap.down(EndFrame)))
+        usage = [
+            m.value.audio_seconds for m in talk.tap.metrics if isinstance(m, STTUsageMetricsData)
+        ]
+        assert sum(usage) == pytest.approx(0.5)
+        assert len(server.audio[0]) == 16_000
+
+
+async def outcomes(play: Play, *cues: str) -> list[tuple[str, float]]:
+    talk = await played(play, cues=[has_run(cue) for cue in cues])
+    metrics = [m for m in talk.tap.metrics if isinstance(m, SpeculationMetricsData)]
+    return [(m.outcome, m.lead) for m in metrics]
+
+
+async def test_the_outcome_of_a_speculation_is_told() -> None:
+    ((kept, lead),) = await outcomes([START, eager("a"), CUE, end("a")], "a")
+    assert kept == "kept"
+    assert lead > 0
+    ((withdrawn, _),) = await outcomes([START, eager("a"), CUE, RESUME, update("a b")], "a")
+    assert withdrawn == "withdrawn"
+    ((mismatched, _),) = await outcomes([START, eager("a"), CUE, end("a b")], "a")
+    assert mismatched == "mismatched"
+
+
+async def test_speculations_are_counted_and_reported() -> None:
+    play: Play = [START, eager("a"), CUE, RESUME, update("a b"), eager("a b"), CUE, end("a b")]
+    async with talk_to(play) as (talk, server):
+        reports: list[SpeculationReport] = []
+
+        async def on_speculation(_: object, report: SpeculationReport) -> None:
+            reports.append(report)
+
+        talk.stt.add_event_handler("on_speculation", on_speculation)
+        await talk.hear()
+        for words in ("a", "a b"):
+            await talk.until(lambda words=words: words in talk.llm.runs)  # type: ignore[misc]
+            server.go_on()
+        await talk.until(lambda: len(reports) == 2)
+        assert reports[-1].outcome is SpeculationOutcome.KEPT
+        assert reports[-1].counts == SpeculationCounts(kept=1, withdrawn=1)
+
+
+async def test_a_policy_decides_when_to_speculate() -> None:
+    def thrifty(url: str) -> InkTurnsSTTService:
+        policy = SpeculateWhileKept(min_kept=0.5, window=2, probe=100)
+        return ours(url, speculation_policy=policy, resume_grace=0)
+
+    words, play = "", list[Message]([START])
+    for word in "abcd":
+        words += word
+        play += [eager(words), RESUME, update(words + "!")]
+    talk = await played([*play, end(words)], thrifty)
+    assert talk.runs == ["a", "ab", "abcd"]
+
+
+def test_speculations_that_do_not_pay_are_stopped_and_probed() -> None:
+    policy = SpeculateWhileKept(min_kept=0.5, window=4, probe=3)
+
+    def resolve(outcome: SpeculationOutcome) -> None:
+        policy.resolved(SpeculationReport(outcome, 0.1, SpeculationCounts()))
+
+    for _ in range(4):
+        assert policy.should_speculate("a")
+        resolve(SpeculationOutcome.WITHDRAWN)
+    assert [policy.should_speculate("a") for _ in range(6)] == [False, False, True] * 2
+    resolve(SpeculationOutcome.KEPT)
+    resolve(SpeculationOutcome.KEPT)
+    assert policy.should_speculate("a")
+
+
+@pytest.mark.parametrize("arguments", [{"min_kept": 2}, {"window": 0}, {"probe": 0}])
+def test_a_policy_without_sense_is_refused(arguments: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        SpeculateWhileKept(**arguments)
