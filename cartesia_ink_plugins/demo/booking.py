@@ -220,7 +220,8 @@ class Dialogue:
         elif not self.news:
             opening = "Please tell me what to change, or say yes."
         # Short sentences: each is spoken while the next one is still being synthesised.
-        return f"{opening} A table {day}, {party}. {_capital(hour)}, {name}. Shall I book it?"
+        when = f"{_capital(day)}. {_capital(party)}, {hour}."
+        return f"{opening} {when} {_capital(name)}. Shall I book it?"
 
     def _done(self) -> str:
         if self.utterances and self.booking.date is not None:

@@ -101,9 +101,9 @@ class Manners:
             bot has answered.
     """
 
-    answer_after: float = 0.9
+    answer_after: float = 1.2
     patience: float = 9.0
-    hang_up_after: float = 0.9
+    hang_up_after: float = 1.2
 
 
 @dataclass(slots=True)

@@ -1,0 +1,245 @@
+"""The assistant and the voice as LiveKit plugins, and the agent that they make.
+
+They need no key and no network and stand where any LLM and TTS plugin stands: the LLM streams
+tokens, calls a function, is cancelled, and answers preemptively.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from typing import Any
+
+from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    Agent,
+    APIConnectOptions,
+    RunContext,
+    function_tool,
+    llm,
+    tts,
+)
+
+from cartesia_ink_plugins.demo.booking import (
+    INSTRUCTIONS,
+    Booked,
+    Call,
+    Heard,
+    Message,
+    Say,
+    follow,
+    make_booking,
+    tokens,
+)
+from cartesia_ink_plugins.demo.journal import Happening
+from cartesia_ink_plugins.demo.pacing import Pace
+from cartesia_ink_plugins.demo.voice import Voice
+
+Watch = Callable[[Happening, str], None]
+"""Is told what a plugin does, for the journal of the demo."""
+
+
+class BookingAgent(Agent):
+    """Answers the telephone of a restaurant; works with the offline LLM and with a real one."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        """Take the instructions of a real LLM along; the offline one needs none.
+
+        Args:
+            **kwargs: Arguments of LiveKit's `Agent`.
+        """
+        super().__init__(instructions=INSTRUCTIONS, **kwargs)
+
+    async def on_enter(self) -> None:
+        """Greet the caller."""
+        self.session.generate_reply()
+
+    @function_tool()
+    async def book_table(
+        self, context: RunContext[Any], date: str, time: str, party_size: int, name: str
+    ) -> dict[str, Any]:
+        """Book a table in the restaurant.
+
+        Args:
+            context: Of the call.
+            date: The day, as YYYY-MM-DD.
+            time: The time of day, as HH:MM on 24 hours.
+            party_size: How many people.
+            name: For whom the table is booked.
+        """
+        facts = {"date": date, "time": time, "party_size": party_size, "name": name}
+        self.booked(facts)
+        return make_booking(facts)
+
+    def booked(self, facts: dict[str, Any]) -> None:
+        """Is told of every booking; for subclasses.
+
+        Args:
+            facts: The arguments of the function call.
+        """
+
+
+class BookingLLM(llm.LLM[Any]):
+    """The rule-based assistant in the place of an LLM."""
+
+    def __init__(
+        self,
+        *,
+        pace: Pace | None = None,
+        today: Callable[[], date] = date.today,
+        watch: Watch | None = None,
+    ) -> None:
+        """Set up the plugin.
+
+        Args:
+            pace: How fast it thinks.
+            today: The day of the call.
+            watch: Is told when a reply is begun and when it is ready.
+        """
+        super().__init__()
+        self.pace = pace or Pace()
+        self.today = today
+        self.watch: Watch = watch or (lambda happening, text: None)
+
+    @property
+    def model(self) -> str:
+        """Name of the model, for metrics."""
+        return "booking-rules"
+
+    @property
+    def provider(self) -> str:
+        """Name of the provider, for metrics."""
+        return "cartesia_ink_plugins.demo"
+
+    def chat(
+        self,
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool] | None = None,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        **kwargs: Any,
+    ) -> llm.LLMStream:
+        """Begin a reply.
+
+        Args:
+            chat_ctx: The conversation so far.
+            tools: What may be called; `book_table` is.
+            conn_options: Has no meaning here.
+            **kwargs: What a real LLM may be told; has no meaning here.
+        """
+        return _Reply(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
+
+
+class _Reply(llm.LLMStream):
+    def __init__(self, assistant: BookingLLM, **kwargs: Any) -> None:
+        super().__init__(assistant, **kwargs)
+        self._assistant = assistant
+
+    async def _run(self) -> None:
+        assistant = self._assistant
+        messages = list(read_chat(self._chat_ctx.items))
+        reply = follow(messages, assistant.today()).reply()
+        assistant.watch(Happening.REPLY_BEGUN, _last_heard(messages))
+        await asyncio.sleep(assistant.pace.first_token)
+        match reply:
+            case Say(text):
+                for token in tokens(text):
+                    self._send(content=token)
+                    await asyncio.sleep(assistant.pace.token)
+                assistant.watch(Happening.REPLY_READY, text)
+            case Call(name, _):
+                assistant.watch(Happening.REPLY_READY, f"{name}({reply.json})")
+                call = llm.FunctionToolCall(
+                    name=name, arguments=reply.json, call_id=uuid.uuid4().hex
+                )
+                self._send(tool_calls=[call])
+
+    def _send(self, **fields: Any) -> None:
+        delta = llm.ChoiceDelta(role="assistant", **fields)
+        self._event_ch.send_nowait(llm.ChatChunk(id=str(id(self)), delta=delta))
+
+
+class OfflineTTS(tts.TTS[Any]):
+    """The offline voice in the place of a TTS plugin."""
+
+    def __init__(self, voice: Voice, *, watch: Watch | None = None) -> None:
+        """Set up the plugin.
+
+        Args:
+            voice: A loaded voice.
+            watch: Is told when a sentence is given to the voice.
+        """
+        super().__init__(
+            capabilities=tts.TTSCapabilities(streaming=False),
+            sample_rate=voice.sample_rate,
+            num_channels=1,
+        )
+        self.voice = voice
+        self.watch: Watch = watch or (lambda happening, text: None)
+
+    @property
+    def model(self) -> str:
+        """Name of the model, for metrics."""
+        return "piper-joe"
+
+    @property
+    def provider(self) -> str:
+        """Name of the provider, for metrics."""
+        return "cartesia_ink_plugins.demo"
+
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.ChunkedStream:
+        """Speak a text.
+
+        Args:
+            text: What to say.
+            conn_options: Has no meaning here.
+        """
+        self.watch(Happening.SYNTHESIS, text)
+        return _Speech(self, input_text=text, conn_options=conn_options)
+
+
+class _Speech(tts.ChunkedStream):
+    def __init__(self, speaker: OfflineTTS, **kwargs: Any) -> None:
+        super().__init__(tts=speaker, **kwargs)
+        self._voice = speaker.voice
+
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        output_emitter.initialize(
+            request_id=uuid.uuid4().hex,
+            sample_rate=self._voice.sample_rate,
+            num_channels=1,
+            mime_type="audio/pcm",
+        )
+        async for pcm in self._voice.speak(self._input_text):
+            output_emitter.push(pcm)
+        output_emitter.flush()
+
+
+def read_chat(items: Iterable[llm.ChatItem]) -> Iterator[Message]:
+    """Read the items of a `ChatContext` as the assistant knows them."""
+    for item in items:
+        match item:
+            case llm.ChatMessage(role="user"):
+                yield Heard(item.text_content or "")
+            case llm.FunctionCallOutput():
+                if reference := _reference(item.output):
+                    yield Booked(reference)
+
+
+def _reference(output: str) -> str | None:
+    """The reference in the result of a function call; LiveKit writes it as JSON or as Python."""
+    fields = output.replace("'", '"')
+    try:
+        result = json.loads(fields)
+    except ValueError:
+        return None
+    return str(result["reference"]) if isinstance(result, dict) and "reference" in result else None
+
+
+def _last_heard(messages: list[Message]) -> str:
+    return next((m.text for m in reversed(messages) if isinstance(m, Heard)), "")

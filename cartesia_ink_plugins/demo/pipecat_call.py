@@ -1,0 +1,252 @@
+"""One call through a Pipecat pipeline: a transport over the demo's telephone, and the bot.
+
+telephone → transport → STT → aggregator → LLM → TTS → transport → telephone
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from pipecat.frames.frames import (
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    LLMRunFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import (
+    AssistantTurnStoppedMessage,
+    LLMContextAggregatorPair,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.services.stt_service import STTService
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_output import BaseOutputTransport
+from pipecat.transports.base_transport import BaseTransport, TransportParams
+from pipecat.workers.runner import WorkerRunner
+
+from cartesia_ink_plugins.demo.caller import SAMPLE_RATE
+from cartesia_ink_plugins.demo.journal import Happening
+from cartesia_ink_plugins.demo.pacing import Pace
+from cartesia_ink_plugins.demo.pipecat_services import (
+    BookingLLMService,
+    OfflineTTSService,
+    book_table,
+)
+from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Loudspeaker, Telephone
+from cartesia_ink_plugins.demo.voice import Voice
+
+# How far the bot writes ahead of what is heard, like any transport with a small buffer.
+_AHEAD_SECONDS = 0.06
+_TURN_EVENTS = {
+    "on_turn_start": Happening.TURN_START,
+    "on_turn_update": Happening.TURN_UPDATE,
+    "on_turn_eager_end": Happening.TURN_EAGER_END,
+    "on_turn_resume": Happening.TURN_RESUME,
+    "on_turn_end": Happening.TURN_END,
+}
+
+
+class TelephoneInput(BaseInputTransport):
+    """The caller's voice, as frames of 20 ms."""
+
+    async def start(self, frame: StartFrame) -> None:
+        """Get ready to hear.
+
+        Args:
+            frame: The start frame.
+        """
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def deliver(self, pcm: bytes) -> None:
+        """Hand a piece of the caller's voice to the pipeline.
+
+        Args:
+            pcm: 16-bit mono at 16 kHz.
+        """
+        frame = InputAudioRawFrame(audio=pcm, sample_rate=SAMPLE_RATE, num_channels=1)
+        await self.push_audio_frame(frame)
+
+
+class TelephoneOutput(BaseOutputTransport):
+    """The bot's voice, written no faster than it is heard."""
+
+    def __init__(self, loudspeaker: Loudspeaker, params: TransportParams) -> None:
+        """Write to a loudspeaker.
+
+        Args:
+            loudspeaker: Where the voice is heard.
+            params: The transport's parameters.
+        """
+        super().__init__(params)
+        self._loudspeaker = loudspeaker
+
+    async def start(self, frame: StartFrame) -> None:
+        """Get ready to speak.
+
+        Args:
+            frame: The start frame.
+        """
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Fall silent at once when interrupted.
+
+        Args:
+            frame: The frame.
+            direction: Where it goes.
+        """
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InterruptionFrame):
+            self._loudspeaker.clear()
+
+    async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
+        """Play audio.
+
+        Args:
+            frame: 16-bit mono at `BOT_SAMPLE_RATE`.
+
+        Returns:
+            True: it is played.
+        """
+        self._loudspeaker.write(frame.audio)
+        await self._loudspeaker.wait_below(_AHEAD_SECONDS)
+        return True
+
+
+class TelephoneTransport(BaseTransport):
+    """A Pipecat transport over the demo's telephone."""
+
+    def __init__(self, telephone: Telephone) -> None:
+        """Connect a pipeline to a telephone.
+
+        Args:
+            telephone: The line with the caller.
+        """
+        super().__init__()
+        params = TransportParams(
+            audio_in_enabled=True,
+            audio_in_sample_rate=SAMPLE_RATE,
+            audio_out_enabled=True,
+            audio_out_sample_rate=BOT_SAMPLE_RATE,
+            audio_out_10ms_chunks=2,
+            audio_out_end_silence_secs=0,
+        )
+        self._input = TelephoneInput(params)
+        self._output = TelephoneOutput(telephone.loudspeaker, params)
+
+    def input(self) -> TelephoneInput:
+        """The caller's side."""
+        return self._input
+
+    def output(self) -> FrameProcessor:
+        """The bot's side."""
+        return self._output
+
+
+async def hold_pipecat_call(
+    telephone: Telephone, stt: STTService, voice: Voice, *, pace: Pace | None = None
+) -> None:
+    """Let the offline bot answer the telephone in a Pipecat pipeline, until the caller hangs up.
+
+    Args:
+        telephone: The line with the caller.
+        stt: An STT service that also detects turns.
+        voice: The bot's voice.
+        pace: How fast the bot thinks.
+    """
+    journal = telephone.journal
+    transport = TelephoneTransport(telephone)
+    llm = BookingLLMService(pace=pace, watch=journal.note)
+    tts = OfflineTTSService(voice, watch=journal.note)
+
+    @functools.wraps(book_table)
+    async def book_and_note(params: FunctionCallParams, **arguments: Any) -> None:
+        await book_table(params, **arguments)
+        journal.note(Happening.BOOKED, json.dumps(arguments))
+
+    context = LLMContext(tools=[book_and_note])
+    aggregators = LLMContextAggregatorPair(context)
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            stt,
+            aggregators.user(),
+            llm,
+            tts,
+            transport.output(),
+            aggregators.assistant(),
+        ]
+    )
+    note_turns(stt, telephone)
+    note_bot(aggregators, telephone)
+    worker = PipelineWorker(pipeline, params=PipelineParams(), enable_rtvi=False)
+    ready = asyncio.Event()
+
+    async def started(worker: PipelineWorker, frame: Frame) -> None:
+        ready.set()
+
+    worker.add_event_handler("on_pipeline_started", started)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    running = asyncio.create_task(runner.run())
+    try:
+        await _first(ready, running)
+        await worker.queue_frames([LLMRunFrame()])  # the bot greets
+        calling = asyncio.create_task(telephone.run(transport.input().deliver))
+        try:
+            await asyncio.wait([calling, running], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+        if not running.done():
+            await worker.queue_frames([EndFrame()])
+        await running
+    finally:
+        if not running.done():
+            await worker.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+async def _first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
+    """Wait until the pipeline has started, or failed to."""
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait([waiting, running], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if running.done():
+        await running
+
+
+def note_turns(stt: STTService, telephone: Telephone) -> None:
+    """Write down what an STT service with turn events hears; ours or the built-in one."""
+
+    def noting(what: Happening) -> Callable[..., Awaitable[None]]:
+        async def handler(stt: STTService, transcript: str = "") -> None:
+            telephone.journal.note(what, transcript)
+
+        return handler
+
+    for event, what in _TURN_EVENTS.items():
+        stt.add_event_handler(event, noting(what))
+
+
+def note_bot(aggregators: LLMContextAggregatorPair, telephone: Telephone) -> None:
+    """Write down what the bot said, as far as it was heard."""
+
+    async def said(aggregator: object, message: AssistantTurnStoppedMessage) -> None:
+        what = Happening.BOT_INTERRUPTED if message.interrupted else Happening.BOT_SAID
+        telephone.journal.note(what, message.content)
+
+    aggregators.assistant().add_event_handler("on_assistant_turn_stopped", said)

@@ -1,0 +1,217 @@
+"""What a call shows: a row for each line of the caller, and what had to be true of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from cartesia_ink_plugins.demo.caller import Line, expected_booking
+from cartesia_ink_plugins.demo.journal import Happening, Journal, Note
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One line of the caller and what came of it; durations are in seconds, None when unknown.
+
+    Attributes:
+        said: The words in the recording.
+        heard: The words of the `turn.end`, verbatim; several turns are joined as they are.
+        answered: What the bot said then, as far as it was heard.
+        interrupts: The caller was to speak while the bot was speaking.
+        cut_off: The caller cut this answer off.
+        eager_lead: From the last `turn.eager_end` to the `turn.end`.
+        ready_lead: From the moment the reply was ready to the `turn.end`; negative when it was
+            ready only afterwards.
+        turn_end: From the end of speech to the `turn.end`.
+        first_audio: From the end of speech to the bot's first audio.
+        bot_stopped: From the caller's first sound to the bot's silence, in an interruption.
+        resumed: How many `turn.resume` there were.
+    """
+
+    said: str
+    heard: str
+    answered: str
+    interrupts: bool
+    cut_off: bool
+    eager_lead: float | None
+    ready_lead: float | None
+    turn_end: float | None
+    first_audio: float | None
+    bot_stopped: float | None
+    resumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that had to be true.
+
+    Attributes:
+        what: In words.
+        passed: Whether it was.
+        detail: What was seen.
+    """
+
+    what: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is to be said about a call."""
+
+    exchanges: tuple[Exchange, ...]
+    checks: tuple[Check, ...]
+    booking: dict[str, Any] | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything was as it had to be."""
+        return all(check.passed for check in self.checks)
+
+
+def report(journal: Journal, lines: Sequence[Line], today: date) -> Report:
+    """Sum up a call.
+
+    Args:
+        journal: The notes taken in it.
+        lines: What the caller had to say.
+        today: The day of the call.
+    """
+    starts = list(journal.of(Happening.CALLER_SPEAKS))
+    exchanges = []
+    for n, (line, start) in enumerate(zip(lines, starts, strict=False)):
+        end = starts[n + 1].at if n + 1 < len(starts) else float("inf")
+        notes = [note for note in journal.of(*Happening) if start.at <= note.at < end]
+        exchanges.append(_exchange(line, notes, _answer(journal, start.at, end)))
+    booked = [json.loads(note.text) for note in journal.of(Happening.BOOKED)]
+    booking = booked[-1] if booked else None
+    return Report(
+        tuple(exchanges), tuple(_checks(exchanges, lines, booked, journal, today)), booking
+    )
+
+
+def _exchange(line: Line, notes: list[Note], answer: list[Note]) -> Exchange:
+    ends = _of(notes, Happening.TURN_END)
+    spoke = _last(_of(notes, Happening.CALLER_SPOKE))
+    end = _last(ends)
+    speaks = next(
+        (n.at for n in _of(notes, Happening.BOT_SPEAKS) if end is not None and n.at >= end), None
+    )
+    turn = [note for note in notes if end is None or note.at <= end]
+    stopped = _last(_of(notes, Happening.BOT_SILENT)[:1]) if line.interrupts is not None else None
+    return Exchange(
+        said=line.words,
+        heard="".join(note.text for note in ends),
+        answered=" ".join(note.text.strip() for note in answer),
+        interrupts=line.interrupts is not None,
+        cut_off=any(note.what is Happening.BOT_INTERRUPTED for note in answer),
+        eager_lead=_between(_standing_eager_end(turn), end),
+        ready_lead=_between(_ready(notes, speaks), end),
+        turn_end=_between(spoke, end),
+        first_audio=_between(spoke, speaks),
+        bot_stopped=_between(notes[0].at, stopped),
+        resumed=len(_of(notes, Happening.TURN_RESUME)),
+    )
+
+
+def _of(notes: list[Note], *kinds: Happening) -> list[Note]:
+    return [note for note in notes if note.what in kinds]
+
+
+def _last(notes: list[Note]) -> float | None:
+    return notes[-1].at if notes else None
+
+
+def _between(start: float | None, end: float | None) -> float | None:
+    return end - start if start is not None and end is not None else None
+
+
+def _standing_eager_end(turn: list[Note]) -> float | None:
+    """When the prediction came that the turn's end confirmed."""
+    standing: float | None = None
+    for note in turn:
+        match note.what:
+            case Happening.TURN_EAGER_END:
+                standing = note.at
+            case Happening.TURN_RESUME | Happening.TURN_START:
+                standing = None
+    return standing
+
+
+def _ready(notes: list[Note], speaks: float | None) -> float | None:
+    """When the reply was ready that the bot then spoke: the last one begun before it was heard."""
+    begun = [n.at for n in _of(notes, Happening.REPLY_BEGUN) if speaks is None or n.at < speaks]
+    ready = _of(notes, Happening.REPLY_READY)
+    return next((note.at for note in ready if begun and note.at >= begun[-1]), None)
+
+
+def _answer(journal: Journal, start: float, end: float) -> list[Note]:
+    """What the bot said to a line; that it was cut off is noted only in the line that did so."""
+    ends = [note.at for note in journal.of(Happening.TURN_END)]
+    this, following = (
+        next((at for at in ends if at >= since), float("inf")) for since in (start, end)
+    )
+    said = [n for n in journal.of(Happening.BOT_SAID) if start <= n.at < end]
+    cut = [n for n in journal.of(Happening.BOT_INTERRUPTED) if this <= n.at < following]
+    return [note for note in said + cut if note.text.strip()]
+
+
+def _checks(
+    exchanges: Sequence[Exchange],
+    lines: Sequence[Line],
+    booked: list[dict[str, Any]],
+    journal: Journal,
+    today: date,
+) -> list[Check]:
+    expected = expected_booking(today)
+    got = {name: booked[-1].get(name) for name in expected} if booked else None
+    said = len(exchanges)
+    checks = [
+        Check("every line was said and heard", _all_heard(exchanges, lines), f"{said} lines"),
+        Check("the booking has every fact right", got == expected, json.dumps(got)),
+        Check("the table was booked once", len(booked) == 1, f"{len(booked)} calls"),
+    ]
+    stopped = [e.bot_stopped for e in exchanges if e.interrupts]
+    if any(line.interrupts is not None for line in lines):
+        # A bot that only finishes its sentence was not stopped.
+        ok = bool(stopped) and all(s is not None and s < 1.5 for s in stopped)
+        seen = ", ".join("never" if s is None else f"{s:.2f} s" for s in stopped) or "none"
+        checks.append(Check("the interruption stopped the bot", ok, f"after {seen}"))
+    ahead = [e.ready_lead for e in exchanges if e.ready_lead is not None and e.ready_lead > 0]
+    checks.append(
+        Check(
+            "a reply was ready before its turn.end",
+            bool(ahead),
+            f"{len(ahead)} of {said}, by up to {max(ahead, default=0.0):.2f} s",
+        )
+    )
+    early = _spoken_in_open_turns(journal)
+    checks.append(
+        Check(
+            "nothing was spoken before its turn.end", not early, f"{early} times" if early else ""
+        )
+    )
+    return checks
+
+
+def _all_heard(exchanges: Sequence[Exchange], lines: Sequence[Line]) -> bool:
+    return len(exchanges) == len(lines) and all(exchange.heard.strip() for exchange in exchanges)
+
+
+def _spoken_in_open_turns(journal: Journal) -> int:
+    """How often the bot began to speak while a turn was open."""
+    is_open = False
+    count = 0
+    for note in journal.of(Happening.TURN_START, Happening.TURN_END, Happening.BOT_SPEAKS):
+        match note.what:
+            case Happening.TURN_START:
+                is_open = True
+            case Happening.TURN_END:
+                is_open = False
+            case _:
+                count += is_open
+    return count

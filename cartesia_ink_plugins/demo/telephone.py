@@ -1,0 +1,149 @@
+"""A telephone line between a recorded caller and a bot, in real time.
+
+One clock of 20 ms ticks moves both voices, as a sound card does: in each tick the caller's next
+20 ms go to the bot and 20 ms of what the bot has written are heard. So the caller knows whether the
+bot can be heard, both voices are recorded as they met, and every moment is on one clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import wave
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, TICK_SECONDS, Caller, Mood
+from cartesia_ink_plugins.demo.journal import Happening, Journal, Note
+from cartesia_ink_plugins.demo.voice import resample
+
+BOT_SAMPLE_RATE = 24_000
+"""Hz at which the bot's voice is heard."""
+
+# A voice is quiet when nothing was heard for longer than it pauses between two sentences.
+_PAUSE_SECONDS = 0.3
+
+
+class Loudspeaker:
+    """What the bot has written and nobody has heard yet: 16-bit mono audio at `BOT_SAMPLE_RATE`."""
+
+    def __init__(self) -> None:
+        """Begin with nothing to play."""
+        self._waiting = bytearray()
+        self._moved = asyncio.Event()
+
+    @property
+    def seconds(self) -> float:
+        """How much is still to be heard."""
+        return len(self._waiting) / 2 / BOT_SAMPLE_RATE
+
+    def write(self, pcm: bytes) -> None:
+        """Play this after all that was written before."""
+        self._waiting += pcm
+
+    def clear(self) -> None:
+        """Play nothing of what was written."""
+        self._waiting.clear()
+        self._moved.set()
+
+    def take(self, seconds: float) -> bytes:
+        """Play the next audio; shorter than asked for when there is no more."""
+        size = int(seconds * BOT_SAMPLE_RATE) * 2
+        pcm = bytes(self._waiting[:size])
+        del self._waiting[:size]
+        self._moved.set()
+        return pcm
+
+    async def wait_below(self, seconds: float) -> None:
+        """Wait until no more than this is still to be heard."""
+        while self.seconds > seconds:
+            self._moved.clear()
+            await self._moved.wait()
+
+
+class Telephone:
+    """Moves both voices until the caller hangs up.
+
+    Attributes:
+        loudspeaker: Where the bot's voice goes.
+        journal: What happens in the call.
+    """
+
+    def __init__(self, caller: Caller, *, watch: Callable[[Note], None] | None = None) -> None:
+        """Connect a caller; nothing moves before `run`.
+
+        Args:
+            caller: Who calls.
+            watch: Called with every note of the journal.
+        """
+        self.caller = caller
+        self.loudspeaker = Loudspeaker()
+        self.journal = Journal(lambda: self.now, watch)
+        self._began: float | None = None
+        self._told = 0
+        self._ended = 0
+        self._bot_heard: float | None = None
+        self._caller_voice = bytearray()
+        self._bot_voice = bytearray()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the call began; 0 before."""
+        return time.monotonic() - self._began if self._began is not None else 0.0
+
+    async def run(
+        self, deliver: Callable[[bytes], Awaitable[None]], *, timeout: float = 180.0
+    ) -> None:
+        """Hold the call until the caller hangs up.
+
+        Args:
+            deliver: Takes the caller's 20 ms, 16-bit mono at 16 kHz, when they have been said.
+            timeout: Seconds after which the caller hangs up whatever happens.
+        """
+        self._began = time.monotonic()
+        ticks = 0
+        while self.caller.mood is not Mood.GONE and ticks * TICK_SECONDS < timeout:
+            bot = self.loudspeaker.take(TICK_SECONDS)
+            self._note_bot(bool(bot))
+            said = self.caller.tick(bot_speaking=bool(bot))
+            self._note_caller()
+            self._caller_voice += said
+            self._bot_voice += bot.ljust(int(TICK_SECONDS * BOT_SAMPLE_RATE) * 2, b"\0")
+            ticks += 1
+            # What was said in this tick exists when it is over.
+            await asyncio.sleep(max(0.0, ticks * TICK_SECONDS - self.now))
+            await deliver(said)
+
+    def save(self, path: Path) -> None:
+        """Write the call as a stereo WAV file: the caller on the left, the bot on the right."""
+        caller = AudioFormat(Encoding.PCM_S16LE, SAMPLE_RATE).decode(bytes(self._caller_voice))
+        bot = AudioFormat(Encoding.PCM_S16LE, BOT_SAMPLE_RATE).decode(bytes(self._bot_voice))
+        left = resample(caller, SAMPLE_RATE, BOT_SAMPLE_RATE)
+        frames = min(len(left), len(bot))
+        both = np.stack([left[:frames], bot[:frames]], axis=1)
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(2)
+            file.setsampwidth(2)
+            file.setframerate(BOT_SAMPLE_RATE)
+            file.writeframes(AudioFormat().encode(both.reshape(-1)))
+
+    def _note_bot(self, heard: bool) -> None:
+        if heard:
+            if self._bot_heard is None:
+                self.journal.note(Happening.BOT_SPEAKS)
+            self._bot_heard = self.now
+        elif self._bot_heard is not None and self.now - self._bot_heard > _PAUSE_SECONDS:
+            self.journal.note(Happening.BOT_SILENT, at=self._bot_heard)
+            self._bot_heard = None
+
+    def _note_caller(self) -> None:
+        for spoken in self.caller.spoken[self._told :]:
+            self._told += 1
+            self.journal.note(Happening.CALLER_SPEAKS, spoken.line.words, at=spoken.start)
+        for spoken in self.caller.spoken[self._ended :]:
+            if spoken.end is not None:
+                self._ended += 1
+                self.journal.note(Happening.CALLER_SPOKE, spoken.line.words, at=spoken.end)
