@@ -275,8 +275,9 @@ class Conversation:
                 self._carry(text, overlaps=False)
                 return events
             text = self._shown
-        elif self._replayed and not text.strip():
-            text = self._shown
+        elif not text.strip():
+            # Text is append-only: an empty end does not take words back.
+            text = self._shown or text
         self._close(text)
         return [*events, TurnEnd(text)]
 

@@ -17,6 +17,11 @@ _BUSY_CAP = 30.0
 _PING_EVERY = 2.0
 _PONG_WITHIN = 2.5
 _LATE = 0.5
+_SILENCE_AFTER = 0.6
+_IDLE_SILENCE_EVERY = 60.0
+
+SILENCE = 0.1
+"""Seconds of silence in one message."""
 
 Jitter = Callable[[], float]
 
@@ -152,3 +157,46 @@ class Heartbeat:
         self._waiting_since = now
         self._next = now + _PONG_WITHIN
         return True
+
+
+class Filler:
+    """Keeps the stream continuous: silence in real time where audio stopped in mid-turn.
+
+    Without it `turn.end` would never come (https://docs.cartesia.ai/use-the-api/stt/turns/turns).
+    Between turns nothing is sent, or now and then a little, to keep an idle connection open.
+    """
+
+    __slots__ = ("_audio_at", "_idle", "_until", "next_at")
+
+    def __init__(self, *, idle: bool) -> None:
+        """Fill in turns, and if `idle` between them too."""
+        self._idle = idle
+        self._audio_at = float("inf")
+        self._until: float | None = None
+        self.next_at = float("inf")
+
+    def audio(self, now: float) -> None:
+        """Audio came."""
+        self._audio_at = now
+        self._until = None
+
+    def quiet(self, now: float) -> float:
+        """Seconds since audio came."""
+        return now - self._audio_at
+
+    def due(self, now: float, *, in_turn: bool) -> int:
+        """How many messages of silence are due; `next_at` tells when to ask again."""
+        self.next_at = float("inf")
+        if now - self._audio_at < _SILENCE_AFTER:
+            return 0
+        if not in_turn:
+            since = self._audio_at if self._until is None else self._until
+            if not self._idle or now - since < _IDLE_SILENCE_EVERY:
+                return 0
+            self._until = now
+            return 1
+        since = now - SILENCE if self._until is None else self._until
+        count = int((now - since) / SILENCE + 1e-6)
+        self._until = since + count * SILENCE
+        self.next_at = self._until + SILENCE
+        return count

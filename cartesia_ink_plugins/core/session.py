@@ -39,23 +39,20 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.link import Action, Drop, Link, LinkState
 from cartesia_ink_plugins.core.listening import Listening
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions, check_keyterms
-from cartesia_ink_plugins.core.pacing import Jitter
+from cartesia_ink_plugins.core.pacing import SILENCE, Filler, Jitter
+from cartesia_ink_plugins.core.recovery import Recovery
 
 logger = logging.getLogger(__name__)
 
 _CLOSE = '{"type":"close"}'
 _BEAT = 0.5
-_SILENCE_AFTER = 0.6
-_SILENCE_CHUNK = 0.1
-_IDLE_SILENCE_EVERY = 60.0
 _CONFIG_ANSWER_WITHIN = 5.0
-_HEARS_NOTHING_AFTER = 3.0
-_REPLAY_LATENCY = 2.0
 _RESTS_AFTER = 2.0
 _CATCHING_UP = 0.3
 _LONGEST_TURN_END = 11.2
 _NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008
 _SERVER_TROUBLE = (500, 1011)
+_NEW_KEYTERMS = "new keyterms"
 _NEVER = float("inf")
 
 
@@ -82,17 +79,14 @@ class TurnsSession:
         self.link = Link(options.format, resilience, jitter)
         self.conversation = Conversation()
         self.listening = Listening(options.format, epoch)
+        self.recovery = Recovery(self.link, self.conversation, self.listening)
         self.request_id: str | None = None
         self.refusal: RefusedError | None = None
         self.malformed: dict[str, int] = {}
         self._resilience = resilience
         self._events: list[Event] = []
         self._announced = False
-        self._floor = 0
-        self._resume_at = 0
-        self._lost_at = 0
-        self._audio_at = _NEVER
-        self._silent_until: float | None = None
+        self._filler = Filler(idle=resilience.idle == "silence")
         self._beat_at = _NEVER
         self._finish_deadline: float | None = None
         self._close_sent = False
@@ -128,7 +122,7 @@ class TurnsSession:
 
     def start(self, now: float) -> None:
         """Dial at once, so that the first words do not wait for a handshake."""
-        self._audio_at = min(self._audio_at, now)
+        self._filler.audio(now)
         self._beat_at = now + _BEAT
         self.link.dial(now)
 
@@ -144,8 +138,7 @@ class TurnsSession:
         if not pcm:
             return
         self.link.format.check(len(pcm))
-        self._audio_at = now
-        self._silent_until = None
+        self._filler.audio(now)
         if self._beat_at == _NEVER:
             self._beat_at = now + _BEAT
         self.listening.hear(pcm, now)
@@ -206,12 +199,9 @@ class TurnsSession:
         self._announced = False
         self._config = None
         self._beat_at = min(self._beat_at, now + _BEAT)
-        held = self.link.ledger.start
-        if self.conversation.is_open and held > self._resume_at:
-            # The turn was longer than the ledger: go on from the words that are known.
-            self.conversation.reconnected(keep_known=True, overlaps=held < self._lost_at)
-        self.listening.connected(max(self._resume_at, held), now)
-        self.link.opened(self._resume_at, now)
+        position = self.recovery.reconnected()
+        self.listening.connected(position, now)
+        self.link.opened(position, now)
         self._tell_gap()
         self._say_close()
 
@@ -232,7 +222,8 @@ class TurnsSession:
         """The connection closed or broke, or could not be made."""
         if self.is_closed or self.link.state not in (LinkState.OPEN, LinkState.DIALLING):
             return
-        if self._close_sent and (code == _NORMAL_CLOSE or self._has_all_words()):
+        heard_all = not self.conversation.is_open and not self.recovery.has_unheard_speech
+        if self._close_sent and (code == _NORMAL_CLOSE or heard_all):
             self._over()
         elif code == _POLICY_CLOSE and not self._announced:
             self._refuse(RefusedError(f"closed with 1008: {reason}", status=400))
@@ -291,11 +282,9 @@ class TurnsSession:
             self.listening.stalled(link.sent)
             self._drop("speech, but no turn event", None, now)
             return
-        if self._finish_deadline is None:
-            self._keep_continuous(now)
-        if not conversation.is_open:
-            checkpoint = self.listening.idle_checkpoint(link.sent, self._floor)
-            link.ledger.settle(self.listening.keep_from(checkpoint, link.sent))
+        if self._finish_deadline is None and not link.backlog:
+            self._beat_at = min(self._beat_at, self._fill(now))
+        self.recovery.settle_between_turns()
         self._redial_between_turns(now)
 
     def _is_stalled(self, now: float) -> bool:
@@ -304,24 +293,11 @@ class TurnsSession:
             self.link, self.conversation, self._resilience.stall_timeout, end_timeout, now
         )
 
-    def _keep_continuous(self, now: float) -> None:
-        """Send silence where audio stopped, so that a turn can end (and an idle call stay open)."""
-        if self.link.backlog or now - self._audio_at < _SILENCE_AFTER:
-            return
-        if self.conversation.is_open:
-            since = self._silent_until or max(self._audio_at + _SILENCE_AFTER, now - _SILENCE_CHUNK)
-            while since + _SILENCE_CHUNK <= now + 1e-6:
-                self.link.send_silence(_SILENCE_CHUNK)
-                since += _SILENCE_CHUNK
-            self._silent_until = since
-            self._beat_at = since + _SILENCE_CHUNK
-        elif self._resilience.idle == "silence":
-            since = self._silent_until or self._audio_at
-            if now - since >= _IDLE_SILENCE_EVERY:
-                self.link.send_silence(_SILENCE_CHUNK)
-                self._silent_until = now
-        else:
-            self._silent_until = None
+    def _fill(self, now: float) -> float:
+        """Send silence where audio stopped; return when to look again."""
+        for _ in range(self._filler.due(now, in_turn=self.conversation.is_open)):
+            self.link.send_silence(SILENCE)
+        return self._filler.next_at
 
     def _announce(self, request_id: str | None) -> None:
         if not self._announced:
@@ -330,68 +306,26 @@ class TurnsSession:
             self._events.append(Connected(self.request_id))
 
     def _turn_event(self, event: TurnEvent, now: float) -> None:
-        link, conversation = self.link, self.conversation
+        link, conversation, listening = self.link, self.conversation, self.listening
         link.progress()
         if isinstance(event, TurnStart):
             self._end_carried_turn(now)
         was_open = conversation.is_open
-        replaying = link.sent < self._lost_at + link.format.size(_REPLAY_LATENCY)
-        turn_checkpoint = 0
-        if not was_open:
-            turn_checkpoint = self.listening.turn_checkpoint(link.sent, self._floor)
-        timing = self.listening.timing(event, link.sent)
-        self._events += conversation.receive(event, timing, replaying=replaying)
-        if conversation.is_open and not was_open:
-            conversation.add_checkpoint(turn_checkpoint)
-        self._move_checkpoint(event)
-        self.listening.event(event, conversation, link.sent, now)
-        if was_open and not conversation.is_open:
-            self._floor = self.listening.end_checkpoint(link.sent, self._floor)
-            link.ledger.settle(self._floor)
+        onset = 0 if was_open else self.recovery.onset()
+        timing = listening.timing(event, link.sent)
+        self._events += conversation.receive(event, timing, replaying=self.recovery.is_replaying)
+        self.recovery.follow(event, was_open=was_open, onset=onset)
+        listening.event(event, conversation, link.sent, now)
         self._redial_between_turns(now)
-
-    def _move_checkpoint(self, event: TurnEvent) -> None:
-        """Follow the turn: its text is safe up to the pause at an eager end."""
-        checkpoint = self.conversation.checkpoint
-        if checkpoint is None:
-            return
-        if isinstance(event, TurnEagerEnd):
-            pause = self.listening.pause(self.link.sent)
-            if pause is not None and pause > checkpoint.position:
-                self.conversation.add_checkpoint(pause)
-                # The one before stays: an eager end that came late may yet turn out to be wrong.
-                self.link.ledger.settle(checkpoint.position)
-        elif isinstance(event, TurnResume) and not self.listening.spoke(
-            checkpoint.position, self.link.sent
-        ):
-            # A pause after which nobody spoke is not the pause the server meant.
-            self.conversation.revoke_checkpoint()
 
     def _end_carried_turn(self, now: float) -> None:
         """End a turn whose connection died, once its own audio shows that it is over."""
-        conversation, link, checkpoint = self.conversation, self.link, self.conversation.checkpoint
-        if not conversation.is_carried or checkpoint is None:
-            return
-        online = link.state is LinkState.OPEN
-        heard = link.sent if online else link.ledger.end
-        if checkpoint.text and checkpoint.text == conversation.text:
-            silence = self.listening.silence_after(checkpoint.position, heard)
-            over, floor = silence >= self.listening.end_silence, checkpoint.position
-        else:
-            # Every word was sent again, and then some silence, and two connections heard nothing.
-            since = max(self._lost_at, heard - link.format.size(_HEARS_NOTHING_AFTER))
-            over = (
-                online
-                and heard >= self._lost_at + link.format.size(_HEARS_NOTHING_AFTER)
-                and now - link.opened_at >= _HEARS_NOTHING_AFTER
-                and not self.listening.spoke(since, heard)
-                and self.listening.has_doubts
-            )
-            floor = since
-        if over:
-            timing = self.listening.timing(TurnEnd(""), heard)
-            self._events += conversation.end_with_known_text(timing)
-            self._floor = max(self._floor, floor)
+        if self.recovery.carried_turn_is_over(now):
+            self._events += self._known_end()
+
+    def _known_end(self) -> list[TurnEvent]:
+        timing = self.listening.timing(TurnEnd(""), self.link.sent)
+        return self.conversation.end_with_known_text(timing)
 
     def _error(self, message: ErrorMessage, now: float) -> None:
         """The server complains inside the connection; what follows is its end, said or unsaid."""
@@ -425,51 +359,33 @@ class TurnsSession:
     def _lost(
         self, reason: str, code: int | None, now: float, *, delay: float | None = None
     ) -> None:
-        link, conversation = self.link, self.conversation
+        link = self.link
         was_open = link.state is LinkState.OPEN
         if was_open:
-            self._lost_at = max(self._lost_at, link.sent)
             if code in _SERVER_TROUBLE and link.backlog > link.format.size(_CATCHING_UP):
                 link.pacer.slow_down()
-            self._resume_at = self._replay_from()
-            conversation.reconnected()
+            self.recovery.lost()
         self._close_sent = False
         if self._may_rest(now):
             link.lost(None, now)
         else:
             delay = link.backoff.delay(now) if delay is None else delay
             link.lost(delay, now)
-        if was_open:
+        if was_open and reason != _NEW_KEYTERMS:
             self._events.append(Disconnected(reason, code, delay))
-        else:
+        elif not was_open:
             self._events.append(DialFailed(reason, code, delay))
         logger.info("connection lost: %s", reason)
-
-    def _replay_from(self) -> int:
-        conversation, sent = self.conversation, self.link.sent
-        checkpoint = conversation.checkpoint
-        if checkpoint is None:
-            return self.listening.idle_checkpoint(sent, self._floor)
-        before = conversation.checkpoints[-2:][0].position
-        if not self.listening.knows_end_silence and before >= self.link.ledger.start:
-            # Nobody knows yet how much silence ends a turn: let the server hear the words before
-            # the pause again, and decide.
-            conversation.revoke_checkpoint()
-        return conversation.checkpoints[-1].position
 
     def _may_rest(self, now: float) -> bool:
         """Whether nobody is waiting: no turn, no audio; then the next audio dials."""
         return (
             self._finish_deadline is None
             and not self.conversation.is_open
+            and not self.recovery.has_unheard_speech
             and self.link.backlog == 0
-            and now - self._audio_at >= _RESTS_AFTER
+            and self._filler.quiet(now) >= _RESTS_AFTER
         )
-
-    def _has_all_words(self) -> bool:
-        """Whether the server has nothing more to say about the audio it was sent."""
-        sent = self.link.sent
-        return not self.conversation.is_open and not self.listening.spoke(self._floor, sent)
 
     def _refuse(self, error: RefusedError) -> None:
         self.refusal = error
@@ -477,8 +393,7 @@ class TurnsSession:
 
     def _over(self) -> None:
         """The end: give the last known words, and account for audio that was never sent."""
-        timing = self.listening.timing(TurnEnd(""), self.link.sent)
-        self._events += self.conversation.end_with_known_text(timing)
+        self._events += self._known_end()
         self.link.give_up_backlog()
         self._tell_gap()
         self.link.close()
@@ -503,11 +418,9 @@ class TurnsSession:
         link = self.link
         if not self._wants_redial or link.state is not LinkState.OPEN or self.conversation.is_open:
             return
-        if not self.listening.spoke(
-            self.listening.idle_checkpoint(link.sent, self._floor), link.sent
-        ):
+        if not self.recovery.has_unheard_speech:
             self._wants_redial = False
-            self._drop("new keyterms", None, now)
+            self._drop(_NEW_KEYTERMS, None, now)
 
     def _count_malformed(self, why: str) -> None:
         if why not in self.malformed:
