@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import entry_points
+import tomllib
 from typing import Any
 
 import pytest
@@ -11,8 +11,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from cartesia_ink_plugins.testing import Cue, LocalInk, Rules, Script
+from tests.needs import ROOT
 
 pytest_plugins = ["pytester"]
+
+PLUGIN = "cartesia_ink_plugins.testing.plugin"
 
 BOT = """
     import json, pytest
@@ -35,13 +38,14 @@ BOT = """
 """
 
 
+@pytest.fixture(autouse=True)
+def _only_our_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+
 def run(pytester: pytest.Pytester, test: str) -> pytest.RunResult:
     pytester.makepyfile(BOT + test)
-    # Installed, the plugin is found by itself; in a bare checkout it is not.
-    installed = "cartesia_ink" in entry_points(group="pytest11").names
-    plugins = [] if installed else ["cartesia_ink_plugins.testing.plugin"]
-    plugins += ["no:cacheprovider", "no:xdist", "no:asyncio"]
-    return pytester.runpytest_inprocess(*(arg for name in plugins for arg in ("-p", name)))
+    return pytester.runpytest_inprocess("-p", PLUGIN, "-p", "no:cacheprovider")
 
 
 def test_a_bot_that_hears_everything_passes(pytester: pytest.Pytester) -> None:
@@ -152,3 +156,8 @@ def test_a_port_that_is_taken_is_an_error_at_once() -> None:
         port = int(server.url.rpartition(":")[2])
         with pytest.raises(OSError), LocalInk(port=port):
             pass
+
+
+def test_it_is_found_once_it_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["entry-points"]["pytest11"] == {"cartesia_ink": PLUGIN}
