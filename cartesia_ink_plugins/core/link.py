@@ -8,6 +8,7 @@ what became of them. All times are seconds on one monotonic clock that the drive
 from __future__ import annotations
 
 import logging
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -22,6 +23,8 @@ logger = logging.getLogger(__name__)
 _CHUNK = 0.1
 _HEALTHY_AFTER = 10.0
 _BLOCKED_FOR = 5.0
+_MARK_EVERY = 0.05
+_MARKS = 64
 _NEVER = float("inf")
 
 
@@ -94,6 +97,9 @@ class Link:
         self._heartbeat: Heartbeat | None = None
         self._blocked_since: float | None = None
         self._gap: tuple[int, int] | None = None
+        self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
+        self._pinged_at: float | None = None
+        self._round_trip = 0.0
         self._healthy = False
 
     @property
@@ -116,6 +122,16 @@ class Link:
     def reached(self) -> int:
         """The furthest position that any connection was sent."""
         return self._reached
+
+    def heard_by_server(self, now: float) -> int:
+        """What of the stream the server can have heard when it said what comes in just now."""
+        said_at = now - self._round_trip
+        position = self.sent
+        for time, sent in reversed(self._marks):
+            position = sent
+            if time <= said_at:
+                break
+        return position
 
     def dial(self, now: float) -> None:
         """Open a connection now, unless there is one already."""
@@ -145,7 +161,10 @@ class Link:
         self._blocked_since = None
         self._healthy = False
         self._dial_deadline = _NEVER
+        self._marks.clear()
+        self._marks.append((now, self.sent))
         self.pacer.restart(now)
+        self._ping(now)
         self.pump(now)
 
     def lost(self, delay: float | None, now: float) -> None:
@@ -175,6 +194,12 @@ class Link:
         if self._heartbeat:
             self._heartbeat.heard(now)
 
+    def pong(self, now: float) -> None:
+        """A ping was answered: this is how long the way to the server and back takes."""
+        self.heard(now)
+        if self._pinged_at is not None:
+            self._round_trip, self._pinged_at = now - self._pinged_at, None
+
     def block(self, now: float) -> None:
         """The socket takes no more for now; audio stays in the ledger."""
         self._blocked_since = now
@@ -199,6 +224,8 @@ class Link:
             self.actions.append(pcm)
             self.sent += len(pcm)
             pending -= len(pcm)
+            if now - self._marks[-1][0] >= _MARK_EVERY:
+                self._marks.append((now, self.sent))
             new = self.sent - self._reached
             if new > 0:
                 self._reached = self.sent
@@ -238,7 +265,7 @@ class Link:
             if self._heartbeat:
                 match self._heartbeat.beat(now):
                     case True:
-                        self.actions.append(Ping())
+                        self._ping(now)
                     case False:
                         return "no answer to a ping"
             if not self._healthy and now - self.opened_at >= _HEALTHY_AFTER:
@@ -258,6 +285,10 @@ class Link:
                 deadline = min(deadline, self._blocked_since + _BLOCKED_FOR)
             return deadline
         return _NEVER
+
+    def _ping(self, now: float) -> None:
+        self._pinged_at = now
+        self.actions.append(Ping())
 
     def _give_up_overflow(self) -> None:
         """Skip what the ledger no longer holds and no connection was ever sent."""

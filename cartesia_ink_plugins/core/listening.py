@@ -21,6 +21,7 @@ _SAME_START = 0.3
 _FRESH_SPEECH = 1.0
 _SETTLED_SILENCE = 0.06
 _PAUSE_MARGIN = 0.15
+_THINKING = 0.15
 _END_SILENCE = 2.0
 _END_SILENCE_RANGE = (1.0, 6.0)
 _END_MARGIN = 1.25
@@ -62,23 +63,23 @@ class Listening:
             return max(floor, sent - self._format.size(_LOOK_BACK))
         return self._before(onset.start, floor)
 
-    def pause(self, sent: int) -> int | None:
-        """A position inside the present pause; None while somebody is clearly speaking."""
-        last = self._finished(sent)
-        if last is None:
-            return None
-        gap = sent - last.end
-        following = self._clock.last(sent)
-        if following is not None and following.start >= last.end:
-            gap = following.start - last.end
-        return last.end + min(self._format.size(_PAUSE_MARGIN), self._whole(gap // 2))
+    def pause(self, heard: int) -> int | None:
+        """A position inside the pause at which the server said something.
 
-    def end_checkpoint(self, sent: int, floor: int) -> int:
+        The server takes some time to think, so the pause may already be over. When it is not clear
+        which of two pauses was meant, or whether there was one, the answer is None.
+        """
+        last = self._finished(heard)
+        if last is None or last is not self._finished(heard - self._format.size(_THINKING)):
+            return None
+        return self._within_pause(last, heard)
+
+    def end_checkpoint(self, heard: int, floor: int) -> int:
         """Where the audio of the turn that just ended is over."""
-        pause = self.pause(sent)
-        if pause is None:
-            pause = sent - self._format.size(_LEAD_IN)
-        return max(floor, pause)
+        last = self._finished(heard)
+        if last is None:
+            return max(floor, heard - self._format.size(_LEAD_IN))
+        return max(floor, self._within_pause(last, heard))
 
     def idle_checkpoint(self, sent: int, floor: int) -> int:
         """Where a replay between turns must begin: before speech nobody has announced yet."""
@@ -198,6 +199,12 @@ class Listening:
         if sent - last.start > self._format.size(_FRESH_SPEECH):
             return None
         return self._clock.last(last.start)
+
+    def _within_pause(self, last: Speech, heard: int) -> int:
+        following = self._clock.last(heard)
+        end = following.start if following and following.start >= last.end else heard
+        half = self._whole(max(0, end - last.end) // 2)
+        return last.end + min(self._format.size(_PAUSE_MARGIN), half)
 
     def _before(self, position: int, floor: int) -> int:
         return max(floor, position - self._format.size(_LEAD_IN))

@@ -13,7 +13,7 @@ _URGENT_CAP = 0.9
 _URGENT_FOR = 30.0
 _PATIENT_CAP = 5.0
 _BUSY_DELAY = 1.0
-_BUSY_CAP = 30.0
+_BUSY_CAP = 8.0
 _PING_EVERY = 2.0
 _PONG_WITHIN = 2.5
 _LATE = 0.5
@@ -84,17 +84,17 @@ class Backoff:
     after that it goes up to 5 s. Only progress resets it, never a mere handshake.
     """
 
-    __slots__ = ("_attempts", "_jitter", "_since")
+    __slots__ = ("_attempts", "_jitter", "_refusals", "_since")
 
     def __init__(self, jitter: Jitter) -> None:
         """Draw from `jitter`, which returns a number from 0 to 1."""
         self._jitter = jitter
-        self._attempts = 0
+        self._attempts = self._refusals = 0
         self._since: float | None = None
 
     def reset(self) -> None:
         """There was progress: a turn event, or ten seconds of health."""
-        self._attempts = 0
+        self._attempts = self._refusals = 0
         self._since = None
 
     def delay(self, now: float) -> float:
@@ -112,10 +112,10 @@ class Backoff:
         """Seconds to wait after a 429 or 503: never less than told, and not all at one instant."""
         if self._since is None:
             self._since = now
-        attempt, self._attempts = self._attempts, self._attempts + 1
         told = retry_after
         if told is None:
-            told = min(_BUSY_CAP, _BUSY_DELAY * 2.0 ** min(attempt, 16))
+            told = min(_BUSY_CAP, _BUSY_DELAY * 2.0 ** min(self._refusals, 16))
+        self._refusals += 1
         return told + max(told, 1.0) * 0.5 * self._jitter()
 
 

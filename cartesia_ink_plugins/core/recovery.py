@@ -41,15 +41,16 @@ class Recovery:
         unannounced = self._listening.idle_checkpoint(link.sent, self._floor)
         return self._listening.spoke(unannounced, link.sent)
 
-    def onset(self) -> int:
+    def onset(self, heard: int) -> int:
         """Where a replay of a turn that is announced just now must begin."""
-        return self._listening.turn_checkpoint(self._link.sent, self._floor)
+        return self._listening.turn_checkpoint(heard, self._floor)
 
-    def follow(self, event: TurnEvent, *, was_open: bool, onset: int) -> None:
+    def follow(self, event: TurnEvent, heard: int, *, was_open: bool, onset: int) -> None:
         """Move the checkpoint after a turn event.
 
         Args:
             event: As it came.
+            heard: What the server had heard when it said so.
             was_open: Whether a turn was open before it.
             onset: What `onset` said before it.
         """
@@ -57,18 +58,18 @@ class Recovery:
         if conversation.is_open and not was_open:
             conversation.add_checkpoint(onset)
         elif was_open and not conversation.is_open:
-            self._floor = listening.end_checkpoint(link.sent, self._floor)
+            self._floor = listening.end_checkpoint(heard, self._floor)
             link.ledger.settle(self._floor)
         checkpoint = conversation.checkpoint
         if checkpoint is None:
             return
         if isinstance(event, TurnEagerEnd):
-            pause = listening.pause(link.sent)
+            pause = listening.pause(heard)
             if pause is not None and pause > checkpoint.position:
                 conversation.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.
                 link.ledger.settle(checkpoint.position)
-        elif isinstance(event, TurnResume) and not listening.spoke(checkpoint.position, link.sent):
+        elif isinstance(event, TurnResume) and not listening.spoke(checkpoint.position, heard):
             # A pause after which nobody spoke is not the pause the server meant.
             conversation.revoke_checkpoint()
 

@@ -251,7 +251,7 @@ class TurnsSession:
 
     def pong(self, now: float) -> None:
         """A ping was answered."""
-        self.link.heard(now)
+        self.link.pong(now)
 
     def tick(self, now: float) -> None:
         """Look at the clock; call it at `deadline`, or any time."""
@@ -311,11 +311,12 @@ class TurnsSession:
         if isinstance(event, TurnStart):
             self._end_carried_turn(now)
         was_open = conversation.is_open
-        onset = 0 if was_open else self.recovery.onset()
-        timing = listening.timing(event, link.sent)
+        heard = link.heard_by_server(now)
+        onset = 0 if was_open else self.recovery.onset(heard)
+        timing = listening.timing(event, heard)
         self._events += conversation.receive(event, timing, replaying=self.recovery.is_replaying)
-        self.recovery.follow(event, was_open=was_open, onset=onset)
-        listening.event(event, conversation, link.sent, now)
+        self.recovery.follow(event, heard, was_open=was_open, onset=onset)
+        listening.event(event, conversation, heard, now)
         self._redial_between_turns(now)
 
     def _end_carried_turn(self, now: float) -> None:
