@@ -101,6 +101,17 @@ print([name for name in {FRAMEWORKS!r} if name in sys.modules])
     assert ran.stdout.strip() == "[]"
 
 
+def test_the_pytest_plugin_needs_no_extra() -> None:
+    # pytest loads it wherever the package is installed.
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({FRAMEWORKS!r}[:-1]))
+import cartesia_ink_plugins.testing.plugin
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_the_version_is_the_same_everywhere() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     released = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
