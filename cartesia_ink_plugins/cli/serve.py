@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.server.record import ConnectionRecord
     from cartesia_ink_plugins.server.rules import Rules
     from cartesia_ink_plugins.server.script import Script
-    from cartesia_ink_plugins.server.turns_endpoint import WireItem
+    from cartesia_ink_plugins.server.frames import WireItem
 
 DEFAULT_PORT = 8765
 

@@ -21,10 +21,11 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import ErrorMessage
 from cartesia_ink_plugins.server.driver import TurnsDriver
 from cartesia_ink_plugins.server.engine import Engine
+from cartesia_ink_plugins.server.frames import WireItem
 from cartesia_ink_plugins.server.record import ConnectionRecord, masked
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection, WireItem, encode_error
+from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection, encode_error
 from cartesia_ink_plugins.server.validate import Refused, parse_query
 from cartesia_ink_plugins.server.wire import Wire
 

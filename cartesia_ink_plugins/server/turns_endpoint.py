@@ -26,6 +26,7 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.turns import TurnMachine
 from cartesia_ink_plugins.server.engine import Close, Ear, Engine, Outgoing, Raw, TurnThresholds
+from cartesia_ink_plugins.server.frames import WireItem
 from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.validate import (
@@ -39,7 +40,6 @@ from cartesia_ink_plugins.server.validate import (
 
 logger = logging.getLogger(__name__)
 
-WireItem: TypeAlias = str | bytes | Close
 Send: TypeAlias = Callable[[Sequence[WireItem]], None]
 
 _POLICY_VIOLATION = 1008

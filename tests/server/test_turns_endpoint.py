@@ -19,10 +19,11 @@ from cartesia_ink_plugins.server.engine import (
     Raw,
     TurnThresholds,
 )
+from cartesia_ink_plugins.server.frames import WireItem
 from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection, WireItem
+from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection
 from cartesia_ink_plugins.server.validate import Command
 
 NEEDED = [("model", "ink-2"), ("encoding", "pcm_s16le"), ("sample_rate", "16000")]

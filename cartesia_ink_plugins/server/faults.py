@@ -1,0 +1,427 @@
+"""How a network and a service go wrong, as values.
+
+A fault is an action at a place:
+
+    Fault(Reset(), At("turn.update", 2))                 a reset after the second update
+    Fault(Close(1011), At("audio", 3.5))                 when 3.5 s of audio have come
+    Fault(Refuse(503, retry_after=2), At("connect"), times=3)
+    Fault(Silence(6), At("turn.start", delay=0.2, spread=0.5))
+
+It strikes once unless `times` says more (None: always), on whichever connection gets there, or only
+on `connection`. The same in one line of text, as the command line takes it and as `str()` gives it:
+
+    reset@turn.update:2    close=1011@audio:3.5    refuse=503,2@connect*3
+    silence=6@turn.start+0.2~0.5    latency=0.1,0.05@connect*always    reset@seconds:1#0
+
+Here nothing happens yet: `fault_plan` decides when faults strike, `proxy` plays them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.events import (
+    ErrorMessage,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.server.cues import Line
+from cartesia_ink_plugins.server.engine import Close
+
+FOREVER = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The upgrade is answered with an HTTP status.
+
+    Attributes:
+        status: Such as 401, 402, 403, 429, 500 or 503.
+        retry_after: Seconds for a `Retry-After` header; None leaves it out.
+    """
+
+    status: int = 503
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """The TCP connection is reset (RST): what is under way is lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fin:
+    """The server's side ends (FIN) without a close frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing more comes from the server; afterwards what was held back comes.
+
+    At `connect` it is a slow or hung handshake, at `upgrade` a `connected` that is late or never
+    comes, later an open connection that has gone silent.
+
+    Attributes:
+        seconds: How long.
+        pongs: Whether pings are still answered.
+    """
+
+    seconds: float = FOREVER
+    pongs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """The server stops reading, until the buffers are full and sending stalls.
+
+    Attributes:
+        seconds: How long.
+    """
+
+    seconds: float = FOREVER
+
+
+@dataclass(frozen=True, slots=True)
+class HalfOpen:
+    """Both directions go dead and nobody is told: a cable was pulled."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoPongs:
+    """Pings are not answered any more; all else works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Everything takes longer, in both directions.
+
+    Attributes:
+        seconds: By how much.
+        jitter: And by how much more at random, at most; the order stays.
+    """
+
+    seconds: float
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """The link carries no more than so many bytes a second in each direction.
+
+    Attributes:
+        rate: Bytes per second.
+    """
+
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What the server sends comes in pieces of so many bytes.
+
+    Attributes:
+        size: Bytes.
+    """
+
+    size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What the server sends within some time comes in one TCP segment.
+
+    Attributes:
+        seconds: The time.
+    """
+
+    seconds: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreClose:
+    """The client's `close` is not heard."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Say:
+    """The server says something, right or wrong.
+
+    Attributes:
+        lines: Messages get the request_id of the connection; text and bytes are sent as they are.
+        what: Name of a line of `SAYINGS`, or what the lines are, for people.
+    """
+
+    lines: tuple[Line, ...]
+    what: str
+
+    def __init__(self, *lines: Line, what: str = "") -> None:
+        """Say the lines; one that is a key of `SAYINGS` stands for what is found there."""
+        if len(lines) == 1 and isinstance(lines[0], str) and lines[0] in SAYINGS:
+            what, lines = lines[0], SAYINGS[lines[0]]
+        object.__setattr__(self, "lines", lines)
+        object.__setattr__(self, "what", what)
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAll:
+    """All connections are closed at once, as in a deploy of the service.
+
+    Attributes:
+        code: Close code.
+    """
+
+    code: int = 1012
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """All connections break and the service is away for a while.
+
+    Attributes:
+        seconds: How long.
+        status: What attempts get meanwhile: an HTTP status, `0` for "connection refused", `-1` for
+            no answer at all.
+    """
+
+    seconds: float
+    status: int = 0
+
+
+Action: TypeAlias = (
+    Refuse
+    | Reset
+    | Fin
+    | Close
+    | Silence
+    | Deaf
+    | HalfOpen
+    | NoPongs
+    | Latency
+    | Throttle
+    | Slice
+    | Join
+    | IgnoreClose
+    | Say
+    | CloseAll
+    | Outage
+)
+
+SAYINGS: dict[str, tuple[Line, ...]] = {
+    "malformed": ('{"type": "turn.update", "transcript": ',),
+    "not-object": ('["turn.start"]', "null", "3"),
+    "wrong-types": (
+        '{"type": "turn.update", "transcript": 7}',
+        '{"type": 7}',
+        '{"type": "error", "status_code": "many", "message": null}',
+    ),
+    "no-transcript": ('{"type": "turn.update"}',),
+    "unknown-type": ('{"type": "turn.sentiment", "sentiment": "curious"}',),
+    "binary": (b"\x00\xff",),
+    "huge": (json.dumps({"type": "turn.sentiment", "filler": "x" * 2_000_000}),),
+    "flood": ('{"type": "turn.sentiment"}',) * 5_000,
+    "start": (TurnStart(),),
+    "update": (TurnUpdate("never said"),),
+    "eager-end": (TurnEagerEnd("never said"),),
+    "resume": (TurnResume(),),
+    "end": (TurnEnd("never said"),),
+    "empty-end": (TurnEnd(""),),
+    "error-400": (ErrorMessage(400, "The request is not valid.", "Bad request"),),
+    "error-500": (ErrorMessage(500, "Internal server error.", "Internal Server Error"),),
+    "error-503": (ErrorMessage(503, "Try again later.", "Service unavailable"),),
+    "fatal-400": (ErrorMessage(400, "The request is not valid.", "Bad request"), Close(1008)),
+    "fatal-500": (ErrorMessage(500, "Internal server error."), Close(1011)),
+}
+
+_ACTIONS: dict[str, type[Any]] = {
+    "refuse": Refuse,
+    "reset": Reset,
+    "fin": Fin,
+    "close": Close,
+    "silence": Silence,
+    "deaf": Deaf,
+    "half-open": HalfOpen,
+    "no-pongs": NoPongs,
+    "latency": Latency,
+    "throttle": Throttle,
+    "slice": Slice,
+    "join": Join,
+    "ignore-close": IgnoreClose,
+    "say": Say,
+    "close-all": CloseAll,
+    "outage": Outage,
+}
+_NAMES = {action: name for name, action in _ACTIONS.items()}
+
+POINTS = (
+    "connect",
+    "upgrade",
+    "seconds",
+    "audio",
+    "bytes",
+    "close",
+    "connected",
+    "turn.start",
+    "turn.update",
+    "turn.eager_end",
+    "turn.resume",
+    "turn.end",
+    "error",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place in the life of a connection.
+
+    Attributes:
+        point: `connect` is before the upgrade is answered, `upgrade` right after it; `seconds` is
+            time since the upgrade, `audio` seconds of audio received, `bytes` bytes of audio
+            received; `close` is when the client asks to close; the others are types of messages.
+        amount: How many seconds or bytes; of the others, which one on the connection: 1 is the
+            first.
+        delay: Seconds from there.
+        spread: Seconds at most that are added to the delay at random.
+        before: Whether a message strikes before it is let through, instead of after it.
+    """
+
+    point: str = "connect"
+    amount: float = 1
+    delay: float = 0.0
+    spread: float = 0.0
+    before: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse places that do not exist."""
+        if self.point not in POINTS:
+            raise UsageError(f"fault: {self.point!r} is not one of {', '.join(POINTS)}")
+        if self.amount < 0 or self.delay < 0 or self.spread < 0:
+            raise UsageError("fault: numbers must not be below 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """An action at a place.
+
+    Attributes:
+        action: What happens.
+        at: Where.
+        times: How often, on all connections together; None: whenever a connection gets there.
+        connection: Number of the only connection, from 0, on which it happens; None: any.
+    """
+
+    action: Action
+    at: At = At()  # noqa: RUF009 -- a frozen value
+    times: int | None = 1
+    connection: int | None = None
+
+    def __str__(self) -> str:
+        """Write the fault as `parse_fault` reads it."""
+        at = self.at
+        amount = f":{at.amount:g}" if at.amount != 1 or at.point in _MEASURES else ""
+        delay = f"+{at.delay:g}" if at.delay else ""
+        spread = f"~{at.spread:g}" if at.spread else ""
+        times = "" if self.times == 1 else f"*{'always' if self.times is None else self.times}"
+        where = "" if self.connection is None else f"#{self.connection}"
+        sign = "<" if at.before else "@"
+        return f"{_action_text(self.action)}{sign}{at.point}{amount}{delay}{spread}{times}{where}"
+
+
+_MEASURES = ("seconds", "audio", "bytes")
+_SYNTAX = re.compile(
+    r"(?P<name>[a-z-]+)(?:=(?P<arguments>[^@<]+))?"
+    r"(?:(?P<sign>[@<])(?P<point>[a-z_.]+)(?::(?P<amount>[\d.]+))?"
+    r"(?:\+(?P<delay>[\d.]+))?(?:~(?P<spread>[\d.]+))?)?"
+    r"(?:\*(?P<times>\d+|always))?(?:#(?P<connection>\d+))?"
+)
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault from one line; see the top of this module.
+
+    Raises:
+        UsageError: It cannot be read; the message says what there is.
+    """
+    match = _SYNTAX.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"fault: {text!r} is not like 'reset@turn.update:2' or 'close=1011@audio:3'"
+        )
+    part = match.groupdict()
+    try:
+        at = At(
+            part["point"] or "connect",
+            float(part["amount"] or 1),
+            float(part["delay"] or 0),
+            float(part["spread"] or 0),
+            before=part["sign"] == "<",
+        )
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"fault: {text!r} has a number that is none") from None
+    times = None if part["times"] == "always" else int(part["times"] or 1)
+    connection = int(part["connection"]) if part["connection"] else None
+    return Fault(_action(part["name"], part["arguments"]), at, times, connection)
+
+
+def _action(name: str, arguments: str | None) -> Action:
+    """Make an action of its name and its arguments.
+
+    Raises:
+        UsageError: There is none with the name, or the arguments are wrong.
+    """
+    if name not in _ACTIONS:
+        raise UsageError(f"fault: {name!r} is not one of {', '.join(_ACTIONS)}")
+    given = arguments.split(",") if arguments else []
+    if name == "say":
+        if len(given) != 1 or given[0] not in SAYINGS:
+            raise UsageError(f"fault: say one of {', '.join(SAYINGS)}")
+        return Say(given[0])
+    try:
+        action: Action = _ACTIONS[name](*(_argument(text) for text in given))
+    except (TypeError, ValueError):
+        members = ", ".join(field.name for field in fields(_ACTIONS[name])) or "nothing"
+        raise UsageError(f"fault: {name} takes {members}; not {arguments!r}") from None
+    return action
+
+
+def _argument(text: str) -> float | bool:
+    match text:
+        case "yes" | "no":
+            return text == "yes"
+        case "ever":
+            return FOREVER
+        case _ if text.isdigit() or (text[:1] == "-" and text[1:].isdigit()):
+            return int(text)
+        case _:
+            return float(text)
+
+
+def _action_text(action: Action) -> str:
+    name = _NAMES[type(action)]
+    if isinstance(action, Say):
+        return f"{name}={action.what or 'something'}"
+    values = [getattr(action, field.name) for field in fields(action)]
+    defaults = [field.default for field in fields(action)]
+    while values and values[-1] == defaults[-1]:
+        values.pop()
+        defaults.pop()
+    return f"{name}={','.join(map(_value_text, values))}" if values else name
+
+
+def _value_text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return "ever" if value == FOREVER else f"{value:g}"
+        case _:
+            return str(value)

@@ -1,0 +1,128 @@
+"""WebSocket frames as bytes, without IO: RFC 6455, section 5.
+
+The frames are made here and not by aiohttp, because one TCP segment must be able to carry several of
+them, because a server for tests must be able to send what a polite library would not, and because
+the proxy has to know what it lets through.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TypeAlias
+
+from cartesia_ink_plugins.server.engine import Close
+
+WireItem: TypeAlias = str | bytes | Close
+
+
+class Opcode(IntEnum):
+    """What a frame is."""
+
+    CONTINUATION = 0x0
+    TEXT = 0x1
+    BINARY = 0x2
+    CLOSE = 0x8
+    PING = 0x9
+    PONG = 0xA
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame as it stood on the wire.
+
+    Attributes:
+        opcode: What it is; a number if it is none of the known ones.
+        raw: All its bytes.
+        head: How many of them come before the payload.
+        mask: The four bytes the payload is masked with; empty if it is not.
+    """
+
+    opcode: int
+    raw: bytes
+    head: int
+    mask: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return len(self.raw) - self.head
+
+    @property
+    def payload(self) -> bytes:
+        """The payload, unmasked."""
+        data = self.raw[self.head :]
+        if not self.mask:
+            return data
+        key = (self.mask * (len(data) // 4 + 1))[: len(data)]
+        number = int.from_bytes(data, "big") ^ int.from_bytes(key, "big")
+        return number.to_bytes(len(data), "big")
+
+
+class FrameReader:
+    """Cuts a stream of bytes into frames."""
+
+    def __init__(self) -> None:
+        """Begin at the beginning of a frame."""
+        self._data = b""
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Take bytes and give the frames that are complete."""
+        self._data += data
+        while (frame := self._next()) is not None:
+            self._data = self._data[len(frame.raw) :]
+            yield frame
+
+    def _next(self) -> Frame | None:
+        data = self._data
+        if len(data) < 2:
+            return None
+        size, head = data[1] & 0x7F, 2
+        if size >= 126:
+            extra = 2 if size == 126 else 8
+            size, head = int.from_bytes(data[2 : 2 + extra], "big"), 2 + extra
+        mask = b""
+        if data[1] & 0x80:
+            mask = data[head : head + 4]
+            head += 4
+        if len(data) < head + size or len(data) < head:
+            return None
+        return Frame(data[0] & 0x0F, data[: head + size], head, mask)
+
+
+def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
+    """Write one whole, unmasked frame, as servers do."""
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("!BB", 0x80 | opcode, size)
+    elif size < 1 << 16:
+        head = struct.pack("!BBH", 0x80 | opcode, 126, size)
+    else:
+        head = struct.pack("!BBQ", 0x80 | opcode, 127, size)
+    return head + payload
+
+
+def encode_close(close: Close) -> bytes:
+    """Write a close frame: 1005 stands for one without a code, 1006 for none at all."""
+    if close.code == 1006:
+        return b""
+    if close.code == 1005:
+        return encode_frame(Opcode.CLOSE, b"")
+    reason = close.reason.encode()[:123].decode(errors="ignore").encode()
+    return encode_frame(Opcode.CLOSE, struct.pack("!H", close.code) + reason)
+
+
+def encode_items(items: Sequence[WireItem]) -> bytes:
+    """Write items as consecutive frames."""
+    frames = []
+    for item in items:
+        match item:
+            case str():
+                frames.append(encode_frame(Opcode.TEXT, item.encode()))
+            case bytes():
+                frames.append(encode_frame(Opcode.BINARY, item))
+            case Close():
+                frames.append(encode_close(item))
+    return b"".join(frames)
