@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InputAudioRawFrame,
+    StartFrame,
     STTMetadataFrame,
     UserAudioRawFrame,
     UserMuteStartedFrame,
@@ -45,6 +46,7 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.pipecat.intake import AudioIntake
+from cartesia_ink_plugins.pipecat.llms import LLMWatch
 from cartesia_ink_plugins.pipecat.outlet import TurnOutlet
 from cartesia_ink_plugins.pipecat.sequencer import InterruptOn, TurnSequencer
 from cartesia_ink_plugins.pipecat.settings import THRESHOLDS, InkTurnsSTTSettings
@@ -183,7 +185,8 @@ class InkTurnsSTTService(STTService):
         self._reported_seconds = 0.0
         self._user = ""
         model = store.model if isinstance(store.model, str) else None
-        self._witness = TurnWitness()
+        self._llms = LLMWatch()
+        self._witness = TurnWitness(self._llms)
         self._sequencer = TurnSequencer(
             TurnOutlet(
                 self,
@@ -248,6 +251,15 @@ class InkTurnsSTTService(STTService):
         await super().setup(setup)
         self._runner = self.create_task(self._sequencer.run(), "turns")
         self._open(self.sample_rate)
+
+    async def start(self, frame: StartFrame) -> None:
+        """Look for the LLM services, now that the pipeline is complete.
+
+        Args:
+            frame: The start frame.
+        """
+        await super().start(frame)
+        self._llms.look_around(self.pipeline_worker.pipeline)
 
     async def stop(self, frame: EndFrame) -> None:
         """Deliver the last words, then end.

@@ -1,36 +1,44 @@
-"""How the service knows that the user aggregator has handled a frame.
+"""How the service knows what became of a frame that others must not overtake.
 
 In Pipecat a system frame overtakes every data frame on its way, so a withdrawal sent right behind a
 prediction is handled before it and withdraws nothing. Whoever sends both has to know that the first
 has been handled. The strategies recommended by the service run inside the aggregator; they hold a
-`TurnWitness` and tell.
+`TurnWitness` and tell. What the aggregator makes of a prediction is seen at the LLM service.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from pipecat.frames.frames import Frame
+from loguru import logger
+from pipecat.frames.frames import EagerTranscriptionFrame, Frame
 
-# How many turns of the event loop a frame is given to travel from the aggregator to the LLM
-# service, which takes two for every processor on the way.
+from cartesia_ink_plugins.pipecat.llms import LLMWatch
+
+# How many turns of the event loop a frame is given to travel. Two are needed for every processor on
+# the way, so this is plenty where the destination is not seen ...
 _TRAVEL = 32
+# ... and enough for a service that was seen taking the frame.
+_TAKING = 4
 
 
 class TurnWitness:
-    """What the service learns from its strategies about the aggregator that uses them."""
+    """What the service learns about the user aggregator and the LLM services."""
 
-    def __init__(self, patience: float = 1.0) -> None:
+    def __init__(self, llms: LLMWatch, patience: float = 1.0) -> None:
         """Nobody uses the strategies yet.
 
         Args:
+            llms: Where predictions are answered.
             patience: Seconds to wait for a frame that something in the pipeline may have dropped.
         """
+        self._llms = llms
         self._patience = patience
         self._users = 0
         self._expected = -1
+        self._is_prediction = False
         self._handled = asyncio.Event()
-        # A frame got lost on its way: no more waiting until one is handled again.
+        # A frame got lost on its way: no more waiting until one arrives again.
         self._estranged = False
 
     @property
@@ -56,16 +64,24 @@ class TurnWitness:
         """Watch for a frame that is about to be pushed."""
         self._expected = frame.id
         self._handled.clear()
+        self._is_prediction = isinstance(frame, EagerTranscriptionFrame)
+        if self._is_prediction:
+            self._llms.expect_prediction()
 
     async def settled(self) -> None:
         """Wait until the expected frame was handled, and its consequences reached the LLM.
 
         Without an aggregator that tells, the frame is given time to travel and no more.
         """
-        if self.attached and not self._estranged:
-            try:
+        travel = _TRAVEL
+        try:
+            if self.attached and not self._estranged:
                 await asyncio.wait_for(self._handled.wait(), self._patience)
-            except TimeoutError:
-                self._estranged = True
-        for _ in range(_TRAVEL):
+                if self._is_prediction and self._llms.sees_any:
+                    await self._llms.prediction_begun(self._patience)
+                    travel = _TAKING
+        except TimeoutError:
+            logger.debug("something in the pipeline keeps the user's words to itself")
+            self._estranged = True
+        for _ in range(travel):
             await asyncio.sleep(0)

@@ -68,6 +68,7 @@ class ScriptedLLM(LLMService):
         self.token_delay = token_delay
         self.runs: list[str] = []
         self.contexts: list[list[dict[str, Any]]] = []
+        self.last_context = LLMContext()
         self.busy = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -76,6 +77,7 @@ class ScriptedLLM(LLMService):
         if isinstance(frame, LLMContextFrame):
             messages = [dict(m) for m in frame.context.get_messages() if isinstance(m, dict)]
             self.contexts.append(messages)
+            self.last_context = frame.context
             said = [str(m["content"]) for m in messages if m["role"] == "user"]
             self.runs.append(said[-1] if said else "")
             self.busy = True
