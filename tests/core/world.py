@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import (
@@ -149,9 +150,9 @@ class World:
         size = self.options.format.size(self.chunk)
         for number, at in enumerate(range(0, len(pcm), size)):
             piece = pcm[at : at + size]
-            self.at((number + 1) * self.chunk, lambda piece=piece: self._speak(piece))
+            self.at((number + 1) * self.chunk, partial(self._speak, piece))
         for fault in self.faults:
-            self.at(fault.at, lambda fault=fault: self._strike(fault))
+            self.at(fault.at, partial(self._strike, fault))
         self.session.start(self.now)
         self._settle()
         if finish:
@@ -205,11 +206,11 @@ class World:
                 case Drop():
                     self._cut()
                 case Ping():
-                    self._to_server(lambda wire: self._to_client(lambda: self._pong(), wire))
+                    self._to_server(lambda wire: self._to_client(self._pong, wire))
                 case bytes():
-                    self._to_server(lambda wire, pcm=action: self._hear(wire, pcm))
+                    self._to_server(partial(self._hear, pcm=action))
                 case str():
-                    self._to_server(lambda wire, text=action: self._command(wire, text))
+                    self._to_server(partial(self._command, text=action))
         self.history += [(self.now, event) for event in self.session.take_events()]
 
     # --- the network --------------------------------------------------------------------------
@@ -284,6 +285,9 @@ class World:
         wire.received += len(pcm)
         wire.ear.hear(pcm)
 
+    def _tell(self, text: str | bytes) -> None:
+        self.session.receive(text, self.now)
+
     def _pong(self) -> None:
         self.session.pong(self.now)
 
@@ -293,7 +297,7 @@ class World:
             self.configs.append(command["turn"])
             return
         try:
-            wire.ear.close().send(None)  # type: ignore[attr-defined]
+            wire.ear.close().send(None)
         except StopIteration:
             self._to_client(lambda: self._break(wire, 1000), wire)
 
@@ -302,12 +306,11 @@ class World:
             return
         for message in messages:
             if isinstance(message, Close):
-                code = message.code
-                self._to_client(lambda code=code: self._break(wire, code), wire)
+                self._to_client(partial(self._break, wire, message.code), wire)
                 continue
             data = message.data if isinstance(message, Raw) else message
             text = data if isinstance(data, str | bytes) else encode(data)
-            self._to_client(lambda text=text: self.session.receive(text, self.now), wire)
+            self._to_client(partial(self._tell, text), wire)
 
     def _strike(self, fault: Fault) -> None:
         match fault:
