@@ -49,6 +49,7 @@ class LocalInk:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C in a terminal is for the bot, which stops the server
         )
         assert self._process.stdout is not None
         answer = self._process.stdout.readline()

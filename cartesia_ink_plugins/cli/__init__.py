@@ -1,0 +1,5 @@
+"""The command line: `cartesia-ink demo | serve | transcribe | bench`.
+
+Each command has a module of its own, which imports what it needs when it runs, so that
+`cartesia-ink --help` works whatever is installed.
+"""

@@ -1,0 +1,85 @@
+"""`cartesia-ink`: finds the command and turns what goes wrong into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from cartesia_ink_plugins.core.errors import InkError
+
+COMMANDS = ("demo", "transcribe", "serve", "bench")
+"""The commands in the order in which the help lists them; each is a module beside this one."""
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+_EPILOG = """\
+try first, with no key and no network:
+  cartesia-ink demo                      a caller books a table by telephone
+  cartesia-ink transcribe FILE.wav       turns of a recording, as they happen
+  cartesia-ink serve                     an Ink server for your own bot
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: The arguments; those of the process by default.
+
+    Returns:
+        The exit status: 0 when all went well, 1 when it did not, 2 for bad input, 130 after Ctrl-C.
+    """
+    parser = make_parser()
+    args = parser.parse_args(argv)
+    if not hasattr(args, "run"):
+        parser.print_help(sys.stderr)
+        return BAD_INPUT
+    try:
+        status = args.run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except InkError as error:
+        print(f"cartesia-ink {args.command}: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not try to write the rest at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return int(status)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The command line with all its commands."""
+    parser = argparse.ArgumentParser(
+        prog="cartesia-ink",
+        description="Cartesia Ink speech-to-text: try it, test against it, measure it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"cartesia-ink {_version()}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name in filter(_exists, COMMANDS):
+        importlib.import_module(f"cartesia_ink_plugins.cli.{name}").add_parser(subparsers)
+    return parser
+
+
+def _exists(command: str) -> bool:
+    return importlib.util.find_spec(f"cartesia_ink_plugins.cli.{command}") is not None
+
+
+def _version() -> str:
+    try:
+        return version("cartesia-ink-plugins")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,267 @@
+"""`cartesia-ink transcribe`: the turns of recordings, as they would come in a call."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import RefusedError, UsageError
+from cartesia_ink_plugins.core.events import (
+    AudioGap,
+    ErrorMessage,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.core.options import Credentials, TurnsOptions
+
+_EPILOG = """\
+Recordings are played in real time, because that is how Ink takes them. Each turn is printed as it
+ends, verbatim: a second turn begins with a space, and all turns together are the whole text.
+
+With --json each turn is one JSON object on a line of its own: file, turn, transcript, and, in
+seconds of the recording, speech_start, speech_end (null when unknown) and position, where the
+turn ended.
+"""
+
+_FRAME_SECONDS = 0.02
+_TAIL_SECONDS = 0.5
+_HIGHEST_RATE = 48_000
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `transcribe` to the command line."""
+    parser = subparsers.add_parser(
+        "transcribe",
+        help="print the turns of recordings (WAV, FLAC, MP3, Ogg)",
+        description="Print the turns of recordings: through a local Ink server, or Cartesia's.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="WAV, FLAC, MP3 or Ogg")
+    parser.add_argument(
+        "--live", action="store_true", help="use Cartesia's Ink with the key in CARTESIA_API_KEY"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object for each turn")
+    parser.add_argument(
+        "--keyterm", action="append", default=[], metavar="WORDS", help="expect these words"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status: 2 for bad input, 1 when the service refuses.
+    """
+    recordings = [open_recording(path) for path in args.files]
+    try:
+        asyncio.run(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=Out(args)))
+    except RefusedError as error:
+        print(f"cartesia-ink transcribe: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """An audio file that can be read.
+
+    Attributes:
+        path: Where it is.
+        seconds: How long it is.
+        sample_rate: Hz at which it is played: its own, or less if that is unusual.
+    """
+
+    path: Path
+    seconds: float
+    sample_rate: int
+
+    def frames(self) -> Iterator[bytes]:
+        """Its audio, 16-bit mono, 20 ms at a time.
+
+        Raises:
+            UsageError: It is damaged.
+        """
+        import numpy as np
+        import soundfile
+        import soxr
+
+        try:
+            with soundfile.SoundFile(self.path) as file:
+                change = soxr.ResampleStream(file.samplerate, self.sample_rate, 1)
+                block = int(file.samplerate * _FRAME_SECONDS)
+                for samples in file.blocks(block, dtype="float32", always_2d=True):
+                    mono = samples.mean(axis=1)
+                    if file.samplerate != self.sample_rate:
+                        mono = change.resample_chunk(mono)
+                    yield (np.clip(mono, -1, 1) * 32767).astype("<i2").tobytes()
+        except soundfile.LibsndfileError as error:
+            raise UsageError(f"{self.path}: {error.error_string}") from None
+
+
+def open_recording(path: Path) -> Recording:
+    """Make sure that a file can be read.
+
+    Raises:
+        UsageError: It cannot, or a library is missing; the message names the file.
+    """
+    try:
+        import soundfile
+    except ImportError:
+        raise UsageError("soundfile is missing: pip install 'cartesia-ink-plugins[demo]'") from None
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+        info = soundfile.info(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except soundfile.LibsndfileError:
+        raise UsageError(f"{path}: is no audio file that can be read") from None
+    if not info.frames:
+        raise UsageError(f"{path}: has no audio in it")
+    return Recording(path, info.duration, min(info.samplerate, _HIGHEST_RATE))
+
+
+class Out:
+    """Prints turns to standard output and progress to standard error."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        """Print as the arguments say."""
+        self._json: bool = args.json
+        self._shows = sys.stderr.isatty()
+        self._line = ""
+
+    def begin(self, recording: Recording) -> None:
+        """Announce a recording."""
+        self._say(f"{recording.path}: {recording.seconds:.1f} s")
+
+    def progress(self, recording: Recording, position: float, words: str) -> None:
+        """Show how far it is, if somebody watches."""
+        if self._shows:
+            left = f"{recording.path.name}  {position:.1f} / {recording.seconds:.1f} s "
+            self._line = (left + words[-max(0, 78 - len(left)) :])[:79]
+            print(f"\r\x1b[K{self._line}", end="", file=sys.stderr, flush=True)
+
+    def turn(self, recording: Recording, event: TurnEnd, began: float) -> None:
+        """Print a turn."""
+        self._wipe()
+        if not self._json:
+            print(event.transcript, flush=True)
+            return
+        timing = event.timing
+        fields: dict[str, Any] = {"file": str(recording.path), "transcript": event.transcript}
+        if timing is not None:
+            fields |= {
+                "turn": timing.turn,
+                "speech_start": _seconds(timing.speech_start, began),
+                "speech_end": _seconds(timing.speech_end, began),
+                "position": round(timing.position, 3),
+            }
+        print(json.dumps(fields, ensure_ascii=False), flush=True)
+
+    def trouble(self, text: str) -> None:
+        """Say what went wrong without ending the transcription."""
+        self._say(text)
+
+    def end(self) -> None:
+        """Leave the terminal as it was."""
+        self._wipe()
+
+    def _say(self, text: str) -> None:
+        self._wipe()
+        print(text, file=sys.stderr, flush=True)
+
+    def _wipe(self) -> None:
+        if self._line:
+            self._line = ""
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _seconds(moment: float | None, began: float) -> float | None:
+    return round(moment - began, 3) if moment is not None else None
+
+
+async def transcribe(
+    recordings: Sequence[Recording], *, live: bool, keyterms: Sequence[str], out: Out
+) -> None:
+    """Play recordings one after the other, each over a connection of its own.
+
+    Args:
+        recordings: What to play.
+        live: Through Cartesia's service; otherwise through a local server.
+        keyterms: Words to expect.
+        out: Where the turns go.
+
+    Raises:
+        RefusedError: The service refuses.
+        UsageError: There is no key, or the keyterms are wrong.
+    """
+    async with AsyncExitStack() as stack:
+        where: dict[str, Any] = {}
+        if live:
+            credentials = Credentials.from_environment()
+        else:
+            from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
+
+            where["base_url"] = (await stack.enter_async_context(LocalInk())).url
+            credentials = Credentials(api_key=ANY_KEY)
+        stack.callback(out.end)
+        for recording in recordings:
+            options = TurnsOptions(sample_rate=recording.sample_rate, keyterms=keyterms, **where)
+            async with InkTurnsClient(options, credentials) as client:
+                await _transcribe_one(recording, client, out)
+
+
+async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out) -> None:
+    out.begin(recording)
+    began = time.time()
+    words = ""
+
+    async def play() -> None:
+        async for position in _play(recording, client):
+            out.progress(recording, position, words)
+        await client.finish()
+
+    playing = asyncio.create_task(play())
+    try:
+        async for event in client:
+            match event:
+                case TurnEnd():
+                    words = ""
+                    out.turn(recording, event, began)
+                case TurnUpdate(transcript=text) | TurnEagerEnd(transcript=text):
+                    words = text
+                case AudioGap(seconds=seconds):
+                    out.trouble(f"{recording.path}: {seconds:.1f} s of audio were lost")
+                case ErrorMessage(message=message):
+                    out.trouble(f"{recording.path}: the server says: {message}")
+        await playing
+    finally:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+
+
+async def _play(recording: Recording, client: InkTurnsClient) -> AsyncIterator[float]:
+    """Send a recording in real time, and silence after it, so that its last turn ends by itself."""
+    began = time.monotonic()
+    byte_rate = recording.sample_rate * 2
+    sent = 0
+    for pcm in recording.frames():
+        client.send_audio(pcm)
+        sent += len(pcm)
+        yield sent / byte_rate
+        await asyncio.sleep(max(0.0, began + sent / byte_rate - time.monotonic()))
+    for _ in range(int(_TAIL_SECONDS / _FRAME_SECONDS)):
+        client.send_audio(bytes(int(byte_rate * _FRAME_SECONDS) // 2 * 2))
+        await asyncio.sleep(_FRAME_SECONDS)

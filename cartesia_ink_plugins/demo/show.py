@@ -1,0 +1,137 @@
+"""How a call looks in a terminal: live, and as a table at the end."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import TextIO
+
+from cartesia_ink_plugins.demo.journal import Happening, Note
+from cartesia_ink_plugins.demo.report import Exchange, Report
+
+_WHO = {
+    Happening.CALLER_SPEAKS: ("caller", "speaks"),
+    Happening.TURN_START: ("Ink", "turn.start"),
+    Happening.TURN_UPDATE: ("Ink", "turn.update"),
+    Happening.TURN_EAGER_END: ("Ink", "turn.eager_end"),
+    Happening.TURN_RESUME: ("Ink", "turn.resume"),
+    Happening.TURN_END: ("Ink", "turn.end"),
+    Happening.REPLY_BEGUN: ("bot", "begins a reply"),
+    Happening.REPLY_READY: ("bot", "reply ready"),
+    Happening.BOT_SPEAKS: ("bot", "is heard"),
+    Happening.BOT_SILENT: ("bot", "is quiet"),
+    Happening.BOT_INTERRUPTED: ("bot", "was interrupted"),
+    Happening.BOOKED: ("bot", "books"),
+}
+_COLOURS = {"caller": "\x1b[36m", "Ink": "\x1b[33m", "bot": "\x1b[32m"}
+_PLAIN = "\x1b[0m"
+
+
+class Live:
+    """Shows the notes of a journal as they are taken."""
+
+    def __init__(self, out: TextIO | None = None, *, colour: bool | None = None) -> None:
+        """Show on a stream.
+
+        Args:
+            out: Where; standard output by default.
+            colour: Whether it is a terminal that takes colours and lets a line be written anew; by
+                default as it is.
+        """
+        self._out = out or sys.stdout
+        self._colour = self._out.isatty() if colour is None else colour
+        self._updating = False
+
+    def __call__(self, note: Note) -> None:
+        """Show one note."""
+        if note.what not in _WHO:
+            return
+        who, does = _WHO[note.what]
+        text = note.text.strip() if note.what is not Happening.REPLY_BEGUN else ""
+        is_update = note.what is Happening.TURN_UPDATE
+        if is_update and not self._colour:
+            return
+        line = f"{note.at:7.2f} s  {who:6}  {does:15} {text}".rstrip()
+        if self._colour:
+            # A line that is longer than the terminal could not be written anew.
+            line = f"{_COLOURS[who]}{line[:99] if is_update else line}{_PLAIN}"
+        start = "\r\x1b[K" if self._updating else ""
+        self._out.write(start + line + ("" if is_update else "\n"))
+        self._out.flush()
+        self._updating = is_update
+
+
+def table(report: Report, width: int = 100) -> str:
+    """The exchanges of a call as a table, and under it what had to be true.
+
+    Args:
+        report: Of the call.
+        width: Characters of a line.
+    """
+    head = ("", "caller", "bot", "eager lead", "reply ready", "turn.end", "bot heard")
+    rows = [_cells(n, exchange) for n, exchange in enumerate(report.exchanges, 1)]
+    numbers = 8
+    text = max(20, (width - 2 - (len(head) - 3) * (numbers + 2) - 4) // 2)
+    widths = [1, text, text] + [numbers] * (len(head) - 3)
+    lines = [*_row(head, widths), "  ".join("─" * width for width in widths)]
+    for row in rows:
+        lines += [*_row(row, widths), ""]
+    lines += _LEGEND
+    lines.append("")
+    lines += [_check(c.passed, c.what, c.detail) for c in report.checks]
+    return "\n".join(lines)
+
+
+_LEGEND = [
+    "eager lead   from turn.eager_end, when the reply is begun, to turn.end",
+    "reply ready  how long before (+) or after (-) turn.end the reply was complete",
+    "turn.end     from the end of the caller's speech to turn.end",
+    "bot heard    from the end of the caller's speech to the bot's first audio",
+]
+
+
+def _cells(number: int, exchange: Exchange) -> tuple[str, ...]:
+    heard = exchange.heard.strip()
+    caller = exchange.said
+    if _words(heard) != _words(exchange.said):
+        caller += f" ⇒ {heard}"
+    if exchange.interrupts and exchange.bot_stopped is not None:
+        caller += f" [interrupts; the bot stops after {exchange.bot_stopped:.2f} s]"
+    bot = exchange.answered + (" —" if exchange.cut_off else "")
+    return (
+        str(number),
+        caller,
+        bot,
+        _seconds(exchange.eager_lead),
+        _seconds(exchange.ready_lead, signed=True),
+        _seconds(exchange.turn_end),
+        _seconds(exchange.first_audio),
+    )
+
+
+def _words(text: str) -> list[str]:
+    return "".join(c for c in text.lower() if c.isalnum() or c.isspace()).split()
+
+
+def _seconds(value: float | None, *, signed: bool = False) -> str:
+    if value is None:
+        return "-"
+    sign = ("+" if value >= 0 else "-") if signed else ""
+    return f"{sign}{abs(value):.2f} s"
+
+
+def _row(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
+    columns = [
+        textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)
+    ]
+    lines = []
+    for n in range(max(map(len, columns))):
+        parts = [column[n] if n < len(column) else "" for column in columns]
+        padded = [part.ljust(width) for part, width in zip(parts, widths, strict=True)]
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def _check(passed: bool, what: str, detail: str) -> str:
+    return f"{'ok ' if passed else 'NO '} {what}{': ' + detail if detail else ''}"
