@@ -6,6 +6,7 @@ unknown types become `Unknown`, because both may be added to the API at any time
 
 Rules of the turn messages: https://docs.cartesia.ai/use-the-api/stt/turns/turns
 Fields: https://docs.cartesia.ai/api-reference/stt/turns/websocket
+Manual finalize: https://docs.cartesia.ai/api-reference/stt/manual/websocket
 """
 
 from __future__ import annotations
@@ -13,6 +14,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
+
+from cartesia_ink_plugins.core.transcripts import (
+    Done,
+    FlushDone,
+    Transcript,
+    Word,
+    decode_transcript,
+    encode_transcript,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +187,58 @@ class SettingsRejected:
     error: ErrorMessage
 
 
+@dataclass(frozen=True, slots=True)
+class Interim:
+    """The words since the last `Final`, so far; cumulative, append-only and never a broken word.
+
+    Attributes:
+        text: Verbatim, up to the last word that is known to be whole.
+        timing: When; `turn` counts the finals.
+        request_id: Of the connection.
+    """
+
+    text: str
+    timing: Timing | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """All words between one `finalize` and the next.
+
+    Attributes:
+        text: Verbatim, the leading space included: the texts of all finals, joined without
+            anything, are the whole text. Empty when nothing was said.
+        is_complete: False when the server did not confirm in time that this is all; what it says
+            later stands at the beginning of the next final.
+        words: The words with their times in the stream, when the model gives them.
+        duration: Seconds of audio that the model was told about, when it says so.
+        language: What is spoken, when the model says so.
+        timing: When; `turn` counts the finals from 1.
+        request_id: Of the connection.
+    """
+
+    text: str
+    is_complete: bool = True
+    words: tuple[Word, ...] = ()
+    duration: float | None = None
+    language: str | None = None
+    timing: Timing | None = None
+    request_id: str | None = None
+
+
 TurnEvent: TypeAlias = TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | TurnEnd
-Message: TypeAlias = Connected | TurnEvent | ErrorMessage | Unknown | Malformed
+ManualMessage: TypeAlias = Transcript | FlushDone | Done
+Message: TypeAlias = Connected | TurnEvent | ManualMessage | ErrorMessage | Unknown | Malformed
 Event: TypeAlias = (
     Connected | TurnEvent | ErrorMessage | Disconnected | DialFailed | AudioGap | SettingsRejected
 )
+ManualEvent: TypeAlias = (
+    Connected | Interim | Final | ErrorMessage | Disconnected | DialFailed | AudioGap
+)
 
-_BARE: dict[str, type[Connected | TurnStart | TurnResume]] = {
-    cls.type: cls for cls in (Connected, TurnStart, TurnResume)
+_BARE: dict[str, type[Connected | TurnStart | TurnResume | FlushDone | Done]] = {
+    cls.type: cls for cls in (Connected, TurnStart, TurnResume, FlushDone, Done)
 }
 _WITH_TEXT: dict[str, type[TurnUpdate | TurnEagerEnd | TurnEnd]] = {
     cls.type: cls for cls in (TurnUpdate, TurnEagerEnd, TurnEnd)
@@ -223,6 +277,8 @@ def decode(data: str | bytes) -> Message:
         return _WITH_TEXT[kind](transcript, request_id=request_id)
     if kind == ErrorMessage.type:
         return _decode_error(fields, request_id)
+    if kind == Transcript.type:
+        return decode_transcript(fields, request_id) or Malformed("transcript without text")
     return Unknown(kind)
 
 
@@ -245,12 +301,14 @@ def _text(fields: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def encode(message: Connected | TurnEvent | ErrorMessage) -> str:
+def encode(message: Connected | TurnEvent | ManualMessage | ErrorMessage) -> str:
     """Write one server message as the API does: JSON text, absent fields left out."""
     fields: dict[str, Any] = {"type": message.type}
     match message:
         case TurnUpdate() | TurnEagerEnd() | TurnEnd():
             fields["transcript"] = message.transcript
+        case Transcript():
+            fields |= encode_transcript(message)
         case ErrorMessage():
             fields["title"] = message.title or "Error"
             fields["message"] = message.message

@@ -171,9 +171,16 @@ class Listening:
         """Whether a connection was replaced for its silence, and nothing was heard since."""
         return self._stalled_at is not None
 
-    def stalled(self, sent: int) -> None:
-        """The connection is replaced; if that does not help, it was noise: be more patient."""
+    def stalled(self, sent: int, *, answered: bool) -> None:
+        """The connection is replaced; if that does not help, it was noise: be more patient.
+
+        Args:
+            sent: What it was sent.
+            answered: Whether it had said anything at all; one that had not is no witness.
+        """
         self._patience = min(2 * self._patience, _STALL_CAP)
+        if not answered:
+            return
         if self._stalled_at is not None:
             # Two connections heard this and said nothing.
             self._noise = max(self._stalled_at, sent - self._format.size(_NOISE_REPLAYED))

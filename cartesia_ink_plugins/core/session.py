@@ -279,7 +279,7 @@ class TurnsSession:
         if link.state is not LinkState.OPEN:
             return
         if self._is_stalled(now):
-            self.listening.stalled(link.sent)
+            self.listening.stalled(link.sent, answered=self._announced)
             self._drop("speech, but no turn event", None, now)
             return
         if self._finish_deadline is None and not link.backlog:

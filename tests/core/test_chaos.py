@@ -1,0 +1,63 @@
+"""No word lost, no turn cut: hundreds of conversations on a network that breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from cartesia_ink_plugins.core.conversation import Conversation
+from cartesia_ink_plugins.core.recovery import Recovery
+from tests.core.chaos import Case, case, check
+
+CONVERSATIONS = 320
+GROUP = 20
+
+
+def _fails(made: Case) -> bool:
+    try:
+        check(made, made.run())
+    except AssertionError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("first", range(0, CONVERSATIONS, GROUP))
+def test_words_and_turns_survive_whatever_the_network_does(first: int) -> None:
+    failed = [seed for seed in range(first, first + GROUP) if _fails(case(seed))]
+    assert not failed, f"replay with: python -m tests.core.chaos {failed[0]}"
+
+
+def test_the_same_seed_gives_the_same_history() -> None:
+    assert case(7).run().history == case(7).run().history
+
+
+def _replay_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The lead-in of half a second is there to forgive less than that.
+    reconnected = Recovery.reconnected
+
+    def late(self: Recovery) -> int:
+        return reconnected(self) + 20_000 * (self._lost_at > 0)
+
+    monkeypatch.setattr(Recovery, "reconnected", late)
+
+
+def _replay_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    reconnected = Recovery.reconnected
+
+    def early(self: Recovery) -> int:
+        return max(self._link.ledger.start, reconnected(self) - 32_000)
+
+    monkeypatch.setattr(Recovery, "reconnected", early)
+
+
+def _forget_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conversation, "_checkpoint_text", lambda self: "")
+
+
+@pytest.mark.parametrize("mutate", [_replay_too_little, _replay_too_much, _forget_the_text])
+def test_a_broken_recovery_does_not_pass(
+    mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch)
+    assert any(_fails(case(seed)) for seed in range(60))
