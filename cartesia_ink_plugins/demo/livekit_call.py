@@ -17,7 +17,7 @@ from cartesia_ink_plugins.demo.journal import Happening, Journal
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
 from cartesia_ink_plugins.demo.pacing import Pace
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Loudspeaker, Telephone
-from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.demo.voice import Speaker
 
 # How far the agent writes ahead of what is heard.
 _AHEAD_SECONDS = 0.2
@@ -145,7 +145,7 @@ class NotingAgent(BookingAgent):
 
 
 async def hold_livekit_call(
-    telephone: Telephone, recogniser: stt.STT[Any], voice: Voice, *, pace: Pace | None = None
+    telephone: Telephone, recogniser: stt.STT[Any], voice: Speaker, *, pace: Pace | None = None
 ) -> None:
     """Let the offline agent answer the telephone in an `AgentSession`, until the caller hangs up.
 

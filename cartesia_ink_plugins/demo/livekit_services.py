@@ -36,7 +36,7 @@ from cartesia_ink_plugins.demo.booking import (
 )
 from cartesia_ink_plugins.demo.journal import Happening
 from cartesia_ink_plugins.demo.pacing import Pace
-from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.demo.voice import Speaker
 
 Watch = Callable[[Happening, str], None]
 """Is told what a plugin does, for the journal of the demo."""
@@ -165,7 +165,7 @@ class _Reply(llm.LLMStream):
 class OfflineTTS(tts.TTS[Any]):
     """The offline voice in the place of a TTS plugin."""
 
-    def __init__(self, voice: Voice, *, watch: Watch | None = None) -> None:
+    def __init__(self, voice: Speaker, *, watch: Watch | None = None) -> None:
         """Set up the plugin.
 
         Args:

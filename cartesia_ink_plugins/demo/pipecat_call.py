@@ -44,7 +44,7 @@ from cartesia_ink_plugins.demo.pipecat_services import (
     book_table,
 )
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Loudspeaker, Telephone
-from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.demo.voice import Speaker
 
 # How far the bot writes ahead of what is heard, like any transport with a small buffer.
 _AHEAD_SECONDS = 0.06
@@ -157,7 +157,7 @@ class TelephoneTransport(BaseTransport):
 
 
 async def hold_pipecat_call(
-    telephone: Telephone, stt: STTService, voice: Voice, *, pace: Pace | None = None
+    telephone: Telephone, stt: STTService, voice: Speaker, *, pace: Pace | None = None
 ) -> None:
     """Let the offline bot answer the telephone in a Pipecat pipeline, until the caller hangs up.
 

@@ -39,7 +39,7 @@ from cartesia_ink_plugins.demo.booking import (
 )
 from cartesia_ink_plugins.demo.journal import Happening
 from cartesia_ink_plugins.demo.pacing import Pace
-from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.demo.voice import Speaker
 
 Watch = Callable[[Happening, str], None]
 """Is told what a service does, for the journal of the demo."""
@@ -158,7 +158,7 @@ class OfflineTTSService(TTSService):
         tts = OfflineTTSService(await Voice.load(24_000))
     """
 
-    def __init__(self, voice: Voice, *, watch: Watch | None = None, **kwargs: Any) -> None:
+    def __init__(self, voice: Speaker, *, watch: Watch | None = None, **kwargs: Any) -> None:
         """Set up the service.
 
         Args:

@@ -157,7 +157,7 @@ def _answer(journal: Journal, start: float, end: float) -> list[Note]:
     )
     said = [n for n in journal.of(Happening.BOT_SAID) if start <= n.at < end]
     cut = [n for n in journal.of(Happening.BOT_INTERRUPTED) if this <= n.at < following]
-    return [note for note in said + cut if note.text.strip()]
+    return sorted((n for n in said + cut if n.text.strip()), key=lambda note: note.at)
 
 
 def _checks(
@@ -203,15 +203,23 @@ def _all_heard(exchanges: Sequence[Exchange], lines: Sequence[Line]) -> bool:
 
 
 def _spoken_in_open_turns(journal: Journal) -> int:
-    """How often the bot began to speak while a turn was open."""
-    is_open = False
+    """How often a reply that was begun in an open turn was heard before that turn ended."""
+    kinds = (
+        Happening.TURN_START,
+        Happening.TURN_END,
+        Happening.REPLY_BEGUN,
+        Happening.BOT_SPEAKS,
+    )
+    is_open = is_speculative = False
     count = 0
-    for note in journal.of(Happening.TURN_START, Happening.TURN_END, Happening.BOT_SPEAKS):
+    for note in journal.of(*kinds):
         match note.what:
             case Happening.TURN_START:
-                is_open = True
+                is_open, is_speculative = True, False
             case Happening.TURN_END:
                 is_open = False
+            case Happening.REPLY_BEGUN:
+                is_speculative = is_open
             case _:
-                count += is_open
+                count += is_open and is_speculative
     return count

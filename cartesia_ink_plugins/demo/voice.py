@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,6 +26,19 @@ INSTALL = "pip install 'cartesia-ink-plugins[demo]'"
 
 class MissingExtraError(InkError):
     """A package of the `demo` extra is not installed; the message says how to install it."""
+
+
+class Speaker(Protocol):
+    """What speaks for the bot: the offline voice, or something simpler in a test."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hz of what it speaks, 16-bit mono."""
+        ...
+
+    def speak(self, text: str) -> AsyncIterator[bytes]:
+        """Speak a text, a piece at a time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
