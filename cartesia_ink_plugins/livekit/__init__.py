@@ -27,7 +27,7 @@ class InkPlugin(Plugin):
             number = version("cartesia-ink-plugins")
         except PackageNotFoundError:
             number = "0"
-        super().__init__(__name__, number, "cartesia_ink_plugins", logger)
+        super().__init__(__name__, number, __name__, logger)
 
 
 Plugin.register_plugin(InkPlugin())

@@ -1,0 +1,71 @@
+"""A LiveKit agent that books tables: `python examples/livekit_agent.py dev`.
+
+With no key it needs no network either: it hears through a local Ink server, thinks by rules and
+speaks with an offline voice. With CARTESIA_API_KEY it hears with Ink and, if LiveKit's Cartesia
+plugin is installed, speaks with Sonic.
+
+LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET say which LiveKit server it works for; the
+commands are LiveKit's own (`dev`, `start`, `console`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Any
+
+from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts
+
+from cartesia_ink_plugins import livekit as ink
+from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
+from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
+from cartesia_ink_plugins.demo.voice import Voice
+
+# How many calls this worker takes: what the account's plan allows in streams, shared out among the
+# workers. LiveKit gives a call to the worker with the lowest load and none to one that is full.
+MAX_CALLS = int(os.environ.get("MAX_CALLS", "8"))
+
+
+def load(server: AgentServer) -> float:
+    """The part of this worker's Ink streams that is in use, 0 to 1."""
+    return min(len(server.active_jobs) / MAX_CALLS, 1.0)
+
+
+def prepare(process: JobProcess) -> None:
+    """Load the offline voice before there is a call; each call has a process of its own."""
+    if os.environ.get("CARTESIA_API_KEY") == ANY_KEY:
+        process.userdata["voice"] = Voice.load_now()
+
+
+server = AgentServer(setup_fnc=prepare, load_fnc=load, load_threshold=0.99)
+
+
+@server.rtc_session()
+async def answer(context: JobContext) -> None:
+    """Answer a call."""
+    session: AgentSession[None] = AgentSession(
+        stt=ink.STT(),
+        llm=BookingLLM(),  # here stands the LLM of your choice
+        tts=make_voice(context.proc),
+        # The first word interrupts the agent; with a VAD of LiveKit's, that one decides.
+        vad=None,
+        turn_handling={"turn_detection": "stt"},
+    )
+    await session.start(agent=BookingAgent(), room=context.room)
+
+
+def make_voice(process: JobProcess) -> tts.TTS[Any]:
+    """The agent's voice: offline, or Cartesia's."""
+    if "voice" in process.userdata:
+        return OfflineTTS(process.userdata["voice"])
+    from livekit.plugins import cartesia
+
+    return cartesia.TTS()
+
+
+if __name__ == "__main__":
+    with ExitStack() as stack:
+        if not os.environ.get("CARTESIA_API_KEY"):
+            # In a process of its own; the calls find it through their environment.
+            os.environ.update(stack.enter_context(LocalInk()).environment())
+        cli.run_app(server)

@@ -1,0 +1,148 @@
+"""A caller in a LiveKit room: the demo's recorded caller, through the real SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from livekit import rtc
+
+from cartesia_ink_plugins.demo.caller import (
+    LINES,
+    SAMPLE_RATE,
+    TICK_SECONDS,
+    Caller,
+    Line,
+    Manners,
+    Mood,
+)
+
+TRANSCRIPTION = "lk.transcription"
+FINAL = "lk.transcription_final"
+_LOUD = 0.004
+# The machine that runs the tests may be busy, and the offline voice then stops between sentences.
+_PATIENT = Manners(answer_after=2.0, patience=15.0, hang_up_after=2.0)
+_PAUSE_SECONDS = 0.25
+
+
+@dataclass
+class Said:
+    """A transcription that was read in the room."""
+
+    who: str
+    text: str
+    is_final: bool
+
+
+@dataclass
+class RoomCaller:
+    """Joins a room, speaks its lines, hears the agent and reads what is transcribed.
+
+    Attributes:
+        said: Transcriptions of both sides, in the order in which they were complete.
+        agent_sounds: When the agent was heard, in seconds of the call.
+        seconds_of_agent: How much of the agent's voice was heard.
+    """
+
+    url: str
+    token: str
+    lines: Sequence[Line] = LINES
+    said: list[Said] = field(default_factory=list)
+    agent_sounds: list[float] = field(default_factory=list)
+    seconds_of_agent: float = 0.0
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def __aenter__(self) -> Self:
+        self.caller = Caller(self.lines, manners=_PATIENT)
+        self._began = time.monotonic()
+        self._room = rtc.Room()
+        self._room.on("track_subscribed", self._on_track)
+        self._room.register_text_stream_handler(TRANSCRIPTION, self._on_text)
+        await self._room.connect(self.url, self.token)
+        self._source = rtc.AudioSource(SAMPLE_RATE, 1)
+        track = rtc.LocalAudioTrack.create_audio_track("voice", self._source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await self._room.local_participant.publish_track(track, options)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._room.disconnect()
+        await self._source.aclose()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if error is not None:
+            print(f"\n--- said ---\n{self.transcript()}")
+
+    @property
+    def name(self) -> str:
+        return self._room.local_participant.identity
+
+    @property
+    def own_words(self) -> list[str]:
+        """What the agent understood, turn by turn."""
+        return [said.text for said in self.said if said.who == self.name and said.is_final]
+
+    @property
+    def agent_words(self) -> list[str]:
+        """What the agent said, reply by reply."""
+        return [said.text for said in self.said if said.who != self.name]
+
+    def transcript(self) -> str:
+        """The conversation, for people."""
+        return "\n".join(f"{said.who}: {said.text}" for said in self.said if said.is_final)
+
+    async def converse(self, *, timeout: float = 150.0) -> None:
+        """Speak until everything is said and answered."""
+        began = self._began = time.monotonic()
+        ticks = 0
+        async with asyncio.timeout(timeout):
+            while self.caller.mood is not Mood.GONE:
+                pcm = self.caller.tick(bot_speaking=self._agent_is_heard())
+                ticks += 1
+                frame = rtc.AudioFrame(pcm, SAMPLE_RATE, 1, len(pcm) // 2)
+                await self._source.capture_frame(frame)
+                await asyncio.sleep(max(0.0, began + ticks * TICK_SECONDS - time.monotonic()))
+
+    def _agent_is_heard(self) -> bool:
+        now = time.monotonic() - self._began
+        return bool(self.agent_sounds) and now - self.agent_sounds[-1] < _PAUSE_SECONDS
+
+    def _on_track(
+        self,
+        track: rtc.Track,
+        publication: rtc.RemoteTrackPublication,
+        participant: rtc.RemoteParticipant,
+    ) -> None:
+        self._start(self._hear(track))
+
+    async def _hear(self, track: rtc.Track) -> None:
+        stream = rtc.AudioStream.from_track(track=track, sample_rate=24_000, num_channels=1)
+        async for event in stream:
+            samples = np.frombuffer(event.frame.data, "<i2").astype(np.float32) / 32768
+            if np.sqrt(np.mean(samples**2)) > _LOUD:
+                self.agent_sounds.append(time.monotonic() - self._began)
+                self.seconds_of_agent += event.frame.duration
+        await stream.aclose()
+
+    def _on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        self._start(self._read(reader, identity))
+
+    async def _read(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        text = await reader.read_all()
+        attributes = reader.info.attributes or {}
+        self.said.append(Said(identity, text, attributes.get(FINAL) == "true"))
+
+    def _start(self, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
