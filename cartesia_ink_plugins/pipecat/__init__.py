@@ -1,5 +1,6 @@
 """Cartesia Ink for Pipecat: `InkTurnsSTTService`."""
 
+from cartesia_ink_plugins.pipecat.latency import TurnLatencyMetricsData
 from cartesia_ink_plugins.pipecat.settings import InkTurnsSTTSettings
 from cartesia_ink_plugins.pipecat.speculation import (
     AlwaysSpeculate,
@@ -22,4 +23,5 @@ __all__ = [
     "SpeculationOutcome",
     "SpeculationPolicy",
     "SpeculationReport",
+    "TurnLatencyMetricsData",
 ]

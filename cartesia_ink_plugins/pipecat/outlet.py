@@ -28,6 +28,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.sequencer import TurnText
 from cartesia_ink_plugins.pipecat.speculation import SpeculationMetricsData, SpeculationReport
 
@@ -63,6 +64,7 @@ class TurnOutlet:
         *,
         model: str | None,
         language: Language | None,
+        meter: LatencyMeter,
         user_id: Callable[[], str],
         before_final: Callable[[TurnEnd], Awaitable[None]],
         after_final: Callable[[str], Awaitable[None]],
@@ -74,6 +76,7 @@ class TurnOutlet:
             service: Where frames are pushed from.
             model: The model named in metrics.
             language: What the model understands, when it is only one.
+            meter: Measures what the user waits for.
             user_id: Tells who speaks.
             before_final: Called before the words of a turn are pushed.
             after_final: Called with the words of a turn that were pushed.
@@ -82,6 +85,7 @@ class TurnOutlet:
         self._service = service
         self._model = model
         self._language = language
+        self._meter = meter
         self._user_id = user_id
         self._before_final = before_final
         self._after_final = after_final
@@ -89,6 +93,7 @@ class TurnOutlet:
 
     async def propose_start(self, expect: Expect) -> None:
         """Propose, upstream and downstream, that the user's turn has started."""
+        self._meter.turn_started()
         await self._broadcast(
             ProposedUserStartedSpeakingFrame(), ProposedUserStartedSpeakingFrame(), expect
         )
@@ -114,6 +119,8 @@ class TurnOutlet:
         frame = EagerTranscriptionFrame(text, *self._about(event))
         frame.includes_inter_frame_spaces = True
         expect(frame)
+        if isinstance(event, TurnEagerEnd):
+            await self._meter.turn_may_have_ended(event)
         await self._service.push_frame(frame)
 
     async def push_withdrawal(self) -> None:
@@ -123,6 +130,7 @@ class TurnOutlet:
     async def push_final(self, text: str, event: TurnEnd) -> None:
         """Push the words of a turn; an interruption never drops them."""
         await self._before_final(event)
+        await self._meter.turn_ended(event)
         frame = TranscriptionFrame(text, *self._about(event), finalized=True)
         frame.includes_inter_frame_spaces = True
         frame.interruptible = False

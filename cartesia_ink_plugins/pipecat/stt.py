@@ -46,6 +46,7 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.pipecat.intake import AudioIntake
+from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llms import LLMWatch
 from cartesia_ink_plugins.pipecat.outlet import TurnOutlet
 from cartesia_ink_plugins.pipecat.sequencer import InterruptOn, TurnSequencer
@@ -193,6 +194,7 @@ class InkTurnsSTTService(STTService):
                 model=model,
                 # The one model that knows only one language.
                 language=Language.EN if model == "ink-2" else None,
+                meter=LatencyMeter(self, self._llms, model=model),
                 user_id=lambda: self._user,
                 before_final=self._measure,
                 after_final=self._trace,

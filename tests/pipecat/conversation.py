@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
@@ -39,6 +40,13 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
 from pipecat.workers.runner import WorkerRunner
+
+
+def tone(rate: int, seconds: float = 0.1, channels: int = 1, hertz: float = 440.0) -> bytes:
+    """A tone, the same on all channels, as 16-bit samples."""
+    wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)
+    mono: np.ndarray[tuple[int, ...], np.dtype[np.int16]] = (wave * 32767).astype("<i2")
+    return np.repeat(mono, channels).tobytes()
 
 
 class ScriptedLLM(LLMService):
@@ -237,6 +245,14 @@ class Conversation:
         await self.task.queue_frame(
             InputAudioRawFrame(bytes(2 * int(self.rate * seconds)), self.rate, 1)
         )
+
+    async def say(self, pcm: bytes) -> None:
+        """Let the pipeline hear some audio, in real time."""
+        size = 2 * self.rate // 50
+        for start in range(0, len(pcm), size):
+            piece = pcm[start : start + size]
+            await self.task.queue_frame(InputAudioRawFrame(piece, self.rate, 1))
+            await asyncio.sleep(0.02)
 
     async def pause(self, seconds: float) -> None:
         """Let real time pass."""

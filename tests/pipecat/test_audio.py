@@ -8,16 +8,9 @@ from pipecat.frames.frames import InputAudioRawFrame, UserAudioRawFrame
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import Conversation, conversation
+from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import builtin, ours, talk_to
 from tests.pipecat.wire import START, WireServer, end, wire_server
-
-
-def tone(rate: int, seconds: float = 0.1, channels: int = 1, hertz: float = 440.0) -> bytes:
-    """A tone, the same on all channels, as 16-bit samples."""
-    wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)
-    mono: np.ndarray[tuple[int, ...], np.dtype[np.int16]] = (wave * 32767).astype("<i2")
-    return np.repeat(mono, channels).tobytes()
 
 
 async def hear(talk: Conversation, pcm: bytes, rate: int, channels: int = 1) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from pipecat.frames.frames import EndFrame
-from pipecat.metrics.metrics import STTUsageMetricsData
+from pipecat.metrics.metrics import STTUsageMetricsData, TTFBMetricsData
 
 from cartesia_ink_plugins.pipecat import (
     InkTurnsSTTService,
@@ -13,7 +15,9 @@ from cartesia_ink_plugins.pipecat import (
     SpeculationMetricsData,
     SpeculationOutcome,
     SpeculationReport,
+    TurnLatencyMetricsData,
 )
+from tests.pipecat.conversation import Tap, tone
 from tests.pipecat.sides import has_run, ours, played, talk_to
 from tests.pipecat.wire import CUE, RESUME, START, Message, Play, eager, end, update
 
@@ -29,6 +33,35 @@ async def test_usage_is_the_audio_that_was_sent() -> None:
         ]
         assert sum(usage) == pytest.approx(0.5)
         assert len(server.audio[0]) == 16_000
+
+
+def ttfb(tap: Tap) -> list[float]:
+    """The times to first byte; the framework begins with one of 0 for every processor."""
+    return [m.value for m in tap.metrics if isinstance(m, TTFBMetricsData) and m.value]
+
+
+async def test_latency_counts_from_the_end_of_speech_in_the_audio() -> None:
+    play: Play = [START, update("Hi"), CUE, eager("Hi"), CUE, end("Hi")]
+    async with talk_to(play) as (talk, server):
+        await talk.say(tone(16_000, 0.5))
+        silent_since = time.time()
+        await talk.say(bytes(2 * 8_000))
+        silent_for = time.time() - silent_since
+        server.go_on()
+        await talk.until(lambda: bool(talk.llm.runs))
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        stages = [m for m in talk.tap.metrics if isinstance(m, TurnLatencyMetricsData)]
+        assert [m.stage for m in stages] == ["eager_end", "end", "first_token"]
+        assert {m.turn for m in stages} == {1}
+        assert silent_for - 0.1 < stages[0].value < stages[1].value < stages[2].value
+        assert ttfb(talk.tap) == [pytest.approx(stages[1].value, abs=0.05)]
+
+
+async def test_nothing_is_measured_where_nothing_was_heard() -> None:
+    talk = await played([START, end("Hi")])
+    assert not any(isinstance(m, TurnLatencyMetricsData) for m in talk.tap.metrics)
+    assert ttfb(talk.tap) == []
 
 
 async def outcomes(play: Play, *cues: str) -> list[tuple[str, float]]:

@@ -1,0 +1,98 @@
+"""How long the user waits, counted from the end of speech in the audio itself."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal, Protocol, TypeAlias
+
+from pipecat.frames.frames import Frame, MetricsFrame
+from pipecat.metrics.metrics import MetricsData
+from pipecat.processors.frame_processor import FrameDirection
+
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd
+from cartesia_ink_plugins.pipecat.llms import LLMWatch
+
+Stage: TypeAlias = Literal["eager_end", "end", "first_token"]
+
+
+class TurnLatencyMetricsData(MetricsData):
+    """Time from the end of the user's speech to a stage of the answer, as Pipecat metrics.
+
+    Only what was heard is reported: where the audio does not tell when speech ended, there is no
+    such data.
+
+    Parameters:
+        turn: Number of the turn in the session, from 1.
+        stage: `eager_end`, `end`, or `first_token`: the first words of the reply that left an LLM
+            service. Words of a reply begun early leave it when the turn has ended.
+        value: Seconds.
+    """
+
+    turn: int
+    stage: str
+    value: float
+
+
+class Measured(Protocol):
+    """The service, as far as the meter needs it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the processor."""
+
+    @property
+    def metrics_enabled(self) -> bool:
+        """Whether metrics are collected."""
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Push a frame to the next processor."""
+
+
+class LatencyMeter:
+    """Measures the turns of a service."""
+
+    def __init__(self, service: Measured, llms: LLMWatch, *, model: str | None) -> None:
+        """Measure nothing yet.
+
+        Args:
+            service: Pushes the metrics.
+            llms: Where replies come from.
+            model: The model named in the metrics.
+        """
+        self._service = service
+        self._llms = llms
+        self._model = model
+
+    def turn_started(self) -> None:
+        """Whatever reply was awaited, it does not count any more."""
+        self._llms.forget_token()
+
+    async def turn_may_have_ended(self, event: TurnEagerEnd) -> None:
+        """Measure a prediction."""
+        await self._measure(event, "eager_end")
+
+    async def turn_ended(self, event: TurnEnd) -> None:
+        """Measure the end of a turn with words, and then the first words of the reply."""
+        if not self._service.metrics_enabled:
+            return
+        await self._measure(event, "end")
+
+        async def on_token() -> None:
+            await self._measure(event, "first_token")
+
+        self._llms.expect_token(on_token)
+
+    async def _measure(self, event: TurnEagerEnd | TurnEnd, stage: Stage) -> None:
+        timing = event.timing
+        if timing is None or timing.speech_end is None or not self._service.metrics_enabled:
+            return
+        data = TurnLatencyMetricsData(
+            processor=self._service.name,
+            model=self._model,
+            turn=timing.turn,
+            stage=stage,
+            value=max(0.0, time.time() - timing.speech_end),
+        )
+        await self._service.push_frame(MetricsFrame(data=[data]))
