@@ -11,6 +11,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -66,6 +67,13 @@ async def test_the_plain_client_prints_the_callers_words(tmp_path: Path) -> None
     assert program.returncode == 0, complaints.decode()
     finals = [line for line in output.decode().splitlines() if line.startswith(">>> ")]
     assert [line.removeprefix(">>> ") for line in finals] == list(script.transcripts)
+
+
+async def test_the_example_of_a_test_passes() -> None:
+    [snippet] = [text for text in SNIPPETS if "def test_" in text]
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "README.md", "exec"), names)
+    await names["test_every_word_is_heard"]()
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)", SHELL))))
