@@ -84,7 +84,8 @@ class AudioFormat:
 
     def size(self, seconds: float) -> int:
         """Bytes of the whole samples in `seconds`, rounded down."""
-        return int(seconds * self.sample_rate) * self.sample_width
+        # 0.009 s at 24 kHz are 216 samples, though 0.009 * 24000 is a little less.
+        return int(seconds * self.sample_rate + 1e-6) * self.sample_width
 
     def silence(self, seconds: float) -> bytes:
         """Silence in this encoding (in the companded ones it is not zero bytes)."""
