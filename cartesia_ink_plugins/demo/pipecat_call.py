@@ -8,17 +8,22 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pipecat.frames.frames import (
+    EagerEndOfTurnCancelFrame,
+    EagerTranscriptionFrame,
     EndFrame,
     Frame,
     InputAudioRawFrame,
+    InterimTranscriptionFrame,
     InterruptionFrame,
     LLMRunFrame,
     OutputAudioRawFrame,
+    ProposedUserStartedSpeakingFrame,
+    ProposedUserStoppedSpeakingFrame,
     StartFrame,
+    TranscriptionFrame,
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
@@ -36,7 +41,7 @@ from pipecat.transports.base_transport import BaseTransport, TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from cartesia_ink_plugins.demo.caller import SAMPLE_RATE
-from cartesia_ink_plugins.demo.journal import Happening
+from cartesia_ink_plugins.demo.journal import Happening, Journal
 from cartesia_ink_plugins.demo.pacing import Pace
 from cartesia_ink_plugins.demo.pipecat_services import (
     BookingLLMService,
@@ -48,13 +53,6 @@ from cartesia_ink_plugins.demo.voice import Speaker
 
 # How far the bot writes ahead of what is heard, like any transport with a small buffer.
 _AHEAD_SECONDS = 0.06
-_TURN_EVENTS = {
-    "on_turn_start": Happening.TURN_START,
-    "on_turn_update": Happening.TURN_UPDATE,
-    "on_turn_eager_end": Happening.TURN_EAGER_END,
-    "on_turn_resume": Happening.TURN_RESUME,
-    "on_turn_end": Happening.TURN_END,
-}
 
 
 class TelephoneInput(BaseInputTransport):
@@ -156,6 +154,49 @@ class TelephoneTransport(BaseTransport):
         return self._output
 
 
+class TurnNotes(FrameProcessor):
+    """Writes down what an STT service hears, before anything that comes after it acts on it."""
+
+    def __init__(self, journal: Journal) -> None:
+        """Write to a journal.
+
+        Args:
+            journal: Of the call.
+        """
+        super().__init__()
+        self._journal = journal
+        self._final = ""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass the frame on.
+
+        Args:
+            frame: The frame.
+            direction: Where it goes.
+        """
+        await super().process_frame(frame, direction)
+        if direction is FrameDirection.DOWNSTREAM:
+            self._note(frame)
+        await self.push_frame(frame, direction)
+
+    def _note(self, frame: Frame) -> None:
+        note = self._journal.note
+        match frame:
+            case ProposedUserStartedSpeakingFrame():
+                note(Happening.TURN_START)
+            case EagerTranscriptionFrame():
+                note(Happening.TURN_EAGER_END, frame.text)
+            case InterimTranscriptionFrame():
+                note(Happening.TURN_UPDATE, frame.text)
+            case EagerEndOfTurnCancelFrame():
+                note(Happening.TURN_RESUME)
+            case TranscriptionFrame():
+                self._final = frame.text
+            case ProposedUserStoppedSpeakingFrame():
+                note(Happening.TURN_END, self._final)
+                self._final = ""
+
+
 async def hold_pipecat_call(
     telephone: Telephone, stt: STTService, voice: Speaker, *, pace: Pace | None = None
 ) -> None:
@@ -183,6 +224,7 @@ async def hold_pipecat_call(
         [
             transport.input(),
             stt,
+            TurnNotes(journal),
             aggregators.user(),
             llm,
             tts,
@@ -190,7 +232,6 @@ async def hold_pipecat_call(
             aggregators.assistant(),
         ]
     )
-    note_turns(stt, telephone)
     note_bot(aggregators, telephone)
     worker = PipelineWorker(pipeline, params=PipelineParams(), enable_rtvi=False)
     ready = asyncio.Event()
@@ -227,19 +268,6 @@ async def _first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
     waiting.cancel()
     if running.done():
         await running
-
-
-def note_turns(stt: STTService, telephone: Telephone) -> None:
-    """Write down what an STT service with turn events hears; ours or the built-in one."""
-
-    def noting(what: Happening) -> Callable[..., Awaitable[None]]:
-        async def handler(stt: STTService, transcript: str = "") -> None:
-            telephone.journal.note(what, transcript)
-
-        return handler
-
-    for event, what in _TURN_EVENTS.items():
-        stt.add_event_handler(event, noting(what))
 
 
 def note_bot(aggregators: LLMContextAggregatorPair, telephone: Telephone) -> None:
