@@ -1,0 +1,351 @@
+"""The driver: a session on asyncio. The one file that knows event loop, clock, chance and network.
+
+It carries out what a session decides and tells it what happened; it decides nothing itself. The
+clients of both streaming endpoints are built on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from cartesia_ink_plugins.core.connection import Connection
+from cartesia_ink_plugins.core.errors import RefusedError
+from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping
+from cartesia_ink_plugins.core.options import Credentials
+
+_NEVER = float("inf")
+
+
+class Target(Protocol):
+    """What is dialled."""
+
+    @property
+    def cartesia_version(self) -> str:
+        """Version of the API."""
+
+    def url(self, access_token: str | None = None) -> str:
+        """The address."""
+
+
+E = TypeVar("E")
+E_co = TypeVar("E_co", covariant=True)
+
+
+class Session(Protocol[E_co]):
+    """What is driven; `TurnsSession` describes the methods."""
+
+    link: Link
+    refusal: RefusedError | None
+    request_id: str | None
+
+    @property
+    def options(self) -> Target: ...  # noqa: D102
+
+    @property
+    def is_closed(self) -> bool: ...  # noqa: D102
+
+    @property
+    def deadline(self) -> float: ...  # noqa: D102
+
+    def take_actions(self) -> list[Action]: ...  # noqa: D102
+
+    def take_events(self) -> Sequence[E_co]: ...  # noqa: D102
+
+    def start(self, now: float) -> None: ...  # noqa: D102
+
+    def finish(self, now: float, timeout: float | None = None) -> None: ...  # noqa: D102
+
+    def abort(self) -> None: ...  # noqa: D102
+
+    def opened(self, now: float, request_id: str | None = None) -> None: ...  # noqa: D102
+
+    def refused(  # noqa: D102
+        self, status: int, now: float, *, retry_after: float | None = None, message: str = ""
+    ) -> None: ...
+
+    def lost(self, reason: str, now: float, code: int | None = None) -> None: ...  # noqa: D102
+
+    def receive(self, data: str | bytes, now: float) -> None: ...  # noqa: D102
+
+    def pong(self, now: float) -> None: ...  # noqa: D102
+
+    def tick(self, now: float) -> None: ...  # noqa: D102
+
+
+S = TypeVar("S", bound=Session[object])
+
+
+class Driver(Generic[S, E]):
+    """Drives one session over all its connections, and queues its events."""
+
+    def __init__(
+        self,
+        make: Callable[[float], S],
+        credentials: Credentials,
+        ssl_context: ssl.SSLContext | None,
+        enqueue: Callable[[deque[E], E], None],
+    ) -> None:
+        """Prepare; nothing is made before the first use.
+
+        Args:
+            make: Makes the session; gets the wall-clock time at `now` = 0.
+            credentials: Who asks.
+            ssl_context: For a server whose certificate is not publicly trusted.
+            enqueue: Puts an event at the end of the queue that the application reads.
+        """
+        self._make = make
+        self._credentials = credentials
+        self._ssl_context = ssl_context
+        self._enqueue = enqueue
+        self._session: S | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._attempt: Connection | None = None
+        self._connection: Connection | None = None
+        self._dialling: asyncio.Task[None] | None = None
+        self._leftovers: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = _NEVER
+        self._queue: deque[E] = deque()
+        self._changed = asyncio.Event()
+        self._refusal_told = False
+
+    # --- what a client uses -------------------------------------------------------------------
+
+    @property
+    def session(self) -> S | None:
+        """The session, once it is made."""
+        return self._session
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether audio that is sent now goes straight to the server."""
+        return self._connection is not None
+
+    def started(self) -> tuple[S, asyncio.AbstractEventLoop]:
+        """The session and its loop; the first use dials."""
+        if self._session is None or self._loop is None:
+            session, loop = self._created()
+            session.start(loop.time())
+            self.drive(session)
+            return session, loop
+        return self._session, self._loop
+
+    def drive(self, session: S) -> None:
+        """Do what the session wants done."""
+        for action in session.take_actions():
+            self._do(action)
+        events: Sequence[E] = session.take_events()  # type: ignore[assignment]
+        for event in events:
+            self._enqueue(self._queue, event)
+        if events or session.is_closed:
+            self._changed.set()
+        deadline = session.deadline
+        if deadline != self._armed:
+            self._arm(deadline)
+
+    async def finish(self, timeout: float | None) -> None:
+        """Say that there is no more audio, and wait for the end."""
+        session, loop = self.started()
+        session.finish(loop.time(), timeout)
+        self.drive(session)
+        while not session.is_closed:
+            await self._change()
+        await self._leave_nothing()
+
+    async def aclose(self) -> None:
+        """End at once and leave nothing."""
+        session, _ = self._created()
+        session.abort()
+        self.drive(session)
+        await self._leave_nothing()
+
+    async def next_event(self) -> E:
+        """Wait for the next event.
+
+        Raises:
+            StopAsyncIteration: The session is over.
+            RefusedError: The server refused it; raised once.
+        """
+        session, _ = self.started()
+        while not self._queue:
+            if session.is_closed:
+                if session.refusal is not None and not self._refusal_told:
+                    self._refusal_told = True
+                    raise session.refusal
+                raise StopAsyncIteration
+            await self._change()
+        return self._queue.popleft()
+
+    # --- what the connection tells ------------------------------------------------------------
+
+    def on_open(self, connection: Connection, request_id: str | None) -> None:
+        """The upgrade succeeded."""
+        session, loop = self.started()
+        self._attempt, self._connection = None, connection
+        session.opened(loop.time(), request_id)
+        self.drive(session)
+
+    def on_refused(
+        self, connection: Connection, status: int, retry_after: str | None, body: bytes
+    ) -> None:
+        """The upgrade was answered with an HTTP status."""
+        session, loop = self.started()
+        self._attempt = None
+        self._discard(connection)
+        message = self._credentials.redact(explanation(body))
+        session.refused(
+            status, loop.time(), retry_after=seconds_to_wait(retry_after), message=message
+        )
+        self.drive(session)
+
+    def on_message(self, data: str | bytes) -> None:
+        """A message came; `on_read` follows."""
+        session, loop = self.started()
+        session.receive(data, loop.time())
+
+    def on_pong(self) -> None:
+        """A ping was answered."""
+        session, loop = self.started()
+        session.pong(loop.time())
+
+    def on_read(self) -> None:
+        """All messages of one read were told."""
+        session, _ = self.started()
+        self.drive(session)
+
+    def on_blocked(self, blocked: bool) -> None:
+        """The socket takes no more, or again."""
+        session, loop = self.started()
+        if blocked:
+            session.link.block(loop.time())
+        else:
+            session.link.unblock(loop.time())
+            self.drive(session)
+
+    def on_lost(self, connection: Connection, reason: str, code: int | None) -> None:
+        """The connection is gone."""
+        session, loop = self.started()
+        self._attempt = self._connection = None
+        self._keep_until_done(asyncio.create_task(connection.wait_closed()))
+        session.lost(reason, loop.time(), code)
+        self.drive(session)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _created(self) -> tuple[S, asyncio.AbstractEventLoop]:
+        if self._session is None or self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._session = self._make(time.time() - self._loop.time())
+        return self._session, self._loop
+
+    def _do(self, action: Action) -> None:
+        if isinstance(action, bytes | str):
+            if self._connection is not None:
+                self._connection.send(action)
+            return
+        match action:
+            case Dial():
+                self._dialling = asyncio.create_task(self._dial(), name="ink dial")
+            case Ping():
+                if self._connection is not None:
+                    self._connection.ping()
+            case Drop():
+                self._drop()
+
+    def _drop(self) -> None:
+        """Cut the connection, or the attempt at one."""
+        if self._dialling is not None:
+            self._dialling.cancel()
+            self._keep_until_done(self._dialling)
+            self._dialling = None
+        for connection in (self._attempt, self._connection):
+            if connection is not None:
+                self._discard(connection)
+        self._attempt = self._connection = None
+
+    def _discard(self, connection: Connection) -> None:
+        """Cut a connection, and remember it until its socket is closed."""
+        connection.abort()
+        self._keep_until_done(asyncio.create_task(connection.wait_closed()))
+
+    def _keep_until_done(self, task: asyncio.Task[None]) -> None:
+        self._leftovers.add(task)
+        task.add_done_callback(self._leftovers.discard)
+
+    async def _dial(self) -> None:
+        """Make one attempt to connect; the session bounds its time."""
+        session, loop = self.started()
+        try:
+            token = await self._credentials.token()
+            url = session.options.url(token)
+            headers = {
+                "Cartesia-Version": session.options.cartesia_version,
+                **self._credentials.headers(),
+            }
+            if url.startswith("wss:") and self._ssl_context is None:
+                self._ssl_context = await asyncio.to_thread(ssl.create_default_context)
+            self._attempt = Connection(url, headers, self)
+            await self._attempt.open(self._ssl_context)
+        except Exception as error:  # a token provider may raise anything: this attempt failed
+            if self._attempt is not None:
+                self._discard(self._attempt)
+                self._attempt = None
+            session.lost(f"cannot connect: {type(error).__name__}", loop.time())
+            self.drive(session)
+
+    def _arm(self, deadline: float) -> None:
+        """Call `tick` at the deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed = deadline
+        if deadline < _NEVER and self._loop is not None:
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        session, loop = self.started()
+        self._timer = None
+        self._armed = _NEVER
+        session.tick(loop.time())
+        self.drive(session)
+
+    async def _change(self) -> None:
+        """Wait until there are events, or the end."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _leave_nothing(self) -> None:
+        """Wait for the last socket and task."""
+        while self._leftovers:
+            await asyncio.wait(self._leftovers)
+
+
+def explanation(body: bytes) -> str:
+    """What an HTTP error says of itself, in one short line."""
+    try:
+        fields = json.loads(body)
+        text = fields.get("message") or fields.get("title") or ""
+    except (ValueError, AttributeError):
+        text = ""
+    return str(text)[:200].replace("\n", " ")
+
+
+def seconds_to_wait(retry_after: str | None) -> float | None:
+    """Read a Retry-After header: seconds, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        return max(0.0, moment.timestamp() - time.time())
