@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 
 START = "turn.start"
 RESUME = "turn.resume"
@@ -52,8 +53,16 @@ class Cue:
     """Wait for the test, which calls `WireServer.go_on`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Cut the connection, without a word; refuse others with a 503 for so many seconds."""
+
+    outage: float = 0.0
+
+
 CUE = Cue()
-Play: TypeAlias = Sequence[Message | list[Message] | Pause | Cue]
+DROP = Drop()
+Play: TypeAlias = Sequence[Message | list[Message] | Pause | Cue | Drop]
 
 
 @dataclass(slots=True)
@@ -62,26 +71,32 @@ class WireServer:
 
     Attributes:
         url: Where it listens, without a path.
-        play: What is said to the first connection, once it has sent audio. A list inside the list
-            is one segment.
+        plays: What is said to each connection, once it has sent audio; nothing to further ones. A
+            list inside the list is one segment.
         played: Everything was said.
         queries: The query of each connection.
         audio: The audio of each connection.
         texts: Every text message received.
     """
 
-    play: Play
+    plays: list[Play]
     url: str = ""
     played: asyncio.Event = field(default_factory=asyncio.Event)
     queries: list[dict[str, list[str]]] = field(default_factory=list)
     audio: list[bytearray] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    _begun: bool = False
+    _down_until: float = 0.0
     _cues: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     def go_on(self) -> None:
         """Give the next cue."""
         self._cues.release()
+
+    def answer(self, connection: ServerConnection, _: Request) -> Response | None:
+        """Answer the upgrade."""
+        if asyncio.get_running_loop().time() < self._down_until:
+            return connection.respond(503, "down\n")
+        return None
 
     async def serve(self, connection: ServerConnection) -> None:
         """Serve one connection."""
@@ -99,22 +114,25 @@ class WireServer:
                         break
                     continue
                 heard += message
-                if not self._begun:
-                    self._begun = True
-                    player = asyncio.create_task(self._play(connection))
+                if player is None and self.plays:
+                    player = asyncio.create_task(self._play(connection, self.plays.pop(0)))
         except ConnectionClosed:
             pass
         finally:
             if player:
                 player.cancel()
 
-    async def _play(self, connection: ServerConnection) -> None:
+    async def _play(self, connection: ServerConnection, play: Play) -> None:
         with suppress(ConnectionClosed):
-            for item in self.play:
+            for item in play:
                 if isinstance(item, Pause):
                     await asyncio.sleep(item.seconds)
                 elif isinstance(item, Cue):
                     await self._cues.acquire()
+                elif isinstance(item, Drop):
+                    self._down_until = asyncio.get_running_loop().time() + item.outage
+                    connection.transport.abort()
+                    return
                 elif isinstance(item, list):
                     # Written without a turn of the event loop in between, so read at once.
                     for message in item:
@@ -123,7 +141,8 @@ class WireServer:
                 else:
                     await connection.send(_encode(item))
                     await asyncio.sleep(0.002)
-        self.played.set()
+        if not self.plays:
+            self.played.set()
 
 
 def _encode(message: Message) -> str:
@@ -135,10 +154,10 @@ def _encode(message: Message) -> str:
 
 
 @asynccontextmanager
-async def wire_server(play: Play) -> AsyncIterator[WireServer]:
+async def wire_server(*plays: Play) -> AsyncIterator[WireServer]:
     """Run a server on a free port."""
-    state = WireServer(play)
-    async with serve(state.serve, "127.0.0.1", 0) as server:
+    state = WireServer(list(plays))
+    async with serve(state.serve, "127.0.0.1", 0, process_request=state.answer) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         state.url = f"ws://127.0.0.1:{port}"
         yield state
