@@ -11,6 +11,7 @@ else comes, comes between them.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 
 from cartesia_ink_plugins.core.errors import TurnOrderError
@@ -24,6 +25,8 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.core.turns import TurnMachine, TurnState
+
+logger = logging.getLogger(__name__)
 
 _NO_SPACE_BEFORE = ".,;:!?)]}'\""
 
@@ -187,19 +190,22 @@ class Conversation:
         if self._wire.state is TurnState.IDLE and not isinstance(event, TurnStart):
             text = getattr(event, "transcript", "")
             if not text.strip() or self._last_wire_text.startswith(text):
-                self._count(f"{event.type} in no turn")
+                self.count(f"{event.type} in no turn")
                 return False
-            self._count(f"{event.type} without turn.start")
+            self.count(f"{event.type} without turn.start")
             self._wire.advance(TurnStart)
             self._wire_turns += 1
         try:
             self._wire.advance(kind)
         except TurnOrderError as error:
-            self._count(str(error))
+            self.count(str(error))
             return False
         return True
 
-    def _count(self, what: str) -> None:
+    def count(self, what: str) -> None:
+        """Count something the server should not have sent; log it the first time."""
+        if what not in self.irregular:
+            logger.info("irregular: %s", what)
         self.irregular[what] = self.irregular.get(what, 0) + 1
 
     def _compose(self, transcript: str) -> str:

@@ -123,6 +123,7 @@ class ErrorMessage:
 class Unknown:
     """A message of a type this version does not know; harmless."""
 
+    why: ClassVar[str] = "unknown type"
     kind: str
 
 

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.events import AudioGap
 from cartesia_ink_plugins.core.ledger import Ledger
 from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.pacing import Backoff, Heartbeat, Jitter, Pacer
@@ -240,10 +241,12 @@ class Link:
         self.accounts.silence += len(silence)
         self.actions.append(silence)
 
-    def take_gap(self) -> tuple[int, int] | None:
-        """Position and size in bytes of audio lost since this was last asked, if any was."""
-        gap, self._gap = self._gap, None
-        return gap
+    def take_gap(self) -> list[AudioGap]:
+        """The audio lost since this was last asked: one gap, or none."""
+        if self._gap is None:
+            return []
+        (position, size), self._gap = self._gap, None
+        return [AudioGap(self.format.seconds(size), self.format.seconds(position))]
 
     def give_up_backlog(self) -> None:
         """Count what was never sent as lost, at the very end."""

@@ -51,5 +51,5 @@ def snapshot(session: TurnsSession) -> Snapshot:
         silence=seconds(accounts.silence),
         connections=accounts.connections,
         turns=session.conversation.turn,
-        irregular={**session.conversation.irregular, **session.malformed},
+        irregular=dict(session.conversation.irregular),
     )

@@ -22,6 +22,7 @@ DEFAULT_BASE_URL = "https://api.cartesia.ai"
 API_VERSION = "2026-03-01"
 TURNS_PATH = "/stt/turns/websocket"
 MAX_KEYTERMS = 100
+_LONGEST_END_TIMEOUT_MS = 11_200
 MAX_KEYTERM_CHARACTERS = 1200
 _SCHEMES = {"": "wss", "wss": "wss", "https": "wss", "ws": "ws", "http": "ws"}
 
@@ -63,6 +64,11 @@ class TurnSettings:
                 raise UsageError(f"{higher}: {a} must be greater than {lower}, which is {b}")
         if self.turn_end_timeout_ms is not None and self.turn_end_timeout_ms <= 0:
             raise UsageError(f"turn_end_timeout_ms: {self.turn_end_timeout_ms} is not positive")
+
+    @property
+    def longest_end(self) -> float:
+        """Seconds of silence after which a turn ends at the latest."""
+        return (self.turn_end_timeout_ms or _LONGEST_END_TIMEOUT_MS) / 1000
 
     def parameters(self) -> list[tuple[str, str]]:
         """The query parameters, as the URL carries them."""

@@ -11,15 +11,13 @@ at `deadline` at the latest.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
+from cartesia_ink_plugins.core.changes import Changes
 from cartesia_ink_plugins.core.conversation import Conversation
 from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, is_permanent
 from cartesia_ink_plugins.core.events import (
-    AudioGap,
     Connected,
     DialFailed,
     Disconnected,
@@ -38,7 +36,7 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.link import Action, Drop, Link, LinkState
 from cartesia_ink_plugins.core.listening import Listening
-from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions, check_keyterms
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.pacing import SILENCE, Filler, Jitter
 from cartesia_ink_plugins.core.recovery import Recovery
 
@@ -46,10 +44,8 @@ logger = logging.getLogger(__name__)
 
 _CLOSE = '{"type":"close"}'
 _BEAT = 0.5
-_CONFIG_ANSWER_WITHIN = 5.0
 _RESTS_AFTER = 2.0
 _CATCHING_UP = 0.3
-_LONGEST_TURN_END = 11.2
 _NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008
 _SERVER_TROUBLE = (500, 1011)
 _NEW_KEYTERMS = "new keyterms"
@@ -70,19 +66,18 @@ class TurnsSession:
         """Prepare; nothing happens before `start` or the first audio.
 
         Args:
-            options: What each connection asks for; `configure` and `update_keyterms` change it.
+            options: What each connection asks for.
             resilience: How hard to fight for the caller's words.
             jitter: Returns a number from 0 to 1, to spread redials.
             epoch: Wall-clock time at `now` = 0, in seconds; speech times are given on that clock.
         """
-        self.options = options
+        self._changes = Changes(options)
         self.link = Link(options.format, resilience, jitter)
         self.conversation = Conversation()
         self.listening = Listening(options.format, epoch)
         self.recovery = Recovery(self.link, self.conversation, self.listening)
         self.request_id: str | None = None
         self.refusal: RefusedError | None = None
-        self.malformed: dict[str, int] = {}
         self._resilience = resilience
         self._events: list[Event] = []
         self._announced = False
@@ -90,10 +85,13 @@ class TurnsSession:
         self._beat_at = _NEVER
         self._finish_deadline: float | None = None
         self._close_sent = False
-        self._config: tuple[TurnSettings, float] | None = None
-        self._wants_redial = False
 
     # --- what the driver reads ---------------------------------------------------------------
+
+    @property
+    def options(self) -> TurnsOptions:
+        """What the next connection asks for, with all changes made so far."""
+        return self._changes.options
 
     @property
     def is_closed(self) -> bool:
@@ -150,12 +148,9 @@ class TurnsSession:
         Raises:
             UsageError: Together with the present settings they are out of order.
         """
-        before = self.options.turn
-        self.options = replace(self.options, turn=before.updated(changes))
-        config = changes.config()
+        config = self._changes.configure(changes, now)
         if config and self.link.state is LinkState.OPEN:
-            self._config = (before, now)
-            self.link.actions.append(json.dumps({"type": "config", "turn": config}))
+            self.link.actions.append(config)
 
     def update_keyterms(self, keyterms: Sequence[str], now: float) -> None:
         """Expect other words from the next turn on; the API takes them at connect time only.
@@ -163,12 +158,10 @@ class TurnsSession:
         Raises:
             UsageError: There are too many.
         """
-        terms = check_keyterms(keyterms)
-        if terms == tuple(self.options.keyterms):
-            return
-        self.options = replace(self.options, keyterms=terms)
-        self._wants_redial = self.link.state in (LinkState.OPEN, LinkState.DIALLING)
-        self._redial_between_turns(now)
+        if self._changes.expect(keyterms):
+            connecting = (LinkState.OPEN, LinkState.DIALLING)
+            self._changes.wants_redial = self.link.state in connecting
+            self._redial_between_turns(now)
 
     def finish(self, now: float, timeout: float | None = None) -> None:
         """Take no more audio; send what is left, say `close`, and give the last words."""
@@ -188,7 +181,7 @@ class TurnsSession:
         """End at once, without the last words."""
         if not self.is_closed:
             self.link.give_up_backlog()
-            self._tell_gap()
+            self._events += self.link.take_gap()
             self.link.close()
 
     # --- what the network does ----------------------------------------------------------------
@@ -197,12 +190,12 @@ class TurnsSession:
         """The upgrade succeeded; audio may flow before `connected` comes."""
         self.request_id = request_id
         self._announced = False
-        self._config = None
+        self._changes.accepted()
         self._beat_at = min(self._beat_at, now + _BEAT)
         position = self.recovery.reconnected()
         self.listening.connected(position, now)
         self.link.opened(position, now)
-        self._tell_gap()
+        self._events += self.link.take_gap()
         self._say_close()
 
     def refused(
@@ -211,7 +204,7 @@ class TurnsSession:
         """The upgrade was answered with an HTTP status instead."""
         reason = f"HTTP {status}" + (f": {message}" if message else "")
         if is_permanent(status):
-            self._refuse(RefusedError(reason, status=status, request_id=self.request_id))
+            self._refuse(reason, status)
         elif status in (429, 503):
             delay = self.link.backoff.delay_when_busy(now, retry_after)
             self._lost(reason, status, now, delay=delay)
@@ -226,7 +219,7 @@ class TurnsSession:
         if self._close_sent and (code == _NORMAL_CLOSE or heard_all):
             self._over()
         elif code == _POLICY_CLOSE and not self._announced:
-            self._refuse(RefusedError(f"closed with 1008: {reason}", status=400))
+            self._refuse(reason, 400)
         else:
             self._lost(reason, code, now)
 
@@ -244,10 +237,8 @@ class TurnsSession:
                 self._announce(message.request_id)
             case ErrorMessage():
                 self._error(message, now)
-            case Malformed():
-                self._count_malformed(message.why)
-            case Unknown():
-                self._count_malformed("unknown type")
+            case Malformed() | Unknown():
+                self.conversation.count(message.why)
 
     def pong(self, now: float) -> None:
         """A ping was answered."""
@@ -274,11 +265,11 @@ class TurnsSession:
         link, conversation = self.link, self.conversation
         self._beat_at = now + _BEAT
         self._end_carried_turn(now)
-        if link.state is LinkState.RESTING and not conversation.is_open:
-            self._beat_at = _NEVER
         if link.state is not LinkState.OPEN:
+            self._beat_at = _NEVER if link.state is LinkState.RESTING else self._beat_at
             return
-        if self._is_stalled(now):
+        timeouts = self._resilience.stall_timeout, self.options.turn.longest_end
+        if self.listening.is_stalled(link, conversation, *timeouts, now):
             self.listening.stalled(link.sent, answered=self._announced)
             self._drop("speech, but no turn event", None, now)
             return
@@ -286,12 +277,6 @@ class TurnsSession:
             self._beat_at = min(self._beat_at, self._fill(now))
         self.recovery.settle_between_turns()
         self._redial_between_turns(now)
-
-    def _is_stalled(self, now: float) -> bool:
-        end_timeout = (self.options.turn.turn_end_timeout_ms or 1000 * _LONGEST_TURN_END) / 1000
-        return self.listening.is_stalled(
-            self.link, self.conversation, self._resilience.stall_timeout, end_timeout, now
-        )
 
     def _fill(self, now: float) -> float:
         """Send silence where audio stopped; return when to look again."""
@@ -331,26 +316,18 @@ class TurnsSession:
     def _error(self, message: ErrorMessage, now: float) -> None:
         """The server complains inside the connection; what follows is its end, said or unsaid."""
         reason = f"error {message.status}: {message.title or message.code or 'untitled'}"
-        config, self._config = self._config, None
         if self._close_sent:
             logger.debug("%s after close", reason)
         elif not is_permanent(message.status):
             self._events.append(message)
             self._drop(reason, message.status, now)
-        elif config is not None and now - config[1] <= _CONFIG_ANSWER_WITHIN:
-            self.options = replace(self.options, turn=config[0])
+        elif self._changes.revert(now):
             self._events.append(SettingsRejected(message))
             self._drop(reason, message.status, now)
         else:
             text = f"{message.title or 'refused'}: {message.message}"
-            self._refuse(
-                RefusedError(
-                    text,
-                    status=message.status,
-                    code=message.code,
-                    request_id=message.request_id or self.request_id,
-                )
-            )
+            self.request_id = message.request_id or self.request_id
+            self._refuse(text, message.status, message.code)
 
     def _drop(self, reason: str, code: int | None, now: float) -> None:
         """Give up the present connection ourselves."""
@@ -388,15 +365,16 @@ class TurnsSession:
             and self._filler.quiet(now) >= _RESTS_AFTER
         )
 
-    def _refuse(self, error: RefusedError) -> None:
-        self.refusal = error
+    def _refuse(self, text: str, status: int, code: str | None = None) -> None:
+        request_id = self.request_id
+        self.refusal = RefusedError(text, status=status, code=code, request_id=request_id)
         self._over()
 
     def _over(self) -> None:
         """The end: give the last known words, and account for audio that was never sent."""
         self._events += self._known_end()
         self.link.give_up_backlog()
-        self._tell_gap()
+        self._events += self.link.take_gap()
         self.link.close()
 
     def _say_close(self) -> None:
@@ -408,22 +386,15 @@ class TurnsSession:
             link.actions.append(_CLOSE)
             self._close_sent = True
 
-    def _tell_gap(self) -> None:
-        gap = self.link.take_gap()
-        if gap is not None:
-            seconds = self.link.format.seconds
-            self._events.append(AudioGap(seconds=seconds(gap[1]), position=seconds(gap[0])))
-
     def _redial_between_turns(self, now: float) -> None:
         """Take up new keyterms when no turn is open and nobody has begun to speak."""
         link = self.link
-        if not self._wants_redial or link.state is not LinkState.OPEN or self.conversation.is_open:
+        if (
+            not self._changes.wants_redial
+            or link.state is not LinkState.OPEN
+            or self.conversation.is_open
+        ):
             return
         if not self.recovery.has_unheard_speech:
-            self._wants_redial = False
+            self._changes.wants_redial = False
             self._drop(_NEW_KEYTERMS, None, now)
-
-    def _count_malformed(self, why: str) -> None:
-        if why not in self.malformed:
-            logger.info("unexpected message: %s", why)
-        self.malformed[why] = self.malformed.get(why, 0) + 1
