@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit, urlunsplit
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.errors import UsageError
@@ -169,13 +169,13 @@ def check_keyterms(keyterms: Sequence[str]) -> tuple[str, ...]:
     return terms
 
 
-def check_sample_rate(sample_rate: int) -> None:
+def check_sample_rate(sample_rate: object) -> None:
     """Refuse a sample rate that no microphone has.
 
     Raises:
         UsageError: It is not a whole number from 1000 to 384000 Hz.
     """
-    if not 1_000 <= sample_rate <= 384_000:
+    if not (isinstance(sample_rate, int) and 1_000 <= sample_rate <= 384_000):
         raise UsageError(f"sample_rate: {sample_rate!r} is not a rate in Hz, such as 16000")
 
 
@@ -187,9 +187,8 @@ def websocket_url(base_url: str, path: str) -> str:
     Raises:
         UsageError: It has no host, or a scheme that is no way to reach a WebSocket.
     """
-    address = base_url if "://" in base_url else f"//{base_url}"
-    parts = urlsplit(address)
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.username:
+    parts = _split(base_url)
+    if parts is None:
         raise UsageError(
             f"base_url: {_host_only(base_url)!r} is not like 'https://api.cartesia.ai'"
         )
@@ -197,6 +196,18 @@ def websocket_url(base_url: str, path: str) -> str:
     if "/stt" in prefix:
         prefix = prefix[: prefix.index("/stt")]
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, prefix + path, "", ""))
+
+
+def _split(base_url: str) -> SplitResult | None:
+    """The parts of a base URL; None if it is no way to reach a WebSocket."""
+    if any(map(str.isspace, base_url)):
+        return None
+    try:
+        parts = urlsplit(base_url if "://" in base_url else f"//{base_url}")
+        usable = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable and not (parts.query or parts.username) else None
 
 
 def _host_only(base_url: str) -> str:
