@@ -10,7 +10,9 @@ import asyncio
 from contextlib import suppress
 
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.services.stt_service import STTService
 
+from cartesia_ink_plugins import Resilience
 from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome
 from tests.pipecat.wire import CUE, DROP, START, Drop, Pause, Play, end, update, wire_server
@@ -32,6 +34,30 @@ async def test_a_connection_lost_in_mid_turn_does_not_cut_the_turn() -> None:
     second: Play = [START, update("Book a table for"), end(SENTENCE)]
     assert (await heard(ours, first, second, seconds=1)).user_messages == [SENTENCE]
     assert (await heard(builtin, first, second, seconds=1)).user_messages != [SENTENCE]
+
+
+async def test_a_server_that_falls_silent_does_not_leave_the_turn_open() -> None:
+    """In the framework's own, the turn then stays open for ever."""
+    silent: Play = [START, update("Book")]
+    working: Play = [START, update("Book a table"), end(SENTENCE)]
+
+    def impatient(url: str) -> STTService:
+        return ours(url, resilience=Resilience(stall_timeout=1.0))
+
+    async def said(make: MakeSTT) -> list[str]:
+        async with (
+            wire_server(silent, working) as server,
+            conversation(make(server.url)) as talk,
+        ):
+            for _ in range(8):
+                await talk.say(tone(16_000, 0.25))
+                await talk.say(bytes(4_800))
+            await talk.quiet()
+            return talk.user_messages
+
+    mine, theirs = await asyncio.gather(said(impatient), said(builtin))
+    assert mine == [SENTENCE]
+    assert theirs == []
 
 
 async def test_connections_that_die_at_once_are_not_the_end() -> None:
