@@ -63,8 +63,12 @@ class SpeechEngine:
         keyterms: Sequence[str] = (),
     ) -> SpeechEar:
         """Open an ear for a connection; keyterms are given to Whisper as what came before."""
-        listener = Listener(Voice(self._silero), thresholds, context=_context(keyterms))
+        listener = Listener(self.voice(), thresholds, context=_context(keyterms))
         return SpeechEar(listener, format, emit, self._recogniser, self._workers)
+
+    def voice(self) -> Voice:
+        """A voice detector for one more stream."""
+        return Voice(self._silero)
 
     async def aclose(self) -> None:
         """Stop the threads, when what they are doing is done."""

@@ -64,15 +64,21 @@ class LogMel:
         self._energies = np.concatenate((self._energies, energies))[surplus:]
         self._first += surplus
 
-    def whisper(self, start: int, end: int, frames: int) -> Features:
-        """What Whisper takes: frames `start` to `end`, then silence up to `frames`.
+    def whisper(self, start: int, end: int, frames: int, *, lead: int = 0) -> Features:
+        """What Whisper takes: silence, frames `start` to `end`, then silence up to `frames`.
+
+        Args:
+            start: First frame of the stream.
+            end: Frame after the last.
+            frames: Length of the result.
+            lead: Length of the silence before.
 
         Returns:
             An array of 1 × 80 × `frames`.
         """
         levels = np.full((frames, BANDS), _FLOOR, np.float32)
-        found = self._levels[self._clamp(start) : self._clamp(end)][:frames]
-        levels[: len(found)] = found
+        found = self._levels[self._clamp(start) : self._clamp(end)][: frames - lead]
+        levels[lead : lead + len(found)] = found
         return _scaled(levels)
 
     def smart_turn(self, start: int, end: int, frames: int) -> Features:

@@ -35,7 +35,8 @@ _BACK = 0.75
 # Gaps up to this belong to words, not between them: the likelihood begins to fall after it.
 _HOLD_SECONDS = 0.16
 # How long to wait, in seconds, by the chance that the words are a whole sentence.
-_PATIENCE = ((0.0, 3.0), (0.3, 2.3), (0.6, 1.7), (0.86, 1.3), (0.92, 0.8), (0.96, 0.65), (1.0, 0.6))
+_WHOLE = (0.0, 0.3, 0.6, 0.86, 0.92, 0.96, 1.0)
+_PATIENCE = (3.0, 2.3, 1.7, 1.3, 0.8, 0.65, 0.6)
 # Where a likelihood of 1 has fallen to when a turn ends with the default threshold.
 _REFERENCE = 0.3
 
@@ -59,8 +60,7 @@ class Finality:
         From 0.6 s after a sentence that is certainly whole to 3.4 s after "I'd like a table for".
         The melody only shades it: it misjudges short answers such as "book a room".
         """
-        seconds = np.interp(self.words, *zip(*_PATIENCE, strict=True))
-        return float(seconds) * (1.15 - 0.15 * self.melody)
+        return float(np.interp(self.words, _WHOLE, _PATIENCE)) * (1.15 - 0.15 * self.melody)
 
 
 class Likelihood:
@@ -105,8 +105,8 @@ class Likelihood:
         if self.mean < _ATTACK / 2 and not self._voiced:
             self.onset = started
         self._voiced = chance >= (_UNVOICED if self._voiced else _VOICED)
-        # A voice that the VAD calls 0.9 likely is a voice.
-        self.mean += _ATTACK * (min(1.0, chance / 0.9) - self.mean)
+        # What the VAD calls 0.7 likely is a voice.
+        self.mean += _ATTACK * (min(1.0, chance / 0.7) - self.mean)
         if self._voiced and (self.pause == 0 or self.mean >= _BACK):
             self.pause = 0.0
             self._finality = None

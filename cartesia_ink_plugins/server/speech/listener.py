@@ -37,7 +37,7 @@ from cartesia_ink_plugins.server.speech.likelihood import (
 )
 from cartesia_ink_plugins.server.speech.onnx import SMART_TURN_FRAMES, Voice
 from cartesia_ink_plugins.server.speech.recognise import Answer, Request
-from cartesia_ink_plugins.server.speech.whisper import WINDOW_FRAMES
+from cartesia_ink_plugins.server.speech.whisper import AUDIO_FRAMES, LEAD_FRAMES, WINDOW_FRAMES
 from cartesia_ink_plugins.server.speech.words import Words
 
 logger = logging.getLogger(__name__)
@@ -336,8 +336,8 @@ class Listener:
         too_long = self._frame - turn.window > _CUT * FRAMES_PER_SECOND
         due = self.now - self._partial_at >= _PARTIAL_EVERY and turn.voiced >= _PARTIAL_VOICED
         if due and self._partial is None and (too_long or not self.hurried):
-            trim = round(_KEEP * FRAMES_PER_SECOND) if too_long else None
-            self._partial = self._request(turn, Kind.PARTIAL, trim)
+            keep = round(_KEEP * FRAMES_PER_SECOND) if too_long else None
+            self._partial = self._request(turn, Kind.PARTIAL, keep)
             self._partial_at = self.now
 
     def _ask_pause(self, turn: _Turn) -> None:
@@ -345,13 +345,13 @@ class Listener:
         turn.late = False
         self._judged = self._request(turn, Kind.PAUSE)
 
-    def _request(self, turn: _Turn, kind: Kind, trim: int | None = None) -> Asked:
+    def _request(self, turn: _Turn, kind: Kind, keep: int | None = None) -> Asked:
         end = self._frame
-        if end - turn.window > WINDOW_FRAMES:
-            self._cut_window(turn, max(self._settled, end - WINDOW_FRAMES))
+        if end - turn.window > AUDIO_FRAMES:
+            self._cut_window(turn, max(self._settled, end - AUDIO_FRAMES))
         request = Request(
-            features=self._mel.whisper(turn.window, end, WINDOW_FRAMES),
-            frames=min(end - turn.window, WINDOW_FRAMES),
+            features=self._mel.whisper(turn.window, end, WINDOW_FRAMES, lead=LEAD_FRAMES),
+            frames=end - turn.window,
             voiced=turn.voiced,
             prefix=turn.words.text[turn.skipped :],
             context=self._context,
@@ -360,7 +360,7 @@ class Listener:
                 if kind is Kind.PAUSE
                 else None
             ),
-            trim=trim,
+            keep=keep,
         )
         asked = Asked(kind, request, end)
         self.wanted.append(asked)

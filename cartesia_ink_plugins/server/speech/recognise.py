@@ -5,7 +5,8 @@ Runs on a worker thread; knows nothing of streams and turns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from cartesia_ink_plugins.server.speech.features import Features
 from cartesia_ink_plugins.server.speech.onnx import SmartTurn
@@ -15,11 +16,18 @@ from cartesia_ink_plugins.server.speech.words import split
 # Nobody says more than this; what has more is a loop on noise.
 _TOKENS_PER_SECOND = 9
 _TOKENS_AT_LEAST = 8
+# In a pause, where what is heard is final, the text is worth some more milliseconds.
+_BEAMS = 5
 # What Whisper says when there is nothing: its training data are full of subtitles.
 _PHANTOMS = frozenset(
-    ("you", "thank you", "thanks", "thank you very much", "thanks for watching", "bye", "okay")
-    + ("thank you for watching", "so", "oh", "i", "the", "hmm", "mm", "m", "uh", "um", "ah", "huh")
-    + ("mhm", "yeah", "a", "s", "b", "shh", "beep", "click", "whoosh", "music", "applause")
+    """
+    you, thank you, thanks, thank you very much, thanks for watching, thank you for watching, bye,
+    okay, so, oh, i, the, hmm, mm, m, uh, um, ah, huh, mhm, yeah, a, s, b, shh, beep, click, whoosh,
+    music, applause
+    """.replace("\n", " ")
+    .strip()
+    .replace(",  ", ", ")
+    .split(", ")
 )
 
 
@@ -34,7 +42,7 @@ class Request:
         prefix: What is settled of the window's text.
         context: What was said before the window.
         melody: The turn's last seconds, for smart-turn; given in a pause, which is to be judged.
-        trim: How many frames at the end of the window must be kept, when it is to be shortened.
+        keep: How many frames at the end of the window must be kept, when it is to be shortened.
     """
 
     features: Features
@@ -43,7 +51,7 @@ class Request:
     prefix: str = ""
     context: str = ""
     melody: Features | None = None
-    trim: int | None = None
+    keep: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,37 +84,43 @@ class Recogniser:
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request; blocks for a tenth of a second or two."""
-        judge = request.melody is not None
+        heard = self._whisper.encode(request.features)
+        prefix = self._tokens(request.prefix)
         decoded = self._whisper.decode(
-            request.features,
-            prefix=self._tokens(request.prefix),
+            heard,
+            prefix=prefix,
             context=self._tokens(request.context),
             max_tokens=_TOKENS_AT_LEAST + round(_TOKENS_PER_SECOND * request.voiced),
-            judge=judge,
+            beams=_BEAMS if request.melody is not None else 1,
         )
         following = self._whisper.text(decoded.tokens)
         if not credible(following, decoded, request.voiced, after_text=bool(request.prefix)):
             following = ""
-        return Answer(
-            following,
-            sentence=decoded.sentence if following or request.prefix else None,
-            complete=None if request.melody is None else self._smart_turn(request.melody),
-            cut=(0, 0) if request.trim is None else self._cut(request, decoded.tokens),
-        )
+        tokens = prefix + (decoded.tokens if following else ())
+        answer = Answer(following)
+        if request.melody is not None:
+            sentence = self._whisper.sentence(heard, tokens)
+            complete = self._smart_turn(request.melody)
+            answer = replace(answer, sentence=sentence, complete=complete)
+        if request.keep is not None:
+            latest = request.frames - request.keep
+            cut = self._cut(heard, tokens, len(prefix), request.frames, latest)
+            answer = replace(answer, cut=cut)
+        return answer
 
     def _tokens(self, text: str) -> tuple[int, ...]:
         return self._whisper.tokens(text) if text else ()
 
-    def _cut(self, request: Request, following: tuple[int, ...]) -> tuple[int, int]:
-        """Find the last word of the prefix that ends before what must be kept."""
-        prefix = self._tokens(request.prefix)
+    def _cut(
+        self, heard: Any, tokens: tuple[int, ...], settled: int, frames: int, latest: int
+    ) -> tuple[int, int]:
+        """Find the last settled word that ends before the latest frame."""
         best = (0, 0)
-        if not prefix:
+        if not settled:
             return best
-        tokens = prefix + following
-        ends = self._whisper.word_times(request.features, tokens, request.frames)
-        for number in range(1, min(len(prefix) + 1, len(tokens))):
-            if ends[number - 1] > request.frames - (request.trim or 0):
+        ends = self._whisper.word_times(heard, tokens, frames)
+        for number in range(1, min(settled + 1, len(tokens))):
+            if ends[number - 1] > latest:
                 break
             if self._whisper.text(tokens[number : number + 1]).startswith(" "):
                 best = (len(self._whisper.text(tokens[:number])), ends[number - 1])

@@ -13,9 +13,11 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.server.speech.features import Features
 from cartesia_ink_plugins.server.speech.weights import INSTALL
 
-# Whisper was made for windows of 30 s; 15 s are half the work and as good, below 12 s it fails.
-WINDOW_SECONDS = 15.0
+# Frames of 10 ms. Whisper was made for windows of 30 s; 15 s are less than half the work and as
+# good, below 12 s it fails. It makes fewer errors when speech does not begin at once.
 WINDOW_FRAMES = 1500
+LEAD_FRAMES = 50
+AUDIO_FRAMES = WINDOW_FRAMES - LEAD_FRAMES
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +28,11 @@ class Decoded:
         tokens: The text as token ids, without the prefix that was given.
         confidence: Mean probability of a token, 0 to 1.
         no_speech: Chance, 0 to 1, that there is no speech at all.
-        sentence: Chance, 0 to 1, that the text is a whole sentence: that its last word is followed
-            by a mark that ends one. None when it was not asked for or there is no text.
     """
 
     tokens: tuple[int, ...]
     confidence: float
     no_speech: float
-    sentence: float | None = None
 
 
 class Whisper:
@@ -86,37 +85,42 @@ class Whisper:
         self._marks = {self.tokens(mark)[0] for mark in (".", ",", "?", "!", "...")}
         self._open = [self._end, self.tokens(",")[0], self.tokens("...")[0]]
 
+    def encode(self, features: Features) -> Any:
+        """Listen to features (`LogMel.whisper`), for what follows; most of the work.
+
+        Returns:
+            What the other methods take.
+        """
+        return self._model.encode(self._storage.from_array(features))
+
     def decode(
         self,
-        features: Features,
+        heard: Any,
         *,
         prefix: tuple[int, ...] = (),
         context: tuple[int, ...] = (),
         max_tokens: int = 100,
-        judge: bool = False,
+        beams: int = 1,
     ) -> Decoded:
-        """Write down what is said; blocks for about a tenth of a second.
+        """Write down what is said.
 
         Args:
-            features: `LogMel.whisper(..., WINDOW_FRAMES)`.
+            heard: From `encode`.
             prefix: Tokens the text is known to begin with.
             context: Tokens that were said or are expected before.
             max_tokens: Cap on the new tokens, against endless loops on noise.
-            judge: Whether to say if the text is a whole sentence.
+            beams: How many texts are weighed against each other.
         """
-        before = [self._previous, *context] if context else []
-        prompt = [*before, *self._prompt, *prefix]
         result = self._model.generate(
-            self._storage.from_array(features),
-            [prompt],
-            beam_size=1,
+            heard,
+            [[*([self._previous, *context] if context else []), *self._prompt, *prefix]],
+            beam_size=beams,
             # CTranslate2 halves this number, and counts the prefix.
             max_length=2 * (len(prefix) + max_tokens),
             # After a prefix it is quite possible that nothing follows.
             suppress_blank=not prefix,
             return_scores=True,
             return_no_speech_prob=True,
-            return_logits_vocab=judge,
         )[0]
         # The result repeats the prefix, whose tokens count as certain.
         tokens = [token for token in result.sequences_ids[0] if token < self._end]
@@ -126,38 +130,43 @@ class Whisper:
             tuple(new),
             math.exp(certainty) if new else 0.0,
             float(result.no_speech_prob),
-            self._sentence(tokens, result.logits[0]) if judge and tokens else None,
         )
 
-    def _sentence(self, tokens: list[int], logits: list[Any]) -> float | None:
-        """The chance that the last word is the last of a sentence.
+    def sentence(self, heard: Any, tokens: tuple[int, ...]) -> float | None:
+        """The chance, 0 to 1, that a text ends with the end of a sentence; None without words.
 
-        What else may follow it is a comma, dots, or the end without any mark, which is how Whisper
-        writes a phrase that goes on.
+        What else may follow the last word is a comma, dots, or the end without any mark, which is
+        how Whisper writes a phrase that goes on.
         """
         last = len(tokens)
         while last and tokens[last - 1] in self._marks:
             last -= 1
-        if not last or last >= len(logits):
+        if not last:
             return None
-        row = np.asarray(logits[last], np.float64).reshape(-1)
+        result = self._model.generate(
+            heard,
+            [[*self._prompt, *tokens[:last]]],
+            beam_size=1,
+            max_length=2 * (last + 1),
+            suppress_blank=False,
+            return_logits_vocab=True,
+        )[0]
+        row = np.asarray(result.logits[0][last], np.float64).reshape(-1)
         row = np.exp(row - row.max())
         return float(1.0 - row[self._open].sum() / row.sum())
 
-    def word_times(self, features: Features, tokens: tuple[int, ...], frames: int) -> list[int]:
+    def word_times(self, heard: Any, tokens: tuple[int, ...], frames: int) -> list[int]:
         """When the tokens of a text are over.
 
         Args:
-            features: What was decoded.
+            heard: From `encode`.
             tokens: The text.
-            frames: How many frames of the features are audio, not padding.
+            frames: How many frames are audio, not padding.
 
         Returns:
             For each token the frame (10 ms) at which it ends.
         """
-        result = self._model.align(
-            self._storage.from_array(features), self._prompt, [list(tokens)], frames
-        )[0]
+        result = self._model.align(heard, self._prompt, [list(tokens)], frames)[0]
         ends = [0] * len(tokens)
         for token, time in result.alignments:
             if token < len(tokens):

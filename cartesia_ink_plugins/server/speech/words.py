@@ -1,7 +1,7 @@
 """Which words of a turn are certain enough to be said: text that is never revised.
 
 Pure. Each decode of a turn is a guess at all that follows the words already settled. A word is
-settled when two decodes in a row have it and a word after it, because what is heard last is heard
+settled when three decodes in a row have it and a word after it, because what is heard last is heard
 worst; in a pause everything is settled, as there is nothing more to come.
 """
 
@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+
+# So many decodes in a row must have a word, and so many words after it.
+_AGREEING = 3
+_HELD_BACK = 1
 
 _WORD = re.compile(r"\s*\S+")
 # A word said over and over: what Whisper makes of noise. Three times may be meant.
@@ -19,7 +23,7 @@ _LOOP_WORDS = 6
 class Words:
     """The settled words of one turn."""
 
-    __slots__ = ("_last", "text")
+    __slots__ = ("_guesses", "text")
 
     def __init__(self) -> None:
         """Begin a turn without words.
@@ -28,7 +32,7 @@ class Words:
             text: Everything settled so far; it begins with a space, and only grows.
         """
         self.text = ""
-        self._last: list[str] = []
+        self._guesses: list[list[str]] = []
 
     def guess(self, following: str) -> str:
         """Take a decode made while somebody speaks.
@@ -39,25 +43,32 @@ class Words:
         Returns:
             What is newly settled of it; may be empty.
         """
-        words = split(following)
-        agreed = 0
-        for ours, theirs in zip(words, self._last, strict=False):
-            if ours != theirs:
-                break
-            agreed += 1
-        count = max(0, agreed - 1)
-        self._last = words[count:]
-        return self._settle(words[:count])
+        guesses = [*self._guesses, split(following)][-_AGREEING:]
+        count = 0
+        if len(guesses) == _AGREEING:
+            count = max(0, _agreed(guesses) - _HELD_BACK)
+        self._guesses = [words[count:] for words in guesses]
+        return self._settle(guesses[-1][:count])
 
     def settle(self, following: str) -> str:
         """Take a decode made in a pause: all of it is settled and returned."""
-        self._last = []
+        self._guesses = []
         return self._settle(split(following))
 
     def _settle(self, words: Sequence[str]) -> str:
         new = "".join(words)
         self.text += new
         return new
+
+
+def _agreed(guesses: Sequence[Sequence[str]]) -> int:
+    """How many words they begin with alike."""
+    count = 0
+    for words in zip(*guesses, strict=False):
+        if len(set(words)) > 1:
+            break
+        count += 1
+    return count
 
 
 def split(text: str) -> list[str]:

@@ -1,0 +1,135 @@
+"""`cartesia-ink bench engine`: how good the local speech engine is on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cartesia_ink_plugins.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from cartesia_ink_plugins.server.speech.bench import Outcome
+
+# These are one sentence each, with pauses in it.
+_ONE_TURN = ("jfk", "wt_speech_with_pause")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `bench` to the command line."""
+    parser = subparsers.add_parser("bench", help="measure, and print a table")
+    benches = parser.add_subparsers(dest="bench", metavar="WHAT", required=True)
+    engine = benches.add_parser(
+        "engine",
+        help="the local speech engine, on recordings played in real time",
+        description=(
+            "Play recordings to the local speech engine in real time, first one after the other, "
+            "then several at once, and print the word error rate, the delays and the lag."
+        ),
+    )
+    engine.add_argument(
+        "--audio",
+        type=Path,
+        metavar="DIR",
+        help="folder of 16-bit mono WAV files at 16 kHz with a transcripts.json "
+        "(INK_AUDIO_DIR, ../shared/audio, or tests/audio)",
+    )
+    engine.add_argument("--only", nargs="+", metavar="CLIP", help="only these recordings")
+    engine.add_argument(
+        "--streams", type=int, nargs="+", default=[1, 4], metavar="N", help="at once (1 4)"
+    )
+    engine.add_argument("--verbose", action="store_true", help="show every event")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the bench.
+
+    Returns:
+        The exit status: 1 when a target is missed.
+
+    Raises:
+        UsageError: There are no recordings, or the speech engine is not installed.
+    """
+    from cartesia_ink_plugins.server.speech import bench
+    from cartesia_ink_plugins.server.speech.engine import SpeechEngine
+
+    folder = args.audio or _folder()
+    clips = [clip for clip in bench.load(folder) if not args.only or clip.name in args.only]
+    if not clips:
+        raise UsageError(f"--only: none of them is in {folder}")
+
+    async def measure(streams: int) -> tuple[list[Outcome], list[list[tuple[float, float]]]]:
+        engine = SpeechEngine()
+        try:
+            outcomes = await bench.play_all(engine, clips, streams)
+        finally:
+            await engine.aclose()
+        return outcomes, [bench.stretches(o.clip, engine.voice()) for o in outcomes]
+
+    met = True
+    for streams in args.streams:
+        print(f"\n{len(clips)} recordings of {folder}, {streams} at once, {os.cpu_count()} cores\n")
+        outcomes, stretches = asyncio.run(measure(streams))
+        met = _table(outcomes, stretches, verbose=args.verbose) and met
+    return 0 if met else 1
+
+
+def _folder() -> Path:
+    """Where the recordings are when nobody says it.
+
+    Raises:
+        UsageError: They are nowhere.
+    """
+    named = os.environ.get("INK_AUDIO_DIR")
+    for folder in [Path(named)] if named else [Path("../shared/audio"), Path("tests/audio")]:
+        if folder.is_dir():
+            return folder
+    raise UsageError("--audio: name a folder of recordings, or set INK_AUDIO_DIR")
+
+
+def _table(
+    outcomes: list[Outcome], stretches: list[list[tuple[float, float]]], *, verbose: bool
+) -> bool:
+    """Print what was measured; True when all targets are met."""
+    from cartesia_ink_plugins.server.speech.bench import median
+
+    print(f"{'recording':<24} {'turns':>5} {'errors':>9} {'start':>7} {'end':>7} {'lag':>7}")
+    starts: list[float] = []
+    ends: list[float] = []
+    for outcome, speech in zip(outcomes, stretches, strict=True):
+        began, ended = outcome.delays(speech)
+        starts += began
+        ends += ended
+        words = outcome.clip.words
+        errors = "" if words is None else f"{outcome.errors}/{len(words)}"
+        print(
+            f"{outcome.clip.name:<24} {outcome.turns:>5} {errors:>9} "
+            f"{max(began, default=0):>6.2f}s {median(ended):>6.2f}s {outcome.lag:>6.2f}s"
+        )
+        for at, event in outcome.events if verbose else ():
+            print(f"    {at:6.2f}  {event.type:<15} {getattr(event, 'transcript', '')!r}")
+    words_in_all = sum(len(o.clip.words or ()) for o in outcomes)
+    error_rate = sum(o.errors for o in outcomes) / max(1, words_in_all)
+    revised = sum(o.revised for o in outcomes)
+    cut = [o.clip.name for o in outcomes if o.clip.name in _ONE_TURN and o.turns != 1]
+    rows = [
+        ("word error rate", f"{error_rate:.1%}", "≤ 8 %", error_rate <= 0.08),
+        ("turn.start after speech begins, worst", f"{max(starts):.2f} s", "≤ 0.40 s",
+         max(starts) <= 0.4),
+        ("turn.start after speech begins, median", f"{median(starts):.2f} s", "", True),
+        ("turn.end after speech ends, median", f"{median(ends):.2f} s", "≤ 1.0 s",
+         median(ends) <= 1.0),
+        ("turn.end after speech ends, worst", f"{max(ends):.2f} s", "", True),
+        ("texts revised", str(revised), "0", revised == 0),
+        ("sentences cut at a pause", ", ".join(cut) or "none", "none", not cut),
+        ("lag, worst", f"{max(o.lag for o in outcomes):.2f} s", "≤ 1.0 s",
+         max(o.lag for o in outcomes) <= 1.0),
+    ]  # fmt: skip
+    print()
+    for name, value, target, met in rows:
+        verdict = f"target {target:<9} {'met' if met else 'MISSED'}" if target else ""
+        print(f"{name:<40} {value:>8}   {verdict}".rstrip())
+    return all(met for *_, met in rows)

@@ -1,0 +1,70 @@
+"""Words are held back until they are certain, and never taken back."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cartesia_ink_plugins.server.speech.words import Words, split
+
+texts = st.text(alphabet="ab .,", max_size=30)
+
+
+def test_a_word_is_settled_when_three_decodes_agree_and_a_word_follows_it() -> None:
+    words = Words()
+    assert words.guess(" I'd like") == ""
+    assert words.guess(" I'd like a") == ""
+    assert words.guess(" I'd like a table") == " I'd"
+    assert words.guess(" like a table") == " like"
+    assert words.text == " I'd like"
+
+
+def test_a_word_that_changes_is_held_back() -> None:
+    words = Words()
+    words.guess(" Book of Rome")
+    words.guess(" Book a room")
+    words.guess(" Book a room for")
+    assert words.text == ""
+    words.guess(" Book a room for two")
+    assert words.text == " Book a"
+
+
+def test_in_a_pause_everything_is_settled() -> None:
+    words = Words()
+    words.guess(" Book a")
+    assert words.settle(" Book a room.") == " Book a room."
+    assert words.settle("") == ""
+    assert words.text == " Book a room."
+
+
+def test_guesses_made_before_a_pause_count_no_more() -> None:
+    words = Words()
+    words.guess(" one two")
+    words.guess(" one two")
+    words.settle(" one")
+    assert words.guess(" one two") == ""
+
+
+@given(st.lists(st.tuples(st.booleans(), texts)))
+def test_the_text_only_grows(decodes: list[tuple[bool, str]]) -> None:
+    words = Words()
+    for pause, text in decodes:
+        before = words.text
+        new = words.settle(text) if pause else words.guess(text)
+        assert words.text == before + new
+
+
+def test_words_keep_their_spaces_and_punctuation() -> None:
+    assert split(" Hi, I'd like") == [" Hi,", " I'd", " like"]
+    assert split(", and") == [",", " and"]
+    assert split("") == []
+
+
+def test_a_phrase_said_over_and_over_is_said_once() -> None:
+    assert split(" so" * 20) == [" so"]
+    assert split(" Well, thank you. Thank you. thank you Thank you.") == [
+        " Well,",
+        " thank",
+        " you.",
+    ]
+    assert split(" no no no") == [" no", " no", " no"]
