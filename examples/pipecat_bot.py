@@ -1,0 +1,129 @@
+"""A Pipecat bot that books tables by voice: `python examples/pipecat_bot.py`.
+
+With no key it needs no network either: it hears through a local Ink server, thinks by rules and
+speaks with an offline voice. With CARTESIA_API_KEY it hears with Ink and speaks with Sonic; with
+OPENAI_API_KEY (and OPENAI_BASE_URL and OPENAI_MODEL, for any compatible server) it thinks with that
+model.
+
+Pipecat's runner says where to open it in a browser; `--help` lists what it takes, such as `--port`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from datetime import date
+from functools import cache
+from typing import Any
+
+from pipecat.frames.frames import LLMRunFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.runner.types import RunnerArguments
+from pipecat.runner.utils import create_transport
+from pipecat.services.llm_service import LLMService
+from pipecat.services.tts_service import TTSService
+from pipecat.transports.base_transport import BaseTransport, TransportParams
+from pipecat.workers.runner import WorkerRunner
+
+from cartesia_ink_plugins.demo.booking import INSTRUCTIONS
+from cartesia_ink_plugins.demo.local_ink import LocalInk
+from cartesia_ink_plugins.demo.pipecat_services import (
+    BookingLLMService,
+    OfflineTTSService,
+    book_table,
+)
+from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+
+OFFLINE = "CARTESIA_BASE_URL"
+SONIC_VOICE = "71a7ad14-091c-4e8e-a314-022ece01c121"
+
+TRANSPORTS = {
+    "webrtc": lambda: TransportParams(audio_in_enabled=True, audio_out_enabled=True),
+}
+
+
+async def bot(arguments: RunnerArguments) -> None:
+    """Answer one caller; Pipecat's runner calls this for everyone who connects."""
+    transport = await create_transport(arguments, TRANSPORTS)
+    await converse(transport, arguments)
+
+
+async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None:
+    """Hold the conversation until the caller leaves."""
+    context = LLMContext(tools=[book_table])
+    aggregators = LLMContextAggregatorPair(context)
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            InkTurnsSTTService(),  # decides when the caller's turn is over, and predicts it
+            aggregators.user(),
+            make_llm(),
+            make_voice(),
+            transport.output(),
+            aggregators.assistant(),
+        ]
+    )
+    worker = PipelineWorker(
+        pipeline,
+        params=PipelineParams(enable_metrics=True),
+        idle_timeout_secs=arguments.pipeline_idle_timeout_secs,
+    )
+
+    async def greet(transport: BaseTransport, caller: object) -> None:
+        await worker.queue_frames([LLMRunFrame()])
+
+    async def hang_up(transport: BaseTransport, caller: object) -> None:
+        await worker.cancel()
+
+    transport.add_event_handler("on_client_connected", greet)
+    transport.add_event_handler("on_client_disconnected", hang_up)
+
+    runner = WorkerRunner(handle_sigint=arguments.handle_sigint)
+    await runner.add_workers(worker)
+    await runner.run()
+
+
+def make_llm() -> LLMService[Any]:
+    """The assistant: by rules, or any model that speaks OpenAI's protocol."""
+    if not os.environ.get("OPENAI_API_KEY"):
+        return BookingLLMService()
+    from pipecat.services.openai.llm import OpenAILLMService
+
+    return OpenAILLMService(
+        settings=OpenAILLMService.Settings(
+            model=os.environ.get("OPENAI_MODEL", "gpt-4.1"),
+            system_instruction=f"{INSTRUCTIONS} Today is {date.today():%A, %d %B %Y}.",
+        )
+    )
+
+
+def make_voice() -> TTSService:
+    """The bot's voice: offline, or Cartesia's Sonic."""
+    if OFFLINE in os.environ:
+        return OfflineTTSService(offline_voice())
+    from pipecat.services.cartesia.tts import CartesiaTTSService
+
+    return CartesiaTTSService(
+        api_key=os.environ["CARTESIA_API_KEY"],
+        settings=CartesiaTTSService.Settings(voice=os.environ.get("VOICE_ID", SONIC_VOICE)),
+    )
+
+
+@cache
+def offline_voice() -> Voice:
+    """Load the offline voice once, for all callers."""
+    return Voice.load_now(24_000)
+
+
+if __name__ == "__main__":
+    from pipecat.runner.run import main
+
+    with ExitStack() as stack:
+        if not os.environ.get("CARTESIA_API_KEY"):
+            os.environ.update(stack.enter_context(LocalInk()).environment())
+            offline_voice()
+        main()
