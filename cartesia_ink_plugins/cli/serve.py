@@ -17,10 +17,10 @@ from cartesia_ink_plugins.core.errors import UsageError
 if TYPE_CHECKING:
     from cartesia_ink_plugins.server.app import InkServer
     from cartesia_ink_plugins.server.engine import Engine
+    from cartesia_ink_plugins.server.frames import WireItem
     from cartesia_ink_plugins.server.record import ConnectionRecord
     from cartesia_ink_plugins.server.rules import Rules
     from cartesia_ink_plugins.server.script import Script
-    from cartesia_ink_plugins.server.frames import WireItem
 
 DEFAULT_PORT = 8765
 
@@ -43,6 +43,21 @@ or JSON, in a file named .json:
    "cues": [{"at": 1.5, "send": [{"type": "turn.start"}, "{malformed", 1011], "connection": 0}]}
   A number in `say` is a pause in seconds, `noise` is sound without words, and a cue sends
   messages, raw text or a close code at a place of the audio, in one segment.
+
+a fault is ACTION[=ARGUMENTS]@POINT[:AMOUNT][+DELAY][~SPREAD][*TIMES][#CONNECTION]:
+  reset@turn.update:2               after the second update
+  fin<turn.end                      just before the end of a turn
+  close=1011@audio:3.5              when 3.5 s of audio have come
+  refuse=503,2@connect*3            three times, with Retry-After: 2
+  silence=6@turn.start+0.2~0.5      0.2 to 0.7 s after a turn started, for 6 s
+  outage=14@audio:5                 away for 14 s; outage=14,-1 takes calls and never answers
+  latency=0.1,0.05@connect*always   on every connection
+  say=malformed@turn.start#0        only on the first connection
+  actions  refuse reset fin close silence deaf half-open no-pongs latency throttle slice join
+           ignore-close say close-all outage
+  points   connect upgrade seconds audio bytes close connected turn.start turn.update
+           turn.eager_end turn.resume turn.end error
+  A wrong argument is answered with what there is.
 """
 
 
@@ -88,6 +103,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--extra-fields", action="store_true", help="send fields and types that nobody knows yet"
     )
+    parser.add_argument(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="FAULT",
+        help="let something go wrong, such as reset@turn.update:2; may be given again",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the chance in the faults (%(default)s)"
+    )
     parser.add_argument("--quiet", action="store_true", help="do not show the turns")
     parser.set_defaults(run=run)
 
@@ -100,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         from cartesia_ink_plugins.server.app import InkServer
+        from cartesia_ink_plugins.server.fault_text import parse_fault
     except ImportError as error:
         return _complain(f"{error.name} is missing: pip install 'cartesia-ink-plugins[server]'")
     try:
@@ -112,6 +138,8 @@ def run(args: argparse.Namespace) -> int:
             port=args.port,
             api_keys=args.api_key,
             rules=_rules(args),
+            faults=[parse_fault(text) for text in args.fault],
+            seed=args.seed,
             watch=None if args.quiet else Watcher().watch,
         )
     except UsageError as error:
@@ -181,7 +209,7 @@ def _write_audio(script: Script | None, path: str) -> int:
     if script is None:
         return _complain("--audio: only a script has audio; use --engine script FILE")
     try:
-        with wave.open(path, "wb") as out:
+        with open(path, "wb") as file, wave.open(file, "wb") as out:
             out.setnchannels(1)
             out.setsampwidth(2)
             out.setframerate(16_000)

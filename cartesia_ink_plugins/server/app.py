@@ -21,7 +21,9 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import ErrorMessage
 from cartesia_ink_plugins.server.driver import TurnsDriver
 from cartesia_ink_plugins.server.engine import Engine
+from cartesia_ink_plugins.server.faults import Fault
 from cartesia_ink_plugins.server.frames import WireItem
+from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.server.record import ConnectionRecord, masked
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
@@ -44,6 +46,7 @@ class InkServer:
         engine: Who hears the audio.
         rules: What is allowed.
         connections: Everything that happened, one record for each connection, in their order.
+        proxy: Plays the faults; None if there are none.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class InkServer:
         api_keys: Collection[str] | None = None,
         idle_timeout: float | None = None,
         rules: Rules | None = None,
+        faults: Sequence[Fault] = (),
+        seed: int = 0,
         watch: Watch | None = None,
     ) -> None:
         """Prepare a server; nothing happens before `start`.
@@ -66,6 +71,8 @@ class InkServer:
             api_keys: Keys and access tokens that are accepted; None accepts any that is not empty.
             idle_timeout: Seconds without audio until close 1001; None leaves it to the rules.
             rules: What is allowed; the defaults are those of Cartesia's service.
+            faults: What goes wrong, played by a `FaultProxy` in front of the server.
+            seed: Of the chance in the faults.
             watch: Called with a connection's record when it is answered, for every item that is
                 sent to it, and when it has ended.
         """
@@ -78,6 +85,8 @@ class InkServer:
         self._port = port
         self._watch = watch or _look_away
         self._api_keys = None if api_keys is None else frozenset(api_keys)
+        self.proxy: FaultProxy | None = None
+        self._faults, self._seed = tuple(faults), seed
         self._drivers: dict[ConnectionRecord, TurnsDriver] = {}
         self._runner: web.AppRunner | None = None
         self._changed = asyncio.Event()
@@ -113,12 +122,25 @@ class InkServer:
         runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            await self._listen(runner)
         except OSError:
             await runner.cleanup()
             raise
         self._runner = runner
-        self._port = runner.addresses[0][1]
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        """Listen on the port that was asked for, or let the proxy do so and stand behind it."""
+        if not self._faults:
+            await web.TCPSite(runner, self._host, self._port).start()
+            self._port = runner.addresses[0][1]
+            return
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        inner = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        self.proxy = FaultProxy(
+            inner, self._faults, host=self._host, port=self._port, seed=self._seed
+        )
+        await self.proxy.start()
+        self._port = self.proxy.port
 
     async def stop(self) -> None:
         """Close every connection with 1001 and leave nothing behind; idempotent."""
@@ -128,6 +150,8 @@ class InkServer:
             for site in list(runner.sites):
                 await site.stop()
             await runner.cleanup()
+            if self.proxy is not None:
+                await self.proxy.stop()
             await self.engine.aclose()
 
     def close_all(self, code: int = 1012, reason: str = "Service restart") -> None:

@@ -1,8 +1,8 @@
 """When faults strike and what they do to the time of things, without IO and without a clock.
 
 `FaultPlan` belongs to a server, `ConnectionFaults` to a connection: it is told what point the
-connection has reached and gives the actions that are due. `Lane` is one direction of a link and says
-when bytes arrive. All chance comes from one seed: the same seed, the same story.
+connection has reached and gives the actions that are due. `Lane` is one direction of a link and
+says when bytes arrive. All chance comes from one seed: the same seed, the same story.
 """
 
 from __future__ import annotations

@@ -8,21 +8,16 @@ A fault is an action at a place:
     Fault(Silence(6), At("turn.start", delay=0.2, spread=0.5))
 
 It strikes once unless `times` says more (None: always), on whichever connection gets there, or only
-on `connection`. The same in one line of text, as the command line takes it and as `str()` gives it:
-
-    reset@turn.update:2    close=1011@audio:3.5    refuse=503,2@connect*3
-    silence=6@turn.start+0.2~0.5    latency=0.1,0.05@connect*always    reset@seconds:1#0
-
-Here nothing happens yet: `fault_plan` decides when faults strike, `proxy` plays them.
+on `connection`. Here nothing happens yet: `fault_plan` decides when faults strike, `proxy` plays
+them, `fault_text` writes them in one line of text.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import re
-from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import (
@@ -240,26 +235,6 @@ SAYINGS: dict[str, tuple[Line, ...]] = {
     "fatal-500": (ErrorMessage(500, "Internal server error."), Close(1011)),
 }
 
-_ACTIONS: dict[str, type[Any]] = {
-    "refuse": Refuse,
-    "reset": Reset,
-    "fin": Fin,
-    "close": Close,
-    "silence": Silence,
-    "deaf": Deaf,
-    "half-open": HalfOpen,
-    "no-pongs": NoPongs,
-    "latency": Latency,
-    "throttle": Throttle,
-    "slice": Slice,
-    "join": Join,
-    "ignore-close": IgnoreClose,
-    "say": Say,
-    "close-all": CloseAll,
-    "outage": Outage,
-}
-_NAMES = {action: name for name, action in _ACTIONS.items()}
-
 POINTS = (
     "connect",
     "upgrade",
@@ -318,110 +293,11 @@ class Fault:
     """
 
     action: Action
-    at: At = At()  # noqa: RUF009 -- a frozen value
+    at: At = At()
     times: int | None = 1
     connection: int | None = None
 
-    def __str__(self) -> str:
-        """Write the fault as `parse_fault` reads it."""
-        at = self.at
-        amount = f":{at.amount:g}" if at.amount != 1 or at.point in _MEASURES else ""
-        delay = f"+{at.delay:g}" if at.delay else ""
-        spread = f"~{at.spread:g}" if at.spread else ""
-        times = "" if self.times == 1 else f"*{'always' if self.times is None else self.times}"
-        where = "" if self.connection is None else f"#{self.connection}"
-        sign = "<" if at.before else "@"
-        return f"{_action_text(self.action)}{sign}{at.point}{amount}{delay}{spread}{times}{where}"
-
-
-_MEASURES = ("seconds", "audio", "bytes")
-_SYNTAX = re.compile(
-    r"(?P<name>[a-z-]+)(?:=(?P<arguments>[^@<]+))?"
-    r"(?:(?P<sign>[@<])(?P<point>[a-z_.]+)(?::(?P<amount>[\d.]+))?"
-    r"(?:\+(?P<delay>[\d.]+))?(?:~(?P<spread>[\d.]+))?)?"
-    r"(?:\*(?P<times>\d+|always))?(?:#(?P<connection>\d+))?"
-)
-
-
-def parse_fault(text: str) -> Fault:
-    """Read a fault from one line; see the top of this module.
-
-    Raises:
-        UsageError: It cannot be read; the message says what there is.
-    """
-    match = _SYNTAX.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(
-            f"fault: {text!r} is not like 'reset@turn.update:2' or 'close=1011@audio:3'"
-        )
-    part = match.groupdict()
-    try:
-        at = At(
-            part["point"] or "connect",
-            float(part["amount"] or 1),
-            float(part["delay"] or 0),
-            float(part["spread"] or 0),
-            before=part["sign"] == "<",
-        )
-    except ValueError as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"fault: {text!r} has a number that is none") from None
-    times = None if part["times"] == "always" else int(part["times"] or 1)
-    connection = int(part["connection"]) if part["connection"] else None
-    return Fault(_action(part["name"], part["arguments"]), at, times, connection)
-
-
-def _action(name: str, arguments: str | None) -> Action:
-    """Make an action of its name and its arguments.
-
-    Raises:
-        UsageError: There is none with the name, or the arguments are wrong.
-    """
-    if name not in _ACTIONS:
-        raise UsageError(f"fault: {name!r} is not one of {', '.join(_ACTIONS)}")
-    given = arguments.split(",") if arguments else []
-    if name == "say":
-        if len(given) != 1 or given[0] not in SAYINGS:
-            raise UsageError(f"fault: say one of {', '.join(SAYINGS)}")
-        return Say(given[0])
-    try:
-        action: Action = _ACTIONS[name](*(_argument(text) for text in given))
-    except (TypeError, ValueError):
-        members = ", ".join(field.name for field in fields(_ACTIONS[name])) or "nothing"
-        raise UsageError(f"fault: {name} takes {members}; not {arguments!r}") from None
-    return action
-
-
-def _argument(text: str) -> float | bool:
-    match text:
-        case "yes" | "no":
-            return text == "yes"
-        case "ever":
-            return FOREVER
-        case _ if text.isdigit() or (text[:1] == "-" and text[1:].isdigit()):
-            return int(text)
-        case _:
-            return float(text)
-
-
-def _action_text(action: Action) -> str:
-    name = _NAMES[type(action)]
-    if isinstance(action, Say):
-        return f"{name}={action.what or 'something'}"
-    values = [getattr(action, field.name) for field in fields(action)]
-    defaults = [field.default for field in fields(action)]
-    while values and values[-1] == defaults[-1]:
-        values.pop()
-        defaults.pop()
-    return f"{name}={','.join(map(_value_text, values))}" if values else name
-
-
-def _value_text(value: object) -> str:
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            return "ever" if value == FOREVER else f"{value:g}"
-        case _:
-            return str(value)
+    def __post_init__(self) -> None:
+        """Refuse what cannot happen."""
+        if isinstance(self.action, Refuse) and self.at.point != "connect":
+            raise UsageError("fault: only an upgrade can be refused; use At('connect')")

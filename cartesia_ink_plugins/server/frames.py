@@ -1,8 +1,8 @@
 """WebSocket frames as bytes, without IO: RFC 6455, section 5.
 
-The frames are made here and not by aiohttp, because one TCP segment must be able to carry several of
-them, because a server for tests must be able to send what a polite library would not, and because
-the proxy has to know what it lets through.
+The frames are made here and not by aiohttp, because one TCP segment must be able to carry several
+of them, because a server for tests must be able to send what a polite library would not, and
+because the proxy has to know what it lets through.
 """
 
 from __future__ import annotations

@@ -1,0 +1,166 @@
+"""Faults in one line of text, as the command line takes them.
+
+reset@turn.update:2               after the second update
+close=1011@audio:3.5              when 3.5 s of audio have come
+refuse=503,2@connect*3            three times, with `Retry-After: 2`
+silence=6@turn.start+0.2~0.5      0.2 to 0.7 s after a turn started, for 6 s
+fin<turn.end                      instead of an end, just before it
+latency=0.1,0.05@connect*always   on every connection
+reset@seconds:1#0                 only on the first connection
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from typing import Any
+
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.faults import (
+    FOREVER,
+    SAYINGS,
+    Action,
+    At,
+    CloseAll,
+    Deaf,
+    Fault,
+    Fin,
+    HalfOpen,
+    IgnoreClose,
+    Join,
+    Latency,
+    NoPongs,
+    Outage,
+    Refuse,
+    Reset,
+    Say,
+    Silence,
+    Slice,
+    Throttle,
+)
+
+_ACTIONS: dict[str, type[Any]] = {
+    "refuse": Refuse,
+    "reset": Reset,
+    "fin": Fin,
+    "close": Close,
+    "silence": Silence,
+    "deaf": Deaf,
+    "half-open": HalfOpen,
+    "no-pongs": NoPongs,
+    "latency": Latency,
+    "throttle": Throttle,
+    "slice": Slice,
+    "join": Join,
+    "ignore-close": IgnoreClose,
+    "say": Say,
+    "close-all": CloseAll,
+    "outage": Outage,
+}
+_NAMES = {action: name for name, action in _ACTIONS.items()}
+
+_MEASURES = ("seconds", "audio", "bytes")
+_SYNTAX = re.compile(
+    r"(?P<name>[a-z-]+)(?:=(?P<arguments>[^@<]+))?"
+    r"(?:(?P<sign>[@<])(?P<point>[a-z_.]+)(?::(?P<amount>[\d.]+))?"
+    r"(?:\+(?P<delay>[\d.]+))?(?:~(?P<spread>[\d.]+))?)?"
+    r"(?:\*(?P<times>\d+|always))?(?:#(?P<connection>\d+))?"
+)
+
+
+def format_fault(fault: Fault) -> str:
+    """Write a fault as `parse_fault` reads it."""
+    at = fault.at
+    amount = f":{at.amount:g}" if at.amount != 1 or at.point in _MEASURES else ""
+    delay = f"+{at.delay:g}" if at.delay else ""
+    spread = f"~{at.spread:g}" if at.spread else ""
+    times = "" if fault.times == 1 else f"*{'always' if fault.times is None else fault.times}"
+    where = "" if fault.connection is None else f"#{fault.connection}"
+    sign = "<" if at.before else "@"
+    return f"{_action_text(fault.action)}{sign}{at.point}{amount}{delay}{spread}{times}{where}"
+
+
+def parse_fault(text: str) -> Fault:
+    """Read a fault from one line; see the examples above.
+
+    Raises:
+        UsageError: It cannot be read; the message says what there is.
+    """
+    match = _SYNTAX.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(
+            f"fault: {text!r} is not like 'reset@turn.update:2' or 'close=1011@audio:3'"
+        )
+    part = match.groupdict()
+    action = _action(part["name"], part["arguments"])
+    try:
+        at = At(
+            part["point"] or "connect",
+            float(part["amount"] or 1),
+            float(part["delay"] or 0),
+            float(part["spread"] or 0),
+            before=part["sign"] == "<",
+        )
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"fault: {text!r} has a number that is none") from None
+    times = None if part["times"] == "always" else int(part["times"] or 1)
+    connection = int(part["connection"]) if part["connection"] else None
+    return Fault(action, at, times, connection)
+
+
+def _action(name: str, arguments: str | None) -> Action:
+    """Make an action of its name and its arguments.
+
+    Raises:
+        UsageError: There is none with the name, or the arguments are wrong.
+    """
+    if name not in _ACTIONS:
+        raise UsageError(f"fault: {name!r} is not one of {', '.join(_ACTIONS)}")
+    given = arguments.split(",") if arguments else []
+    if name == "say":
+        if len(given) != 1 or given[0] not in SAYINGS:
+            raise UsageError(f"fault: say one of {', '.join(SAYINGS)}")
+        return Say(given[0])
+    try:
+        action: Action = _ACTIONS[name](*(_argument(text) for text in given))
+    except (TypeError, ValueError):
+        members = ", ".join(field.name for field in fields(_ACTIONS[name])) or "nothing"
+        raise UsageError(f"fault: {name} takes {members}; not {arguments!r}") from None
+    return action
+
+
+def _argument(text: str) -> float | bool:
+    match text:
+        case "yes" | "no":
+            return text == "yes"
+        case "ever":
+            return FOREVER
+        case _ if text.isdigit() or (text[:1] == "-" and text[1:].isdigit()):
+            return int(text)
+        case _:
+            return float(text)
+
+
+def _action_text(action: Action) -> str:
+    name = _NAMES[type(action)]
+    if isinstance(action, Say):
+        return f"{name}={action.what or 'something'}"
+    values = [getattr(action, field.name) for field in fields(action)]
+    defaults = [field.default for field in fields(action)]
+    while values and values[-1] == defaults[-1]:
+        values.pop()
+        defaults.pop()
+    return f"{name}={','.join(map(_value_text, values))}" if values else name
+
+
+def _value_text(value: object) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return "ever" if value == FOREVER else f"{value:g}"
+        case _:
+            return str(value)

@@ -1,0 +1,58 @@
+"""What the proxy reads and writes of HTTP and of messages, without IO."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qsl, urlsplit
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.server.faults import Refuse
+from cartesia_ink_plugins.server.frames import Frame
+
+
+def message_kind(frame: Frame) -> str | None:
+    """The type of a message; None if it has none."""
+    try:
+        data = json.loads(frame.payload)
+    except ValueError:
+        return None
+    kind = data.get("type") if isinstance(data, dict) else None
+    return kind if isinstance(kind, str) else None
+
+
+def audio_format(head: bytes) -> AudioFormat:
+    """The audio a client announces in its request; 16-bit, 16 kHz if it does not."""
+    words = head.split(b" ", 2)
+    target = words[1].decode("latin-1") if len(words) > 1 else ""
+    query = dict(parse_qsl(urlsplit(target).query))
+    try:
+        return AudioFormat(Encoding(query["encoding"]), int(query["sample_rate"]))
+    except (KeyError, ValueError):
+        return AudioFormat()
+
+
+def without_extensions(head: bytes) -> bytes:
+    """Ask for no compression: the proxy has to read the frames."""
+    lines = head.split(b"\r\n")
+    name = b"sec-websocket-extensions:"
+    return b"\r\n".join(line for line in lines if not line.lower().startswith(name))
+
+
+def refusal(refuse: Refuse) -> bytes:
+    """Write the answer to an upgrade that is refused."""
+    error = {
+        "type": "error",
+        "status_code": refuse.status,
+        "title": "Refused",
+        "message": "A fault.",
+    }
+    body = json.dumps(error).encode()
+    head = [
+        f"HTTP/1.1 {refuse.status} Refused",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    ]
+    if refuse.retry_after is not None:
+        head.append(f"Retry-After: {refuse.retry_after:g}")
+    return "\r\n".join([*head, "", ""]).encode() + body

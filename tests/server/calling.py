@@ -1,0 +1,60 @@
+"""A caller of the raw protocol: no resilience, so that every fault shows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+KEY = {"X-API-Key": "key-123"}
+NEEDED = {"model": "ink-2", "encoding": "pcm_s16le", "sample_rate": "16000"}
+
+
+def address(base_url: str, **query: str) -> str:
+    base = base_url.replace("http", "ws", 1)
+    return f"{base}/stt/turns/websocket?{urlencode({**NEEDED, **query})}"
+
+
+def call(base_url: str, **query: str) -> connect:
+    return connect(
+        address(base_url, **query),
+        additional_headers=KEY,
+        ping_interval=None,
+        close_timeout=1,
+        max_size=None,
+    )
+
+
+async def hear_all(websocket: ClientConnection, seconds: float = 5.0) -> list[Any]:
+    """All messages until the connection is closed; as JSON where they are JSON."""
+    messages: list[Any] = []
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                messages.append(read(await websocket.recv()))
+    except ConnectionClosed:
+        return messages
+
+
+def read(message: str | bytes) -> Any:
+    try:
+        return json.loads(message)
+    except ValueError:
+        return message
+
+
+def kinds(messages: list[Any]) -> list[Any]:
+    return [m["type"] if isinstance(m, dict) and "type" in m else m for m in messages]
+
+
+async def say(websocket: ClientConnection, pcm: bytes, chunk: int = 3200) -> None:
+    """Send audio as fast as it goes; stop quietly when the connection ends."""
+    try:
+        for start in range(0, len(pcm), chunk):
+            await websocket.send(pcm[start : start + chunk])
+    except ConnectionClosed:
+        pass

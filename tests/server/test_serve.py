@@ -1,0 +1,144 @@
+"""`cartesia-ink serve`, as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.needs import ROOT
+
+COMMAND = """
+import argparse, sys
+from cartesia_ink_plugins.cli import serve
+parser = argparse.ArgumentParser()
+serve.add_parser(parser.add_subparsers())
+arguments = parser.parse_args(sys.argv[1:])
+sys.exit(arguments.run(arguments))
+"""
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", COMMAND, "serve", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def serving(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "serve", "--port", "0", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line.startswith("Ink server at http"), process.communicate(timeout=10)
+        yield process, line.split()[3]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "caller.txt"
+    path.write_text("Hello there.\n")
+    return path
+
+
+def call(url: str, pcm: bytes) -> list[str]:
+    address = f"{url.replace('http', 'ws', 1)}/stt/turns/websocket"
+    query = "model=ink-2&encoding=pcm_s16le&sample_rate=16000"
+    texts = []
+    with connect(f"{address}?{query}", additional_headers={"X-API-Key": "k"}) as websocket:
+        websocket.send(pcm)
+        websocket.send('{"type":"close"}')
+        try:
+            while True:
+                message = json.loads(websocket.recv())
+                if message["type"] == "turn.end":
+                    texts.append(message["transcript"])
+        except ConnectionClosed:
+            return texts
+
+
+def test_it_serves_shows_the_turns_and_ctrl_c_leaves_nothing(script: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "caller.wav"
+    written = run("--engine", "script", script, "--audio", audio)
+    assert (written.returncode, written.stderr) == (0, "")
+    with wave.open(str(audio)) as recorded:
+        pcm = recorded.readframes(recorded.getnframes())
+    with serving("--engine", "script", script) as (process, url):
+        assert call(url, pcm) == ["Hello there."]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = process.stdout.read(), process.stderr.read()
+    assert err == ""
+    assert "turn.end        Hello there." in out
+    assert "#0 open: model=ink-2" in out
+    assert "#0 closed 1000" in out
+    assert f"CARTESIA_BASE_URL={url}" in out
+
+
+def test_faults_are_played(script: Path) -> None:
+    faults = ["--fault", "close=1011@turn.start", "--fault", "silence=0.1@connect"]
+    with serving("--engine", "script", script, *faults) as (process, url):
+        assert call(url, bytes(32_000)) == []
+        process.terminate()
+        assert process.wait(20) == 143
+
+
+def test_a_port_that_is_taken_is_one_line(script: Path) -> None:
+    with serving("--engine", "script", script) as (_, url):
+        refused = run("--engine", "script", script, "--port", url.rpartition(":")[2])
+    assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
+    assert "Address already in use" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "telepathy"], "'telepathy' is neither speech nor script FILE"),
+        (["--engine", "script"], "name the file"),
+        (["--engine", "script", "/nowhere/at/all.txt"], "cannot read /nowhere/at/all.txt"),
+        (["--engine", "script", "SCRIPT", "--fault", "explode@noon"], "'explode' is not one of"),
+        (["--engine", "script", "SCRIPT", "--port", "99999"], "cannot listen on"),
+        (["--engine", "script", "SCRIPT", "--audio", "/nowhere/x.wav"], "cannot write"),
+    ],
+)
+def test_what_is_wrong_is_one_clear_line(arguments: list[str], words: str, script: Path) -> None:
+    refused = run(*(str(script) if a == "SCRIPT" else a for a in arguments))
+    assert refused.returncode == 2
+    assert words in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert refused.stderr.startswith("cartesia-ink serve: ")
+
+
+def test_help_tells_how_to_write_scripts_and_faults() -> None:
+    told = run("--help")
+    assert told.returncode == 0
+    for words in ("one turn a line", '"eager": false', "reset@turn.update:2"):
+        assert words in told.stdout
