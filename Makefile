@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 CORE_TESTS := tests/core
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format test-floors test-core bench-engine wheel clean
+.PHONY: help demo test check format test-floors test-core soak bench-engine wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-floors: $(FLOORS)/.has-dev ## Run the tests with the oldest versions that a
 
 test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one and with the newest websockets
 	$(CORE)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(PYTEST_ARGS)
+
+soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its connection 460 times
+	INK_SOAK_HOURS=24 $(BIN)/python -m pytest --timeout 1200 tests/core/test_soak.py $(PYTEST_ARGS)
 
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
 	$(BIN)/cartesia-ink bench engine $(BENCH_ARGS)

@@ -3,8 +3,8 @@
     python -m tests.core.chaos 409        # replay one seed and print what happened
     python -m tests.core.chaos 0 1000     # look for a seed that fails
 
-Scripts stand on the clock of the audio: lost audio is lost words, and audio sent twice is words said
-twice. So the turns that come out must be those of the script, whatever the network did.
+Scripts stand on the clock of the audio: lost audio is lost words, and audio sent twice is words
+said twice. So the turns that come out must be those of the script, whatever the network did.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.core.world import (
     check_order,
 )
 
-WORDS = "book a table for two people please tomorrow at seven thirty my name is Anna thanks".split()
+WORDS = ("book", "a", "table", "for", "two", "people", "please", "tomorrow", "at", "seven", "name")
 TAIL = 30.0
 MAX_REDIALS_IN_10_SECONDS = 20
 

@@ -10,7 +10,7 @@ import heapq
 import itertools
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -120,6 +120,7 @@ class World:
     tail: float = 3.0
     seed: int = 0
     audio: bytes | None = None
+    repeat: int = 1
     chunk: float = FRAME
     now: float = 0.0
     history: list[tuple[float, Event]] = field(default_factory=list)
@@ -140,23 +141,25 @@ class World:
         self._away_until = self._hung_until = self._refusing_until = -1.0
         self._refusal: Refusing | None = None
         self._flaps: list[float] = []
+        self._spoken_until = 0.0
 
     # --- the caller ---------------------------------------------------------------------------
 
     def run(self, *, finish: bool = True, limit: float = 600.0) -> World:
         """Speak the whole script in real time, with all faults; then finish."""
         pcm = self.audio if self.audio is not None else self.script.audio(self.options.format)
-        pcm += self.options.format.silence(self.tail)
+        tail = self.options.format.silence(self.tail)
         size = self.options.format.size(self.chunk)
-        for number, at in enumerate(range(0, len(pcm), size)):
-            piece = pcm[at : at + size]
-            self.at((number + 1) * self.chunk, partial(self._speak, piece))
+        pieces = (
+            part[at : at + size]
+            for part in (*(pcm for _ in range(self.repeat)), tail)
+            for at in range(0, len(part), size)
+        )
+        self._speak_next(pieces, finish=finish)
         for fault in self.faults:
             self.at(fault.at, partial(self._strike, fault))
         self.session.start(self.now)
         self._settle()
-        if finish:
-            self.at(len(pcm) / size * self.chunk + 0.05, lambda: self.session.finish(self.now))
         self._run_until(limit)
         return self
 
@@ -173,6 +176,20 @@ class World:
     def finals(self) -> list[str]:
         """The text of every turn."""
         return [event.transcript for event in self.events if isinstance(event, TurnEnd)]
+
+    def _speak_next(self, pieces: Iterator[bytes], *, finish: bool) -> None:
+        """Say one piece after the other, as long as there are any."""
+
+        def speak(piece: bytes) -> None:
+            self._speak(piece)
+            self._speak_next(pieces, finish=finish)
+
+        piece = next(pieces, None)
+        if piece is not None:
+            self._spoken_until += len(piece) / self.options.format.byte_rate
+            self.at(self._spoken_until, partial(speak, piece))
+        elif finish:
+            self.at(self.now + 0.05, lambda: self.session.finish(self.now))
 
     def _speak(self, pcm: bytes) -> None:
         if not self.session.is_closed:
