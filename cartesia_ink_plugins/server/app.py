@@ -84,6 +84,8 @@ class InkServer:
         self._host = host
         self._port = port
         self._watch = watch or _look_away
+        if isinstance(api_keys, str):
+            raise UsageError("api_keys: is one string; give a list of strings")
         self._api_keys = None if api_keys is None else frozenset(api_keys)
         self.proxy: FaultProxy | None = None
         self._faults, self._seed = tuple(faults), seed

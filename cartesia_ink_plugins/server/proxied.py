@@ -372,11 +372,19 @@ class ProxiedConnection:
         self._down.drop()
         if self._up is not None:
             self._up.drop()
-        for writer in (self._client_writer, self._server_writer):
-            if writer is not None:
-                writer.close()
-                with suppress(OSError):
-                    await writer.wait_closed()
+        writers = [w for w in (self._client_writer, self._server_writer) if w is not None]
+        for writer in writers:
+            writer.close()
+        try:
+            async with asyncio.timeout(_CLOSE_PATIENCE):
+                for writer in writers:
+                    with suppress(OSError):
+                        await writer.wait_closed()
+        except TimeoutError:
+            pass
+        finally:
+            for writer in writers:
+                writer.transport.abort()
 
 
 def _transport(writer: asyncio.StreamWriter) -> asyncio.Transport:
