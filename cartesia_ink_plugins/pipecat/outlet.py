@@ -67,7 +67,7 @@ class TurnOutlet:
         meter: LatencyMeter,
         user_id: Callable[[], str],
         before_final: Callable[[TurnEnd], Awaitable[None]],
-        after_final: Callable[[str], Awaitable[None]],
+        after_final: Callable[[str, bool, Language | None], Awaitable[None]],
         call: Callable[..., Awaitable[None]],
     ) -> None:
         """Make an outlet of a service.
@@ -135,7 +135,7 @@ class TurnOutlet:
         frame.includes_inter_frame_spaces = True
         frame.interruptible = False
         await self._service.push_frame(frame)
-        await self._after_final(text)
+        await self._after_final(text, True, self._language)
 
     async def answer_again(self) -> None:
         """Have the LLM take up the reply that noise has cut off."""

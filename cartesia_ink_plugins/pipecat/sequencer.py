@@ -10,7 +10,7 @@ system frame overtakes them in every processor on its way. Four rules keep the c
   never flush them;
 - words said while the user was muted are not repeated; a turn that goes on after is opened then.
 
-One task runs `TurnSequencer.run`; `feed` and the `note_…` methods are called from others.
+One task runs `TurnSequencer.run`; `feed` and `observe` are called from others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
-from pipecat.frames.frames import Frame
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    EagerEndOfTurnCancelFrame,
+    Frame,
+    UserMuteStartedFrame,
+    UserMuteStoppedFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
 from pipecat.turns.user_stop import EagerMatchPolicy, NormalizedMatch
 
 from cartesia_ink_plugins.core.events import (
@@ -164,25 +173,21 @@ class TurnSequencer:
         self._closed = True
         self._wake.set()
 
-    def note_user_muted(self, muted: bool) -> None:
-        """The aggregator has stopped or begun to listen to the user."""
-        if muted:
-            self._user_muted = True
-        elif self._user_muted:
-            self._pending.append(_Unmuted())
-            self._wake.set()
-
-    def note_user_turn(self, open_: bool) -> None:
-        """The aggregator has opened or closed the user's turn."""
-        self._user_turn_open = open_
-
-    def note_bot_speaking(self, speaking: bool) -> None:
-        """The bot has begun or stopped to speak."""
-        self._bot_busy = speaking
-
-    async def note_withdrawn(self) -> None:
-        """Somebody else has withdrawn the reply, such as an LLM that wanted to call a tool."""
-        await self._resolve(SpeculationOutcome.WITHDRAWN)
+    async def observe(self, frame: Frame) -> None:
+        """Learn from a frame that comes back up the pipeline."""
+        match frame:
+            case UserMuteStartedFrame():
+                self._user_muted = True
+            case UserMuteStoppedFrame():
+                self._pending.append(_Unmuted())
+                self._wake.set()
+            case UserStartedSpeakingFrame() | UserStoppedSpeakingFrame():
+                self._user_turn_open = isinstance(frame, UserStartedSpeakingFrame)
+            case BotStartedSpeakingFrame() | BotStoppedSpeakingFrame():
+                self._bot_busy = isinstance(frame, BotStartedSpeakingFrame)
+            case EagerEndOfTurnCancelFrame():
+                # Somebody else has withdrawn the reply, such as an LLM that wants to call a tool.
+                await self._resolve(SpeculationOutcome.WITHDRAWN)
 
     # -- one task ---------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pipecat.services.settings import STTSettings
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
-from cartesia_ink_plugins.core.options import TurnSettings
+from cartesia_ink_plugins.core.options import TurnSettings, check_keyterms
 
 THRESHOLDS = tuple(TurnSettings.__dataclass_fields__)
 
@@ -38,6 +38,34 @@ class InkTurnsSTTSettings(STTSettings):
     turn_eager_end_threshold: float | NotGiven | None = field(default_factory=_not_given)
     turn_end_threshold: float | NotGiven | None = field(default_factory=_not_given)
     turn_end_timeout_ms: int | NotGiven | None = field(default_factory=_not_given)
+
+    @classmethod
+    def complete(cls, given: InkTurnsSTTSettings | None) -> InkTurnsSTTSettings:
+        """What is given, and for everything else what leaves it to the server."""
+        settings = cls(
+            model="ink-2",
+            language=None,
+            keyterm=None,
+            turn_start_threshold=None,
+            turn_eager_end_threshold=None,
+            turn_end_threshold=None,
+            turn_end_timeout_ms=None,
+        )
+        if given is not None:
+            settings.apply_update(given)
+        return settings
+
+    def changed_by(self, delta: STTSettings) -> InkTurnsSTTSettings:
+        """These settings after a change.
+
+        Raises:
+            UsageError: They would make no sense.
+        """
+        changed = self.copy()
+        STTSettings.apply_update(changed, delta)
+        changed.turn_settings()
+        check_keyterms(changed.keyterms())
+        return changed
 
     def turn_settings(self) -> TurnSettings:
         """The thresholds that are set.

@@ -8,20 +8,13 @@ from typing import Any
 
 from loguru import logger
 from pipecat.frames.frames import (
-    BotStartedSpeakingFrame,
-    BotStoppedSpeakingFrame,
     CancelFrame,
-    EagerEndOfTurnCancelFrame,
     EndFrame,
     Frame,
     InputAudioRawFrame,
     StartFrame,
     STTMetadataFrame,
     UserAudioRawFrame,
-    UserMuteStartedFrame,
-    UserMuteStoppedFrame,
-    UserStartedSpeakingFrame,
-    UserStoppedSpeakingFrame,
 )
 from pipecat.metrics.metrics import STTUsage
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
@@ -32,24 +25,14 @@ from pipecat.turns.user_stop import EagerMatchPolicy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.utils.tracing.service_decorators import traced_stt
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, UsageError
-from cartesia_ink_plugins.core.events import (
-    AudioGap,
-    Connected,
-    DialFailed,
-    Disconnected,
-    ErrorMessage,
-    Event,
-    SettingsRejected,
-    TurnEnd,
-)
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.events import TurnEnd
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
-from cartesia_ink_plugins.pipecat.intake import AudioIntake
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llms import LLMWatch
 from cartesia_ink_plugins.pipecat.outlet import TurnOutlet
 from cartesia_ink_plugins.pipecat.sequencer import InterruptOn, TurnSequencer
+from cartesia_ink_plugins.pipecat.session import InkSession
 from cartesia_ink_plugins.pipecat.settings import THRESHOLDS, InkTurnsSTTSettings
 from cartesia_ink_plugins.pipecat.speculation import AlwaysSpeculate, SpeculationPolicy
 from cartesia_ink_plugins.pipecat.strategies import recommended_strategies
@@ -152,38 +135,23 @@ class InkTurnsSTTService(STTService):
             raise UsageError(f"interrupt_on: {interrupt_on!r} is neither 'start' nor 'words'")
         if api_key and credentials:
             raise UsageError("credentials: give either api_key or credentials")
-        store = self.Settings(
-            model="ink-2",
-            language=None,
-            keyterm=None,
-            turn_start_threshold=None,
-            turn_eager_end_threshold=None,
-            turn_end_threshold=None,
-            turn_end_timeout_ms=None,
-        )
-        if settings is not None:
-            store.apply_update(settings)
+        store = self.Settings.complete(settings)
         super().__init__(sample_rate=sample_rate, settings=store, **kwargs)
         if credentials is None:
             credentials = Credentials(api_key=api_key) if api_key else None
-        self._credentials = credentials or Credentials.from_environment()
         self._url = url
         self._encoding = encoding
-        self._resilience = resilience
         self._drain_timeout = drain_timeout
         self._should_interrupt = should_interrupt
         self._eager_match_policy = eager_match_policy
         self._eager = enable_eager_end_of_turn
-        self._options(sample_rate or 16_000)  # says at once what is wrong with a setting
+        try:
+            self._options(sample_rate or 16_000)
+        except UsageError as error:
+            raise UsageError(str(error).replace("base_url:", "url:", 1)) from None
 
-        self._client: InkTurnsClient | None = None
-        self._intake: AudioIntake | None = None
-        self._reader: asyncio.Task[None] | None = None
         self._runner: asyncio.Task[None] | None = None
-        self._has_heard = False
-        self._is_online = False
         self._ending = False
-        self._reported_seconds = 0.0
         self._user = ""
         model = store.model if isinstance(store.model, str) else None
         self._llms = LLMWatch()
@@ -197,7 +165,7 @@ class InkTurnsSTTService(STTService):
                 meter=LatencyMeter(self, self._llms, model=model),
                 user_id=lambda: self._user,
                 before_final=self._measure,
-                after_final=self._trace,
+                after_final=self._handle_transcription,
                 call=self._call_event_handler,
             ),
             self._witness,
@@ -206,6 +174,15 @@ class InkTurnsSTTService(STTService):
             interrupts=should_interrupt,
             interrupt_on=interrupt_on,
             resume_grace=resume_grace,
+        )
+        self._session = InkSession(
+            self,
+            options=self._options,
+            credentials=credentials or Credentials.from_environment(),
+            resilience=resilience,
+            feed=self._sequencer.feed,
+            rejected=self._restore,
+            call=self._call_event_handler,
         )
         for event in _EVENTS:
             self._register_event_handler(event)
@@ -252,7 +229,7 @@ class InkTurnsSTTService(STTService):
         """
         await super().setup(setup)
         self._runner = self.create_task(self._sequencer.run(), "turns")
-        self._open(self.sample_rate)
+        self._session.open(self.sample_rate)
 
     async def start(self, frame: StartFrame) -> None:
         """Look for the LLM services, now that the pipeline is complete.
@@ -270,10 +247,7 @@ class InkTurnsSTTService(STTService):
             frame: The end frame.
         """
         self._ending = True
-        if self._client:
-            await self._client.finish(self._drain_timeout)
-        if self._reader:
-            await asyncio.wait([self._reader], timeout=self._drain_timeout)
+        await self._session.finish(self._drain_timeout)
         self._sequencer.close()
         if self._runner:
             await asyncio.wait([self._runner], timeout=self._drain_timeout)
@@ -290,39 +264,28 @@ class InkTurnsSTTService(STTService):
         await super().cancel(frame)
 
     async def cleanup(self) -> None:
-        """End, if neither an end frame nor a cancel frame came."""
+        """End, if no frame did it."""
         await self._end()
         await super().cleanup()  # type: ignore[no-untyped-call]
 
     async def _end(self) -> None:
         """Leave no task and no connection; the only way out, and safe to take twice."""
         self._ending = True
-        await self._drop_client()
+        await self._session.close()
         self._sequencer.close()
         if runner := self._runner:
             self._runner = None
             await self.cancel_task(runner)
 
-    def _open(self, sample_rate: int) -> None:
-        """Begin a session for audio of this rate."""
-        options = self._options(sample_rate)
-        self._intake = AudioIntake(options.format)
-        client = InkTurnsClient(options, self._credentials, resilience=self._resilience)
-        client.start()
-        self._client = client
-        self._reader = self.create_task(self._read(client), "events")
+    async def set_usable(self, is_usable: bool) -> None:
+        """Set whether the service can be given work; begin a new session after a refusal.
 
-    async def _drop_client(self) -> None:
-        """Close the session at once."""
-        client, reader = self._client, self._reader
-        self._client = self._reader = None
-        if client:
-            await client.aclose()
-            await self._went_offline()
-        if reader:
-            await self.cancel_task(reader)
-        if client:
-            await self._emit_usage(client)
+        Args:
+            is_usable: Whether it can.
+        """
+        await super().set_usable(is_usable)
+        if is_usable and self._session.is_refused and not self._ending:
+            await self._session.reopen()
 
     def _options(self, sample_rate: int) -> TurnsOptions:
         where = {"base_url": self._url} if self._url else {}
@@ -346,18 +309,10 @@ class InkTurnsSTTService(STTService):
             frame: 16-bit audio of any rate and number of channels.
             direction: Where the frame goes.
         """
-        if self._muted or self._ending or not self.is_usable or not frame.audio:
+        if self.is_muted or self._ending or not self.is_usable or not frame.audio:
             return
         self._user = self._user_id = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
-        if not self._has_heard:
-            await self._hear_first(frame)
-        if self._client and self._intake:
-            pcm = await self._intake.bytes_of(frame)
-            try:
-                self._client.send_audio(pcm)
-            except ClosedError:
-                # The session ended between two frames; whoever ended it has said why.
-                return
+        await self._session.hear(frame)
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Hand audio to the session; the words come on their own.
@@ -372,14 +327,6 @@ class InkTurnsSTTService(STTService):
         await self.process_audio_frame(frame, FrameDirection.DOWNSTREAM)
         yield None
 
-    async def _hear_first(self, frame: InputAudioRawFrame) -> None:
-        """Open the session anew if it was opened for another rate than the frames have."""
-        self._has_heard = True
-        if self._intake and self._intake.format.sample_rate != frame.sample_rate:
-            logger.info(f"{self}: the audio has {frame.sample_rate} Hz; declaring that")
-            await self._drop_client()
-            self._open(frame.sample_rate)
-
     # -- frames from elsewhere --------------------------------------------------------------------
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -390,15 +337,7 @@ class InkTurnsSTTService(STTService):
             direction: Where it goes.
         """
         if direction is FrameDirection.UPSTREAM:
-            match frame:
-                case UserMuteStartedFrame() | UserMuteStoppedFrame():
-                    self._sequencer.note_user_muted(isinstance(frame, UserMuteStartedFrame))
-                case UserStartedSpeakingFrame() | UserStoppedSpeakingFrame():
-                    self._sequencer.note_user_turn(isinstance(frame, UserStartedSpeakingFrame))
-                case BotStartedSpeakingFrame() | BotStoppedSpeakingFrame():
-                    self._sequencer.note_bot_speaking(isinstance(frame, BotStartedSpeakingFrame))
-                case EagerEndOfTurnCancelFrame():
-                    await self._sequencer.note_withdrawn()
+            await self._sequencer.observe(frame)
         await super().process_frame(frame, direction)
 
     # -- settings ---------------------------------------------------------------------------------
@@ -415,91 +354,37 @@ class InkTurnsSTTService(STTService):
         Returns:
             The names of the changed fields, with their former values.
         """
-        merged = self._settings.copy()
-        STTSettings.apply_update(merged, delta)
         try:
-            merged.turn_settings()
-            TurnsOptions(keyterms=merged.keyterms())
+            self._settings.changed_by(delta)
         except UsageError as error:
             await self.push_error(f"{self}: settings not changed: {error}")
             return {}
-        was_usable = self.is_usable
+        was_refused = self._session.is_refused
         changed = await super()._update_settings(delta)
         values = {name: getattr(self._settings, name) for name in THRESHOLDS if name in changed}
         to_default = {name for name, value in values.items() if value is None}
         self._warn_unhandled_updated_settings(  # type: ignore[no-untyped-call]
             (changed.keys() - {"keyterm", *THRESHOLDS}) | to_default
         )
-        if changed and not was_usable and not self._ending:
-            # The new settings may be the ones that the server accepts.
-            await self._drop_client()
-            self._open(self._intake.format.sample_rate if self._intake else self.sample_rate)
-        elif self._client:
-            if values.keys() - to_default:
-                self._client.configure(TurnSettings(**values))
-            if "keyterm" in changed:
-                self._client.update_keyterms(self._settings.keyterms())
+        if was_refused:
+            # A new session has begun, with the new settings.
+            return changed
+        if values.keys() - to_default:
+            self._session.configure(TurnSettings(**values))
+        if "keyterm" in changed:
+            self._session.update_keyterms(self._settings.keyterms())
         return changed
 
-    # -- events of the session --------------------------------------------------------------------
-
-    async def _read(self, client: InkTurnsClient) -> None:
-        """Take the events of a session until it ends."""
-        try:
-            async for event in client:
-                await self._handle(event)
-        except RefusedError as error:
-            await self._went_offline()
-            await self._call_event_handler("on_connection_error", str(error))
-            await self.push_error(
-                f"Ink refuses this session: {error}",
-                exception=error,
-                force_treat_as_permanent=True,
-            )
-
-    async def _handle(self, event: Event) -> None:
-        match event:
-            case Connected(request_id=request_id):
-                logger.info(f"{self}: connected (request_id={request_id})")
-                self._is_online = True
-                await self._call_event_handler("on_connected")
-            case Disconnected(reason=reason, retry_in=retry_in):
-                await self._went_offline()
-                if retry_in is not None:
-                    logger.warning(f"{self}: connection lost, going on with the next: {reason}")
-                    await self._call_event_handler("on_connection_error", reason)
-            case DialFailed(reason=reason):
-                logger.warning(f"{self}: {reason}")
-                await self._call_event_handler("on_connection_error", reason)
-            case AudioGap(seconds=seconds):
-                logger.warning(f"{self}: {seconds:.2f} s of audio had to be given up")
-                await self._call_event_handler("on_audio_gap", seconds)
-            case ErrorMessage(status=status, message=message):
-                await self.push_error(f"Ink reports an error ({status}): {message}")
-            case SettingsRejected(error=error):
-                await self.push_error(f"Ink refuses the new settings: {error.message}")
-            case _:
-                self._sequencer.feed(event)
-
-    async def _went_offline(self) -> None:
-        if self._is_online:
-            self._is_online = False
-            await self._call_event_handler("on_disconnected")
+    def _restore(self, turn: TurnSettings) -> None:
+        """The server has refused a change; these thresholds hold."""
+        for name in THRESHOLDS:
+            setattr(self._settings, name, getattr(turn, name))
 
     # -- metrics and tracing ----------------------------------------------------------------------
 
     async def emit_stt_usage_metrics(self) -> None:
         """Report the seconds of audio that were sent since the last report."""
-        if self._client:
-            await self._emit_usage(self._client)
-
-    async def _emit_usage(self, client: InkTurnsClient) -> None:
-        numbers = client.snapshot()
-        sent = numbers.sent + numbers.replayed + numbers.silence
-        seconds, self._reported_seconds = sent - self._reported_seconds, sent
-        if client is not self._client:
-            self._reported_seconds = 0.0
-        if seconds > 0:
+        if seconds := self._session.take_usage():
             await self.start_stt_usage_metrics(STTUsage(audio_seconds=seconds))
 
     async def _measure(self, event: TurnEnd) -> None:
@@ -508,11 +393,8 @@ class InkTurnsSTTService(STTService):
         if event.timing and event.timing.speech_end is not None:
             await self.start_ttfb_metrics(start_time=event.timing.speech_end)
 
-    async def _trace(self, text: str) -> None:
-        await self._handle_transcription(text, True, Language.EN)
-
     @traced_stt
     async def _handle_transcription(
-        self, transcript: str, is_final: bool, language: Language | None = None
+        self, transcript: str, is_final: bool, language: Language | None
     ) -> None:
         """Mark a transcription for tracing."""

@@ -190,6 +190,16 @@ async def test_settings_may_bring_a_refused_service_back() -> None:
             await talk.until(lambda: len(calls["on_error"]) == 2)
 
 
+async def test_a_service_that_is_declared_usable_again_tries_again() -> None:
+    async with refusing(402) as url:
+        stt = ours(url)
+        calls = count(stt, "on_error")
+        async with conversation(stt) as talk:
+            await talk.until(lambda: not stt.is_usable)
+            await stt.set_usable(True)
+            await talk.until(lambda: len(calls["on_error"]) == 2)
+
+
 async def test_strategies_are_recommended() -> None:
     eager = ours(NOWHERE).service_metadata_frame()
     plain = ours(NOWHERE, enable_eager_end_of_turn=False).service_metadata_frame()
@@ -220,7 +230,7 @@ async def test_one_option_turns_speculation_off() -> None:
         ({"settings": InkTurnsSTTService.Settings(keyterm=["a"] * 101)}, "keyterms"),
         ({"settings": InkTurnsSTTService.Settings(turn_start_threshold=7)}, "turn_start_threshold"),
         ({"settings": InkTurnsSTTService.Settings(model="whisper")}, "model"),
-        ({"url": "ftp://example.com"}, "base_url"),
+        ({"url": "ftp://example.com"}, "url"),
     ],
 )
 def test_a_wrong_argument_is_named_at_once(arguments: dict[str, Any], name: str) -> None:

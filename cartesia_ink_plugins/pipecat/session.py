@@ -1,0 +1,222 @@
+"""The service's session with Ink: audio frames in, turn events out, everything else told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from loguru import logger
+from pipecat.frames.frames import InputAudioRawFrame
+
+from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
+from cartesia_ink_plugins.core.events import (
+    AudioGap,
+    Connected,
+    DialFailed,
+    Disconnected,
+    ErrorMessage,
+    Event,
+    SettingsRejected,
+    TurnEvent,
+)
+from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.pipecat.intake import AudioIntake
+
+
+class Host(Protocol):
+    """The service, as far as its session needs it."""
+
+    def create_task(
+        self, coroutine: Coroutine[Any, Any, None], name: str | None = None
+    ) -> asyncio.Task[None]:
+        """Run something beside the pipeline."""
+
+    async def cancel_task(self, task: asyncio.Task[None], timeout: float | None = 1.0) -> None:
+        """Stop it."""
+
+    async def push_error(
+        self,
+        error_msg: str,
+        exception: Exception | None = None,
+        *,
+        force_treat_as_permanent: bool = False,
+    ) -> None:
+        """Report an error up the pipeline."""
+
+
+class InkSession:
+    """Makes one client after another: a new one for another sample rate, or after a refusal."""
+
+    def __init__(
+        self,
+        host: Host,
+        *,
+        options: Callable[[int], TurnsOptions],
+        credentials: Credentials,
+        resilience: Resilience | None,
+        feed: Callable[[TurnEvent], None],
+        rejected: Callable[[TurnSettings], None],
+        call: Callable[..., Awaitable[None]],
+    ) -> None:
+        """Prepare; `open` dials.
+
+        Args:
+            host: The service.
+            options: What to ask for, given the sample rate in Hz.
+            credentials: Who asks.
+            resilience: How hard to fight for the user's words.
+            feed: Takes the turn events.
+            rejected: Called with the thresholds that hold after the server has refused others.
+            call: Calls the user's handlers of a named event.
+        """
+        self._host = host
+        self._options = options
+        self._credentials = credentials
+        self._resilience = resilience
+        self._feed = feed
+        self._rejected = rejected
+        self._call = call
+        self._client: InkTurnsClient | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._intake: AudioIntake | None = None
+        self._has_heard = False
+        self._is_online = False
+        self._unreported = 0.0
+        self._counted = 0.0
+        self.is_refused = False
+
+    # -- lifecycle --------------------------------------------------------------------------------
+
+    def open(self, sample_rate: int) -> None:
+        """Begin to dial, for audio of this rate in Hz."""
+        options = self._options(sample_rate)
+        self._intake = AudioIntake(options.format)
+        self._counted = 0.0
+        self.is_refused = False
+        client = InkTurnsClient(options, self._credentials, resilience=self._resilience)
+        client.start()
+        self._client = client
+        self._reader = self._host.create_task(self._read(client), "events")
+
+    async def reopen(self, sample_rate: int | None = None) -> None:
+        """Close the session at once and begin another.
+
+        Args:
+            sample_rate: Hz; the present one by default.
+        """
+        if sample_rate is None:
+            sample_rate = self._intake.format.sample_rate if self._intake else None
+        await self.close()
+        if sample_rate:
+            self.open(sample_rate)
+
+    async def finish(self, timeout: float) -> None:
+        """Send what there is, and wait until the last events were fed.
+
+        Args:
+            timeout: Seconds that the last words may take.
+        """
+        if self._client:
+            await self._client.finish(timeout)
+        if self._reader:
+            await asyncio.wait([self._reader], timeout=timeout)
+
+    async def close(self) -> None:
+        """End at once; nothing is left. May be called again."""
+        client, reader = self._client, self._reader
+        self._client = self._reader = None
+        if client:
+            await client.aclose()
+            await self._went_offline()
+        if reader:
+            await self._host.cancel_task(reader)
+        if client:
+            self._count(client)
+
+    # -- what goes in -----------------------------------------------------------------------------
+
+    async def hear(self, frame: InputAudioRawFrame) -> None:
+        """Take a frame; the rate of the first one is what is declared to the server."""
+        if not self._has_heard:
+            self._has_heard = True
+            if self._intake and self._intake.format.sample_rate != frame.sample_rate:
+                logger.info(f"the audio has {frame.sample_rate} Hz; declaring that")
+                await self.reopen(frame.sample_rate)
+        if self._client and self._intake:
+            pcm = await self._intake.bytes_of(frame)
+            try:
+                self._client.send_audio(pcm)
+            except ClosedError:
+                # The session ended between two frames; whoever ended it has said why.
+                return
+
+    def configure(self, changes: TurnSettings) -> None:
+        """Change thresholds in mid-session."""
+        if self._client:
+            self._client.configure(changes)
+
+    def update_keyterms(self, keyterms: list[str]) -> None:
+        """Expect other words from the next turn on."""
+        if self._client:
+            self._client.update_keyterms(keyterms)
+
+    def take_usage(self) -> float:
+        """Seconds of audio that were sent since this was called last, by whichever client."""
+        if self._client:
+            self._count(self._client)
+        usage, self._unreported = self._unreported, 0.0
+        return usage
+
+    def _count(self, client: InkTurnsClient) -> None:
+        numbers = client.snapshot()
+        sent = numbers.sent + numbers.replayed + numbers.silence
+        self._unreported += sent - self._counted
+        self._counted = sent
+
+    # -- what comes out ---------------------------------------------------------------------------
+
+    async def _read(self, client: InkTurnsClient) -> None:
+        try:
+            async for event in client:
+                await self._handle(event, client)
+        except RefusedError as error:
+            self.is_refused = True
+            await self._went_offline()
+            await self._call("on_connection_error", str(error))
+            await self._host.push_error(
+                f"Ink refuses this session: {error}",
+                exception=error,
+                force_treat_as_permanent=True,
+            )
+
+    async def _handle(self, event: Event, client: InkTurnsClient) -> None:
+        match event:
+            case Connected(request_id=request_id):
+                logger.info(f"{self._host}: connected (request_id={request_id})")
+                self._is_online = True
+                await self._call("on_connected")
+            case Disconnected(reason=reason, retry_in=retry_in):
+                await self._went_offline()
+                if retry_in is not None:
+                    logger.warning(f"{self._host}: going on with a new connection: {reason}")
+                    await self._call("on_connection_error", reason)
+            case DialFailed(reason=reason):
+                logger.warning(f"{self._host}: {reason}")
+                await self._call("on_connection_error", reason)
+            case AudioGap(seconds=seconds):
+                logger.warning(f"{self._host}: {seconds:.2f} s of audio had to be given up")
+                await self._call("on_audio_gap", seconds)
+            case ErrorMessage(status=status, message=message):
+                await self._host.push_error(f"Ink reports an error ({status}): {message}")
+            case SettingsRejected(error=error):
+                self._rejected(client.options.turn)
+                await self._host.push_error(f"Ink refuses the new settings: {error.message}")
+            case _:
+                self._feed(event)
+
+    async def _went_offline(self) -> None:
+        if self._is_online:
+            self._is_online = False
+            await self._call("on_disconnected")
