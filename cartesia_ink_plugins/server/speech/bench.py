@@ -229,7 +229,7 @@ def words_of(text: str) -> list[str]:
     """The words that count: lower case, no punctuation, numbers written out."""
     text = re.sub(r"\b([ap])\.m\b\.?", r"\1m", text.lower())
     words: list[str] = []
-    for word in re.findall(r"\d+|[a-z']+", text.replace("’", "'")):
+    for word in re.findall(r"\d+|[a-z']+", text.replace("\u2019", "'")):
         spoken = _number(int(word)) if word.isdigit() else _SPELLINGS.get(word, word)
         # "a m" is also how "am" would be read; only the clock says it after a number.
         if word == "am" and not (words and words[-1] in {*_SMALL, *_TENS, "o'clock"}):

@@ -11,13 +11,15 @@ from typing import Any
 from cartesia_ink_plugins.server.speech.features import Features
 from cartesia_ink_plugins.server.speech.onnx import SmartTurn
 from cartesia_ink_plugins.server.speech.whisper import Decoded, Whisper
-from cartesia_ink_plugins.server.speech.words import split
+from cartesia_ink_plugins.server.speech.words import split, unfinished
 
 # Nobody says more than this; what has more is a loop on noise.
 _TOKENS_PER_SECOND = 9
 _TOKENS_AT_LEAST = 8
 # In a pause, where what is heard is final, the text is worth some more milliseconds.
 _BEAMS = 5
+# After "a table for" it is no sentence, even if Whisper likes to put a full stop.
+_UNFINISHED = 0.2
 # What Whisper says when there is nothing: its training data are full of subtitles.
 _PHANTOMS = frozenset(
     """
@@ -100,6 +102,8 @@ class Recogniser:
         answer = Answer(following)
         if request.melody is not None:
             sentence = self._whisper.sentence(heard, tokens)
+            if sentence is not None and unfinished(request.prefix + following):
+                sentence = min(sentence, _UNFINISHED)
             complete = self._smart_turn(request.melody)
             answer = replace(answer, sentence=sentence, complete=complete)
         if request.keep is not None:

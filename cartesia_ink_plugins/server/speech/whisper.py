@@ -39,10 +39,10 @@ class Whisper:
     """A Whisper model; thread-safe, decodes run beside each other."""
 
     __slots__ = (
+        "_closing",
         "_end",
         "_marks",
         "_model",
-        "_open",
         "_previous",
         "_prompt",
         "_storage",
@@ -83,7 +83,7 @@ class Whisper:
         self._previous = self._id("<|startofprev|>")
         self._end = self._id("<|endoftext|>")
         self._marks = {self.tokens(mark)[0] for mark in (".", ",", "?", "!", "...")}
-        self._open = [self._end, self.tokens(",")[0], self.tokens("...")[0]]
+        self._closing = [self.tokens(mark)[0] for mark in (".", "?", "!")]
 
     def encode(self, features: Features) -> Any:
         """Listen to features (`LogMel.whisper`), for what follows; most of the work.
@@ -135,8 +135,9 @@ class Whisper:
     def sentence(self, heard: Any, tokens: tuple[int, ...]) -> float | None:
         """The chance, 0 to 1, that a text ends with the end of a sentence; None without words.
 
-        What else may follow the last word is a comma, dots, or the end without any mark, which is
-        how Whisper writes a phrase that goes on.
+        It is the chance that a mark which ends a sentence follows the last word, and half the
+        chance that nothing follows: without a mark Whisper writes a phrase, such as "book a room",
+        as well as the beginning of something. Anything else is no end.
         """
         last = len(tokens)
         while last and tokens[last - 1] in self._marks:
@@ -153,7 +154,7 @@ class Whisper:
         )[0]
         row = np.asarray(result.logits[0][last], np.float64).reshape(-1)
         row = np.exp(row - row.max())
-        return float(1.0 - row[self._open].sum() / row.sum())
+        return float((row[self._closing].sum() + 0.5 * row[self._end]) / row.sum())
 
     def word_times(self, heard: Any, tokens: tuple[int, ...], frames: int) -> list[int]:
         """When the tokens of a text are over.

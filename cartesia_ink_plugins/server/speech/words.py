@@ -15,6 +15,13 @@ _AGREEING = 3
 _HELD_BACK = 1
 
 _WORD = re.compile(r"\s*\S+")
+_BARE = re.compile(r"[a-z']+")
+_NEVER_LAST = frozenset(
+    (
+        "a an the my your our their every and but or because if than as of for to at from with into "
+        "i i'm i'd i'll i've we're you're um uh er"
+    ).split()
+)
 # A word said over and over: what Whisper makes of noise. Three times may be meant.
 _LOOP = 4
 _LOOP_WORDS = 6
@@ -69,6 +76,12 @@ def _agreed(guesses: Sequence[Sequence[str]]) -> int:
             break
         count += 1
     return count
+
+
+def unfinished(text: str) -> bool:
+    """Tell whether a text stops at a word with which only a question may end."""
+    words = _BARE.findall(text.lower())
+    return bool(words) and words[-1] in _NEVER_LAST and not text.endswith("?")
 
 
 def split(text: str) -> list[str]:
