@@ -10,6 +10,9 @@ from cartesia_ink_plugins.core.events import (
     Disconnected,
     ErrorMessage,
     Event,
+    Final,
+    Interim,
+    ManualEvent,
     SettingsRejected,
     Timing,
     TurnEagerEnd,
@@ -18,7 +21,10 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.manual_options import ManualOptions
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.transcripts import Word
 
 __all__ = [
     "AudioGap",
@@ -30,8 +36,13 @@ __all__ = [
     "Encoding",
     "ErrorMessage",
     "Event",
+    "Final",
     "InkError",
+    "InkManualClient",
     "InkTurnsClient",
+    "Interim",
+    "ManualEvent",
+    "ManualOptions",
     "RefusedError",
     "Resilience",
     "SettingsRejected",
@@ -44,4 +55,5 @@ __all__ = [
     "TurnUpdate",
     "TurnsOptions",
     "UsageError",
+    "Word",
 ]

@@ -91,6 +91,7 @@ class Driver(Generic[S, E]):
         credentials: Credentials,
         ssl_context: ssl.SSLContext | None,
         enqueue: Callable[[deque[E], E], None],
+        ended: Callable[[], None] | None = None,
     ) -> None:
         """Prepare; nothing is made before the first use.
 
@@ -99,11 +100,13 @@ class Driver(Generic[S, E]):
             credentials: Who asks.
             ssl_context: For a server whose certificate is not publicly trusted.
             enqueue: Puts an event at the end of the queue that the application reads.
+            ended: Called when the session is over, maybe more than once.
         """
         self._make = make
         self._credentials = credentials
         self._ssl_context = ssl_context
         self._enqueue = enqueue
+        self._ended = ended
         self._session: S | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._attempt: Connection | None = None
@@ -146,6 +149,8 @@ class Driver(Generic[S, E]):
             self._enqueue(self._queue, event)
         if events or session.is_closed:
             self._changed.set()
+        if session.is_closed and self._ended is not None:
+            self._ended()
         deadline = session.deadline
         if deadline != self._armed:
             self._arm(deadline)
@@ -227,6 +232,7 @@ class Driver(Generic[S, E]):
             session.link.block(loop.time())
         else:
             session.link.unblock(loop.time())
+            session.tick(loop.time())
             self.drive(session)
 
     def on_lost(self, connection: Connection, reason: str, code: int | None) -> None:

@@ -87,6 +87,8 @@ class Link:
         self.backoff = Backoff(jitter)
         self.actions: list[Action] = []
         self.sent = 0
+        self.barrier: int | None = None
+        """Nothing beyond this position is sent: something has to be said there first."""
         self.opened_at = 0.0
         self.dial_at = 0.0
         self._dial_timeout = resilience.dial_timeout
@@ -214,7 +216,8 @@ class Link:
     def pump(self, now: float) -> None:
         """Send as much of the backlog as the pace allows, in order."""
         self._pace_at = _NEVER
-        pending = self.ledger.end - self.sent
+        end = self.ledger.end if self.barrier is None else self.barrier
+        pending = end - self.sent
         while pending > 0 and self._blocked_since is None:
             size = pending if pending < self._chunk else self._chunk
             if self.pacer.allows(now) < size:

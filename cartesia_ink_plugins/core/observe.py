@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cartesia_ink_plugins.core.link import Link
+from cartesia_ink_plugins.core.manual import ManualSession
 from cartesia_ink_plugins.core.session import TurnsSession
 
 
@@ -39,8 +41,17 @@ class Snapshot:
 
 
 def snapshot(session: TurnsSession) -> Snapshot:
-    """Read the numbers of a session."""
-    link = session.link
+    """Read the numbers of a turns session."""
+    conversation = session.conversation
+    return _read(session.link, conversation.turn, dict(conversation.irregular))
+
+
+def manual_snapshot(session: ManualSession) -> Snapshot:
+    """Read the numbers of a manual session; a final counts as a turn."""
+    return _read(session.link, session.dictation.segments.number - 1, dict(session.irregular))
+
+
+def _read(link: Link, turns: int, irregular: Mapping[str, int]) -> Snapshot:
     accounts, seconds = link.accounts, link.format.seconds
     return Snapshot(
         received=seconds(accounts.received),
@@ -50,6 +61,6 @@ def snapshot(session: TurnsSession) -> Snapshot:
         replayed=seconds(accounts.replayed),
         silence=seconds(accounts.silence),
         connections=accounts.connections,
-        turns=session.conversation.turn,
-        irregular=dict(session.conversation.irregular),
+        turns=turns,
+        irregular=irregular,
     )
