@@ -6,8 +6,8 @@ tokens, calls a function, is cancelled, and answers preemptively.
 
 from __future__ import annotations
 
+import ast
 import asyncio
-import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
@@ -232,11 +232,10 @@ def read_chat(items: Iterable[llm.ChatItem]) -> Iterator[Message]:
 
 
 def _reference(output: str) -> str | None:
-    """The reference in the result of a function call; LiveKit writes it as JSON or as Python."""
-    fields = output.replace("'", '"')
+    """The reference in the result of a function call, which LiveKit writes as Python does."""
     try:
-        result = json.loads(fields)
-    except ValueError:
+        result = ast.literal_eval(output)
+    except (ValueError, SyntaxError):
         return None
     return str(result["reference"]) if isinstance(result, dict) and "reference" in result else None
 

@@ -26,7 +26,7 @@ LINES = (
     Line("2_party", "There will be … six of us.", pause=0.5),
     Line("3_time", "At seven thirty."),
     Line("4_name", "My name is Taylor."),
-    Line("5_change", "Wait, at eight o'clock.", interrupts=0.8),
+    Line("5_change", "Wait, at eight o'clock.", interrupts=0.5),
     Line("6_yes", "Yes, please."),
     Line("7_bye", "Thank you, goodbye."),
 )
@@ -49,14 +49,14 @@ def caller(lines: tuple[Line, ...] = LINES) -> Caller:
 
 @dataclass(slots=True)
 class Hum:
-    """A voice that hums, 30 ms for each letter, and remembers what it was given."""
+    """A voice that hums, 15 ms for each letter, and remembers what it was given."""
 
     sample_rate: int = BOT_SAMPLE_RATE
     texts: list[str] = field(default_factory=list)
 
     async def speak(self, text: str) -> AsyncIterator[bytes]:
         self.texts.append(text)
-        seconds = 0.03 * len(text)
+        seconds = 0.015 * len(text)
         time = np.arange(int(seconds * self.sample_rate)) / self.sample_rate
         hum = (0.2 * np.sin(2 * np.pi * 150 * time)).astype(np.float32)
         yield AudioFormat(sample_rate=self.sample_rate).encode(hum)

@@ -1,0 +1,164 @@
+"""What is said about a call, from the notes alone."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import date
+
+import pytest
+
+from cartesia_ink_plugins.demo.caller import Line, expected_booking
+from cartesia_ink_plugins.demo.journal import Happening, Journal, Note
+from cartesia_ink_plugins.demo.report import Report, report
+from cartesia_ink_plugins.demo.show import Live, table
+
+TODAY = date(2026, 11, 21)
+FIRST = Line("1", "A table for six.")
+SECOND = Line("2", "Wait, at eight.", interrupts=1.0)
+
+CALL: list[tuple[float, Happening, str]] = [
+    (1.0, Happening.CALLER_SPEAKS, FIRST.text),
+    (1.1, Happening.TURN_START, ""),
+    (1.9, Happening.TURN_EAGER_END, "A table"),
+    (1.9, Happening.REPLY_BEGUN, "A table"),
+    (2.0, Happening.TURN_RESUME, ""),
+    (2.5, Happening.CALLER_SPOKE, FIRST.text),
+    (2.8, Happening.TURN_EAGER_END, "A table for six."),
+    (2.81, Happening.REPLY_BEGUN, "A table for six."),
+    (2.9, Happening.REPLY_READY, "Very well. At what time?"),
+    (3.1, Happening.TURN_END, "A table for six."),
+    (3.3, Happening.BOT_SPEAKS, ""),
+    (4.3, Happening.CALLER_SPEAKS, SECOND.text),
+    (4.4, Happening.TURN_START, ""),
+    (4.45, Happening.BOT_INTERRUPTED, "Very well."),
+    (4.5, Happening.BOT_SILENT, ""),
+    (5.5, Happening.CALLER_SPOKE, SECOND.text),
+    (6.0, Happening.TURN_END, " Wait, at 8."),
+    (6.02, Happening.REPLY_BEGUN, " Wait, at 8."),
+    (6.2, Happening.BOOKED, json.dumps(expected_booking(TODAY))),
+    (6.4, Happening.REPLY_READY, "It is booked."),
+    (6.5, Happening.BOT_SPEAKS, ""),
+    (7.5, Happening.BOT_SAID, "It is booked."),
+    (7.6, Happening.BOT_SILENT, ""),
+]
+
+
+def of(*notes: tuple[float, Happening, str], lines: tuple[Line, ...] = (FIRST, SECOND)) -> Report:
+    journal = Journal(lambda: 0.0)
+    journal.notes = [Note(*note) for note in notes]
+    return report(journal, lines, TODAY)
+
+
+def without(what: Happening, at: float) -> list[tuple[float, Happening, str]]:
+    return [note for note in CALL if (note[0], note[1]) != (at, what)]
+
+
+def failed(result: Report) -> list[str]:
+    return [check.what for check in result.checks if not check.passed]
+
+
+def test_a_good_call_passes() -> None:
+    assert failed(of(*CALL)) == []
+    assert of(*CALL).passed
+
+
+def test_durations() -> None:
+    first, second = of(*CALL).exchanges
+    assert first.eager_lead == pytest.approx(0.3)
+    assert first.ready_lead == pytest.approx(0.2)
+    assert first.turn_end == pytest.approx(0.6)
+    assert first.first_audio == pytest.approx(0.8)
+    assert first.resumed == 1
+    assert second.eager_lead is None
+    assert second.ready_lead == pytest.approx(-0.4)
+    assert second.bot_stopped == pytest.approx(0.2)
+
+
+def test_words_are_verbatim_and_an_answer_belongs_to_its_question() -> None:
+    first, second = of(*CALL).exchanges
+    assert first.heard == "A table for six."
+    assert second.heard == " Wait, at 8."
+    assert (first.answered, first.cut_off) == ("Very well.", True)
+    assert (second.answered, second.cut_off) == ("It is booked.", False)
+
+
+def test_a_wrong_booking_is_told() -> None:
+    wrong = {**expected_booking(TODAY), "party_size": 4}
+    notes = [*without(Happening.BOOKED, 6.2), (6.2, Happening.BOOKED, json.dumps(wrong))]
+    assert failed(of(*notes)) == ["the booking has every fact right"]
+
+
+def test_no_booking_and_two_are_told() -> None:
+    assert "the table was booked once" in failed(of(*without(Happening.BOOKED, 6.2)))
+    twice = (6.3, Happening.BOOKED, json.dumps(expected_booking(TODAY)))
+    assert failed(of(*CALL, twice)) == ["the table was booked once"]
+
+
+def test_a_line_that_was_not_heard_is_told() -> None:
+    assert "every line was said and heard" in failed(of(*without(Happening.TURN_END, 6.0)))
+    assert "every line was said and heard" in failed(of(*CALL[:11]))
+
+
+def test_a_bot_that_does_not_stop_is_told() -> None:
+    notes = [*without(Happening.BOT_SILENT, 4.5), (6.4, Happening.BOT_SILENT, "")]
+    assert failed(of(*notes)) == ["the interruption stopped the bot"]
+
+
+def test_replies_that_are_never_ready_early_are_told() -> None:
+    notes = [
+        *without(Happening.REPLY_READY, 2.9),
+        (3.2, Happening.REPLY_READY, "Very well. At what time?"),
+    ]
+    assert failed(of(*notes)) == ["a reply was ready before its turn.end"]
+
+
+def test_speaking_before_the_end_is_told() -> None:
+    notes = [*CALL, (3.0, Happening.BOT_SPEAKS, "")]
+    assert failed(of(*notes)) == ["nothing was spoken before its turn.end"]
+
+
+def test_an_answer_to_the_turn_before_may_still_begin_in_the_next() -> None:
+    notes = [note for note in CALL if note[0] != 3.3]
+    assert "nothing was spoken before its turn.end" not in failed(
+        of(*notes, (4.42, Happening.BOT_SPEAKS, ""))
+    )
+
+
+def test_the_table_has_every_word_and_figure() -> None:
+    text = " ".join(table(of(*CALL), 110).split())
+    for piece in ("0.30 s", "+0.20 s", "0.60 s", "0.80 s", "-0.40 s", "ok the booking has every"):
+        assert piece in text
+    for word in ("⇒", "stops", "booked."):
+        assert word in text
+
+
+def test_the_table_keeps_to_its_width() -> None:
+    lines = table(of(*CALL), 100).splitlines()
+    assert max(len(line) for line in lines[: lines.index("")]) <= 100
+
+
+def test_a_call_that_never_was_has_a_table_too() -> None:
+    assert "NO" in table(of(), 80)
+
+
+def test_live_output_is_plain_where_nobody_watches() -> None:
+    out = io.StringIO()
+    live = Live(out)
+    live(Note(1.0, Happening.TURN_START))
+    live(Note(1.5, Happening.TURN_UPDATE, "A table"))
+    live(Note(2.0, Happening.TURN_END, " A table."))
+    assert out.getvalue().splitlines() == [
+        "   1.00 s  Ink     turn.start",
+        "   2.00 s  Ink     turn.end        A table.",
+    ]
+
+
+def test_live_updates_are_written_over_each_other_in_a_terminal() -> None:
+    out = io.StringIO()
+    live = Live(out, colour=True)
+    live(Note(1.5, Happening.TURN_UPDATE, "A"))
+    live(Note(1.6, Happening.TURN_UPDATE, "A table"))
+    live(Note(2.0, Happening.TURN_END, "A table."))
+    assert out.getvalue().count("\n") == 1
+    assert out.getvalue().count("\r\x1b[K") == 2

@@ -1,0 +1,107 @@
+"""The line between caller and bot: what each hears, and what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.demo.caller import TICK_BYTES, Caller, Line, Manners
+from cartesia_ink_plugins.demo.journal import Happening, Note
+from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Loudspeaker, Telephone
+
+MANNERS = Manners(answer_after=0.1, patience=0.6, hang_up_after=0.1)
+
+
+def tone(seconds: float, rate: int = 16_000) -> bytes:
+    time = np.arange(int(seconds * rate)) / rate
+    wave = (0.3 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
+    return AudioFormat(sample_rate=rate).encode(wave)
+
+
+def a_telephone(watch: Callable[[Note], None] | None = None) -> Telephone:
+    caller = Caller([Line("a", "Hello.")], manners=MANNERS, audio=[tone(0.3)], greeted=False)
+    return Telephone(caller, watch=watch)
+
+
+async def hold(telephone: Telephone) -> bytes:
+    """Let a bot answer 0.2 s when it has heard the caller."""
+    heard = bytearray()
+
+    async def deliver(pcm: bytes) -> None:
+        assert len(pcm) == TICK_BYTES
+        was_silent = not any(heard)
+        heard.extend(pcm)
+        if was_silent and any(pcm):
+            telephone.loudspeaker.write(tone(0.2, BOT_SAMPLE_RATE))
+
+    await telephone.run(deliver)
+    return bytes(heard)
+
+
+async def test_the_bot_hears_the_caller() -> None:
+    heard = await hold(a_telephone())
+    assert heard.strip(b"\0") == tone(0.3).strip(b"\0")
+
+
+async def test_what_happens_is_noted_in_order() -> None:
+    seen: list[Note] = []
+    telephone = a_telephone(seen.append)
+    await hold(telephone)
+    assert seen == telephone.journal.notes
+    notes = [note.what for note in telephone.journal.of(*Happening)]
+    assert notes[0] is Happening.CALLER_SPEAKS
+    assert notes.index(Happening.CALLER_SPEAKS) < notes.index(Happening.BOT_SPEAKS)
+    assert Happening.CALLER_SPOKE in notes
+    assert seen[0].text == "Hello."
+
+
+async def test_both_voices_are_recorded_as_they_met(tmp_path: Path) -> None:
+    telephone = a_telephone()
+    await hold(telephone)
+    path = tmp_path / "call.wav"
+    telephone.save(path)
+    with wave.open(str(path)) as file:
+        assert (file.getnchannels(), file.getframerate()) == (2, BOT_SAMPLE_RATE)
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    caller, bot = (np.flatnonzero(np.abs(samples[:, side].astype(int)) > 500) for side in (0, 1))
+    assert (caller[-1] - caller[0]) / BOT_SAMPLE_RATE == pytest.approx(0.3, abs=0.02)
+    assert (bot[-1] - bot[0]) / BOT_SAMPLE_RATE == pytest.approx(0.2, abs=0.02)
+    assert bot[0] > caller[0]
+
+
+async def test_a_call_ends_at_the_latest_when_it_is_told_to() -> None:
+    telephone = Telephone(Caller([Line("a", "Hello.")], audio=[tone(0.1)]))
+
+    async def deliver(pcm: bytes) -> None:
+        pass
+
+    await telephone.run(deliver, timeout=0.1)
+    assert telephone.caller.now == pytest.approx(0.1)
+
+
+async def test_the_loudspeaker_lets_a_writer_wait() -> None:
+    speaker = Loudspeaker()
+    speaker.write(tone(0.2, BOT_SAMPLE_RATE))
+    waiting = asyncio.create_task(speaker.wait_below(0.1))
+    speaker.take(0.05)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    speaker.take(0.05)
+    await asyncio.wait_for(waiting, 1)
+    assert speaker.seconds == pytest.approx(0.1)
+
+
+async def test_the_loudspeaker_falls_silent_at_once() -> None:
+    speaker = Loudspeaker()
+    speaker.write(tone(1.0, BOT_SAMPLE_RATE))
+    waiting = asyncio.create_task(speaker.wait_below(0.0))
+    await asyncio.sleep(0)
+    speaker.clear()
+    await asyncio.wait_for(waiting, 1)
+    assert speaker.take(0.02) == b""
