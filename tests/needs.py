@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,18 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def network_namespaces() -> str | None:
+    """`ip`, for root, who may cut a cable; not in CI, where nobody promises that."""
+    if os.environ.get("CI", "").lower() == "true" or os.geteuid() != 0:
+        return None
+    ip = shutil.which("ip")
+    name = f"ink-try-{os.getpid()}"
+    if ip is None or subprocess.run([ip, "netns", "add", name], capture_output=True).returncode:
+        return None
+    subprocess.run([ip, "netns", "del", name], capture_output=True, check=True)
+    return ip
+
+
 NEEDS: dict[str, Need] = {
     "audio": Need(
         audio_folder, "set INK_AUDIO_DIR to the folder of shared recordings", installable=False
@@ -69,6 +82,11 @@ NEEDS: dict[str, Need] = {
     ),
     "chromium": Need(chromium, "apt-get install chromium"),
     "flite": Need(lambda: shutil.which("flite"), "apt-get install flite"),
+    "network-namespaces": Need(
+        network_namespaces,
+        "run as root on Linux with iproute2, outside of CI",
+        installable=False,
+    ),
     "redis-server": Need(lambda: shutil.which("redis-server"), "apt-get install redis-server"),
     "livekit-server": Need(
         livekit_server,
