@@ -109,7 +109,8 @@ class Listening:
             turn=0,
             position=self._format.seconds(sent),
             speech_start=self._wall(self._turn_start),
-            speech_end=self._wall(end.end if end else None),
+            # The last byte of it: what follows may have come much later.
+            speech_end=self._wall(end.end - 1 if end else None),
         )
 
     # --- is the turn over, is the server alive? -----------------------------------------------

@@ -102,7 +102,7 @@ class SpeechClock:
             drift = now - time - (self._end - position) / self._format.byte_rate
             if -_ANCHOR_DRIFT < drift < _ANCHOR_DRIFT:
                 return
-        anchors.append((self._end, now))
+        anchors.append((self._end - size, now - size / self._format.byte_rate))
 
     def stretches(self, after: int, before: int) -> list[Speech]:
         """The stretches of speech that lie, at least partly, between two positions."""
@@ -129,20 +129,10 @@ class SpeechClock:
 
     def time_of(self, position: int) -> float | None:
         """When the audio at a position was handed in; None when that is too long ago to know."""
-        anchors = self._anchors
-        if not anchors:
-            return None
-        known = anchors[0]
-        if position < known[0] and len(anchors) == anchors.maxlen:
-            return None
-        for anchor in reversed(anchors):
-            if anchor[0] < position:
-                if position > known[0]:
-                    known = anchor
-                break
-            known = anchor
-        at, time = known
-        return time + (position - at) / self._format.byte_rate
+        for at, time in reversed(self._anchors):
+            if at <= position:
+                return time + (position - at) / self._format.byte_rate
+        return None
 
     def _listen(self) -> None:
         """Look at the gathered audio, frame by frame."""
