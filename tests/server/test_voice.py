@@ -54,7 +54,10 @@ def test_neither_the_place_where_audio_begins_nor_the_chunks_matter(skip: int, c
     # 0.08 s of silence come first: 1280 samples.
     words = [CodedWord(17), CodedWord(4242)]
     heard = read(said(*words)[2 * skip :], chunk=chunk)
-    assert heard == (words if skip <= 1280 + 160 else words[1:])
+    if 1280 + 160 < skip < 1280 + 480:  # 10 to 30 ms of the word are missing: it may be either
+        assert heard in (words, words[1:])
+    else:
+        assert heard == (words if skip <= 1280 + 160 else words[1:])
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])
