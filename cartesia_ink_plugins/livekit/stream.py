@@ -62,6 +62,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         """Wait for audio; see `STT` for the arguments."""
         super().__init__(stt=stt, conn_options=conn_options, sample_rate=sample_rate)
         self._connections = connections
+        self._encoding = connections.options.format.encoding
         self._language = language
         self._keep_min_delay = keep_min_delay
         self._client: InkTurnsClient | None = None
@@ -159,10 +160,9 @@ class InkRecognizeStream(stt.RecognizeStream):
 
     def _hear(self, client: InkTurnsClient, frame: rtc.AudioFrame) -> None:
         pcm = downmix(frame.data.tobytes(), frame.num_channels)
-        encoding = self._connections.options.format.encoding
-        if encoding is not Encoding.PCM_S16LE:
+        if self._encoding is not Encoding.PCM_S16LE:
             samples = AudioFormat(Encoding.PCM_S16LE, frame.sample_rate).decode(pcm)
-            pcm = AudioFormat(encoding, frame.sample_rate).encode(samples)
+            pcm = AudioFormat(self._encoding, frame.sample_rate).encode(samples)
         client.send_audio(pcm)
         self._unreported += frame.duration
         if self._unreported >= USAGE_SECONDS:

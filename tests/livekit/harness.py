@@ -1,7 +1,7 @@
 """A real AgentSession with everything around the STT made of plain parts.
 
 The session gets its audio from a `Microphone`, asks an `Llm` that answers at once, has a `Tts` that
-speaks silence, and plays to a `Speaker`. Each part writes down what happened and when.
+speaks a tone, and plays to a `Speaker`. Each part writes down what happened and when.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from livekit import rtc
 from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
@@ -136,8 +137,9 @@ class Inference:
 class Llm(llm.LLM[Any]):
     """Answers every message at once, and remembers what it was asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, prefix: str = "You said") -> None:
         super().__init__()
+        self.prefix = prefix
         self.inferences: list[Inference] = []
 
     def chat(
@@ -162,16 +164,18 @@ class Llm(llm.LLM[Any]):
 
 class _Answer(llm.LLMStream):
     def __init__(self, owner: Llm, inference: Inference, **options: Any) -> None:
-        self._inference = inference
+        self._inference, self._prefix = inference, owner.prefix
         super().__init__(owner, **options)
 
     async def _run(self) -> None:
-        delta = llm.ChoiceDelta(role="assistant", content=f"You said: {self._inference.text}.")
+        delta = llm.ChoiceDelta(
+            role="assistant", content=f"{self._prefix}: {self._inference.text}."
+        )
         self._event_ch.send_nowait(llm.ChatChunk(id="answer", delta=delta))
 
 
 class Tts(tts.TTS[Any]):
-    """Speaks silence, as long as it is told."""
+    """Speaks a tone, as long as it is told."""
 
     def __init__(self, seconds: float = 0.2) -> None:
         super().__init__(
@@ -195,8 +199,14 @@ class _Speech(tts.ChunkedStream):
         output_emitter.initialize(
             request_id="speech", sample_rate=ROOM_RATE, num_channels=1, mime_type="audio/pcm"
         )
-        output_emitter.push(AudioFormat(sample_rate=ROOM_RATE).silence(self._tts.seconds))
+        output_emitter.push(tone(self._tts.seconds))
         output_emitter.flush()
+
+
+def tone(seconds: float) -> bytes:
+    """A tone at `ROOM_RATE`."""
+    times = np.arange(int(seconds * ROOM_RATE), dtype=np.float32) / ROOM_RATE
+    return AudioFormat().encode(np.float32(0.1) * np.sin(2 * np.pi * 440 * times))
 
 
 @dataclass

@@ -21,6 +21,7 @@ from cartesia_ink_plugins.demo.caller import (
     Manners,
     Mood,
 )
+from tests.livekit.harness import paced, until
 
 TRANSCRIPTION = "lk.transcription"
 FINAL = "lk.transcription_final"
@@ -52,6 +53,7 @@ class RoomCaller:
     url: str
     token: str
     lines: Sequence[Line] = LINES
+    sample_rate: int = SAMPLE_RATE
     said: list[Said] = field(default_factory=list)
     agent_sounds: list[float] = field(default_factory=list)
     seconds_of_agent: float = 0.0
@@ -64,7 +66,7 @@ class RoomCaller:
         self._room.on("track_subscribed", self._on_track)
         self._room.register_text_stream_handler(TRANSCRIPTION, self._on_text)
         await self._room.connect(self.url, self.token)
-        self._source = rtc.AudioSource(SAMPLE_RATE, 1)
+        self._source = rtc.AudioSource(self.sample_rate, 1)
         track = rtc.LocalAudioTrack.create_audio_track("voice", self._source)
         options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
         await self._room.local_participant.publish_track(track, options)
@@ -98,6 +100,12 @@ class RoomCaller:
         """What the agent said, reply by reply."""
         return [said.text for said in self.said if said.who != self.name]
 
+    @property
+    def agent_pauses(self) -> list[float]:
+        """How long the agent was quiet each time, in seconds, when it had been heard before."""
+        pairs = zip(self.agent_sounds, self.agent_sounds[1:], strict=False)
+        return [after - before for before, after in pairs if after - before > _PAUSE_SECONDS]
+
     def transcript(self) -> str:
         """The conversation, for people."""
         return "\n".join(f"{said.who}: {said.text}" for said in self.said if said.is_final)
@@ -113,6 +121,20 @@ class RoomCaller:
                 frame = rtc.AudioFrame(pcm, SAMPLE_RATE, 1, len(pcm) // 2)
                 await self._source.capture_frame(frame)
                 await asyncio.sleep(max(0.0, began + ticks * TICK_SECONDS - time.monotonic()))
+
+    async def speak(self, pcm: bytes) -> None:
+        """Speak audio of the caller's sample rate, in real time."""
+        async for frame in paced(pcm, rate=self.sample_rate, frame=TICK_SECONDS):
+            await self._source.capture_frame(frame)
+
+    async def answered(self, text: str, *, seconds: float = 30.0) -> str:
+        """Wait until the agent has said something with this text in it; return all it said.
+
+        Raises:
+            TimeoutError: It did not.
+        """
+        await until(lambda: any(text in words for words in self.agent_words), seconds=seconds)
+        return next(words for words in self.agent_words if text in words)
 
     def _agent_is_heard(self) -> bool:
         now = time.monotonic() - self._began

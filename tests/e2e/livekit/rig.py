@@ -13,7 +13,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -179,20 +179,30 @@ class Worker(Process):
     """A worker process that runs an agent script."""
 
     def __init__(
-        self, script: Path, server: LiveKitServer, folder: Path, *, name: str = "worker"
+        self,
+        script: Path,
+        server: LiveKitServer,
+        folder: Path,
+        *,
+        name: str = "worker",
+        command: Sequence[str] = ("dev", "--no-reload"),
+        env: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(name, folder)
         self._script = script
         self._server = server
+        self._command = command
+        self._env = env or {}
 
     async def __aenter__(self) -> Self:
         environment = {
             **self._server.environment(),
             "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "0",
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(ROOT),
+            **self._env,
         }
-        command = [sys.executable, str(self._script), "dev", "--no-reload"]
-        await self.spawn(*command, env=environment)
+        await self.spawn(sys.executable, str(self._script), *self._command, env=environment)
         try:
             await self.until(lambda: "registered worker" in self.text(), "registered")
         except BaseException:

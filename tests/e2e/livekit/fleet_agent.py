@@ -1,0 +1,44 @@
+"""An agent for many workers: hears through the Ink server it is told of, and says who it is.
+
+Its LLM repeats what it heard and its voice is a tone, so that a worker takes next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
+
+from cartesia_ink_plugins import livekit as ink
+from tests.livekit.harness import Llm, Tts
+
+NAME = os.environ.get("WORKER_NAME", "worker")
+SPEECH_SECONDS = float(os.environ.get("SPEECH_SECONDS", "0.2"))
+MAX_CALLS = int(os.environ.get("MAX_CALLS", "8"))
+
+
+def load(server: AgentServer) -> float:
+    """The part of this worker's Ink streams that is in use, 0 to 1."""
+    return min(len(server.active_jobs) / MAX_CALLS, 1.0)
+
+
+server = AgentServer(
+    load_fnc=load, load_threshold=0.99, port=0, num_idle_processes=1, drain_timeout=60
+)
+
+
+@server.rtc_session()
+async def answer(context: JobContext) -> None:
+    """Answer a call."""
+    session: AgentSession[None] = AgentSession(
+        stt=ink.STT(),
+        llm=Llm(prefix=f"{NAME} heard"),
+        tts=Tts(SPEECH_SECONDS),
+        vad=None,
+        turn_handling={"turn_detection": "stt"},
+    )
+    await session.start(agent=Agent(instructions="Repeat."), room=context.room)
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
