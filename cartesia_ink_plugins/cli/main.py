@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -65,13 +64,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"cartesia-ink {_version()}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    for name in filter(_exists, COMMANDS):
+    for name in COMMANDS:
         importlib.import_module(f"cartesia_ink_plugins.cli.{name}").add_parser(subparsers)
     return parser
-
-
-def _exists(command: str) -> bool:
-    return importlib.util.find_spec(f"cartesia_ink_plugins.cli.{command}") is not None
 
 
 def _version() -> str:
