@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from pipecat.frames import frames
 from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
     EagerTranscriptionFrame,
@@ -33,6 +34,19 @@ from cartesia_ink_plugins.pipecat.sequencer import TurnText
 from cartesia_ink_plugins.pipecat.speculation import SpeculationMetricsData, SpeculationReport
 
 Expect = Callable[[Frame], None]
+AnyFrame = TypeVar("AnyFrame", bound=Frame)
+
+
+def _uninterruptible(kind: type[AnyFrame]) -> type[AnyFrame]:
+    """The class to make frames of that an interruption must not drop."""
+    if "interruptible" in Frame.__dataclass_fields__:
+        return kind
+    # Before 1.11 it was not a field that decided, but a mixin, deprecated since.
+    return type(kind.__name__, (kind, frames.UninterruptibleFrame), {})
+
+
+_FinalFrame = _uninterruptible(TranscriptionFrame)
+_StopFrame = _uninterruptible(ProposedUserStoppedSpeakingFrame)
 
 
 class Speaker(Protocol):
@@ -100,7 +114,7 @@ class TurnOutlet:
 
     async def propose_stop(self, expect: Expect) -> None:
         """Propose, upstream and downstream, that the user's turn has ended."""
-        down, up = ProposedUserStoppedSpeakingFrame(), ProposedUserStoppedSpeakingFrame()
+        down, up = _StopFrame(), _StopFrame()
         down.interruptible = up.interruptible = False
         await self._broadcast(down, up, expect)
 
@@ -131,7 +145,7 @@ class TurnOutlet:
         """Push the words of a turn; an interruption never drops them."""
         await self._before_final(event)
         await self._meter.turn_ended(event)
-        frame = TranscriptionFrame(text, *self._about(event), finalized=True)
+        frame = _FinalFrame(text, *self._about(event), finalized=True)
         frame.includes_inter_frame_spaces = True
         frame.interruptible = False
         await self._service.push_frame(frame)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ from pipecat.services.stt_service import STTService
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from tests.pipecat.conversation import Conversation, ScriptedLLM, Tap, Voice, conversation
 from tests.pipecat.wire import Play, WireServer, wire_server
+
+# Some ways to fail came to the framework's own service only in later versions.
+PIPECAT = tuple(int(part) for part in version("pipecat-ai").split(".")[:2])
 
 MakeSTT = Callable[[str], STTService]
 Check = Callable[["Outcome"], None]

@@ -14,7 +14,7 @@ from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins import Resilience
 from tests.pipecat.conversation import Conversation, conversation, tone
-from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome
+from tests.pipecat.sides import PIPECAT, MakeSTT, Outcome, builtin, ours, outcome
 from tests.pipecat.wire import CUE, DROP, START, Drop, Pause, Play, end, update, wire_server
 
 SENTENCE = "Book a table for two."
@@ -33,7 +33,8 @@ async def test_a_connection_lost_in_mid_turn_does_not_cut_the_turn() -> None:
     first: Play = [START, update("Book a table"), Pause(0.05), DROP]
     second: Play = [START, update("Book a table for"), end(SENTENCE)]
     assert (await heard(ours, first, second, seconds=1)).user_messages == [SENTENCE]
-    assert (await heard(builtin, first, second, seconds=1)).user_messages != [SENTENCE]
+    if PIPECAT >= (1, 14):
+        assert (await heard(builtin, first, second, seconds=1)).user_messages != [SENTENCE]
 
 
 async def test_a_server_that_falls_silent_does_not_leave_the_turn_open() -> None:
@@ -93,7 +94,8 @@ async def test_words_said_during_an_outage_are_not_lost() -> None:
             return len(server.audio[-1]) if len(server.audio) > 1 else 0
 
     mine, theirs = await asyncio.gather(sent(ours), sent(builtin))
-    assert mine >= 0.9 * whole > theirs
+    assert mine >= 0.9 * whole
+    assert theirs < 0.9 * whole or PIPECAT < (1, 14)
 
 
 async def test_a_late_end_costs_no_second_inference() -> None:
