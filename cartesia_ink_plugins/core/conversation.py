@@ -248,6 +248,9 @@ class Conversation:
 
     def _update(self, text: str) -> list[TurnEvent]:
         events = self._opening()
+        if len(text) < len(self._shown) and not self._replayed:
+            self.count("turn.update that takes words back")
+            return events
         if text == self._shown or (self._replayed and len(text) <= len(self._shown)):
             return events
         if self._eager and self._replayed:
