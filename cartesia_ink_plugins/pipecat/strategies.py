@@ -8,7 +8,11 @@ turn without words ends at once instead of waiting for the aggregator's watchdog
 
 from __future__ import annotations
 
-from pipecat.frames.frames import Frame, ProposedUserStoppedSpeakingFrame
+from pipecat.frames.frames import (
+    EagerEndOfTurnCancelFrame,
+    Frame,
+    ProposedUserStoppedSpeakingFrame,
+)
 from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_start import ExternalUserTurnStartStrategy
@@ -50,6 +54,8 @@ class InkUserTurnStopStrategy(EagerUserTurnStopStrategy):
     async def cleanup(self) -> None:
         """Stop with the aggregator that lets go of the strategy."""
         self._witness.detach()
+        # The base class leaves the timer of an open prediction running.
+        await super().process_frame(EagerEndOfTurnCancelFrame())
         await super().cleanup()  # type: ignore[no-untyped-call]
 
     async def process_frame(self, frame: Frame) -> ProcessFrameResult:

@@ -50,7 +50,7 @@ _EVENTS = (
 # Of the built-in class; here the session does what they are for.
 _WITHOUT_MEANING = ("watchdog_min_timeout", "reconnect_on_error", "extra_headers")
 # Nothing is spoken before the turn ends, so a prediction may stay open for as long as a turn can.
-_LONGEST_TURN_END_TIMEOUT = 11.2
+_LONGEST_TIMEOUT_MS = 11_200
 _SPECULATION_MARGIN = 20.0
 
 
@@ -113,7 +113,8 @@ class InkTurnsSTTService(STTService):
                 frames' own rate is what counts. Without it, the pipeline's input rate.
             should_interrupt: Whether the user interrupts the bot.
             interrupt_on: Whether the start of a turn interrupts the bot, or its first words; words
-                take a little longer, and noise without words does not stop the bot.
+                take a little longer, and noise without words does not stop the bot. Applies, as
+                the next three, with the turn strategies that this service recommends.
             enable_eager_end_of_turn: Whether a predicted end of a turn is answered ahead of it.
             eager_match_policy: Whether a reply to the predicted words also answers the final ones.
                 By default, they may differ in case, punctuation and spaces.
@@ -160,8 +161,8 @@ class InkTurnsSTTService(STTService):
             TurnOutlet(
                 self,
                 model=model,
-                # The one model that knows only one language.
-                language=Language.EN if model == "ink-2" else None,
+                # The family of models that knows only one language.
+                language=Language.EN if str(model).startswith("ink-2") else None,
                 meter=LatencyMeter(self, self._llms, model=model),
                 user_id=lambda: self._user,
                 before_final=self._measure,
@@ -209,14 +210,13 @@ class InkTurnsSTTService(STTService):
 
         For a user aggregator that cannot hear the recommendation, such as one that is made later.
         """
-        timeout_ms = self._settings.turn_settings().turn_end_timeout_ms
-        timeout = timeout_ms / 1000 if timeout_ms else _LONGEST_TURN_END_TIMEOUT
+        timeout_ms = self._settings.turn_settings().turn_end_timeout_ms or _LONGEST_TIMEOUT_MS
         return recommended_strategies(
             self._witness,
             eager=self._eager,
             enable_interruptions=self._should_interrupt,
             match_policy=self._eager_match_policy,
-            speculation_timeout=timeout + _SPECULATION_MARGIN,
+            speculation_timeout=timeout_ms / 1000 + _SPECULATION_MARGIN,
         )
 
     # -- lifecycle --------------------------------------------------------------------------------

@@ -149,6 +149,19 @@ async def test_cancelling_in_mid_turn_ends_at_once() -> None:
     assert "close" not in "".join(server.texts), "drained, although cancelled"
 
 
+@pytest.mark.parametrize("way", ["end", "cancel"])
+async def test_nothing_is_left_behind(way: str) -> None:
+    before = asyncio.all_tasks()
+    async with talk_to([START, eager("Hi")]) as (talk, _):
+        await talk.hear()
+        await talk.until(lambda: bool(talk.llm.runs))
+        if way == "end":
+            await talk.task.queue_frame(EndFrame())
+            await talk.until(lambda: bool(talk.tap.down(EndFrame)), timeout=8)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
 @pytest.mark.parametrize("status", [401, 402, 403])
 async def test_a_refusal_is_told_once_and_costs_the_service_its_usability(status: int) -> None:
     async with refusing(status) as url:
