@@ -19,16 +19,19 @@ from aiohttp import web
 
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import ErrorMessage
-from cartesia_ink_plugins.server.driver import TurnsDriver
+from cartesia_ink_plugins.server import batch_endpoint
+from cartesia_ink_plugins.server.driver import ConnectionDriver, Served
 from cartesia_ink_plugins.server.engine import Engine
 from cartesia_ink_plugins.server.faults import Fault
 from cartesia_ink_plugins.server.frames import WireItem
+from cartesia_ink_plugins.server.manual_endpoint import ManualConnection, parse_manual_query
+from cartesia_ink_plugins.server.manual_engine import BatchEngine, ManualEngine
 from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.server.record import ConnectionRecord, masked
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection, encode_error
-from cartesia_ink_plugins.server.validate import Refused, parse_query
+from cartesia_ink_plugins.server.turns_endpoint import Send, TurnsConnection, encode_error
+from cartesia_ink_plugins.server.validate import Query, Refused, parse_query
 from cartesia_ink_plugins.server.wire import Wire
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,9 @@ logger = logging.getLogger(__name__)
 Watch: TypeAlias = Callable[[ConnectionRecord, WireItem | None], None]
 
 TURNS_PATH = "/stt/turns/websocket"
+MANUAL_PATH = "/stt/websocket"
+BATCH_PATH = "/stt"
+_UNAUTHORIZED = ErrorMessage(401, "The API key or access token is not valid.", "Unauthorized")
 _MAX_MESSAGE = 64 * 2**20
 
 
@@ -89,7 +95,7 @@ class InkServer:
         self._api_keys = None if api_keys is None else frozenset(api_keys)
         self.proxy: FaultProxy | None = None
         self._faults, self._seed = tuple(faults), seed
-        self._drivers: dict[ConnectionRecord, TurnsDriver] = {}
+        self._drivers: dict[ConnectionRecord, ConnectionDriver] = {}
         self._runner: web.AppRunner | None = None
         self._changed = asyncio.Event()
 
@@ -120,6 +126,8 @@ class InkServer:
             raise UsageError("start: the server is running")
         app = web.Application()
         app.router.add_get(TURNS_PATH, self._turns)
+        app.router.add_get(MANUAL_PATH, self._manual)
+        app.router.add_post(BATCH_PATH, self._batch)
         app.router.add_route("*", "/{path:.*}", self._nothing_here)
         runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -190,8 +198,50 @@ class InkServer:
 
     async def _turns(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for `/stt/turns/websocket`."""
-        record = self._record(request)
-        refusal = self._refusal(request, record)
+        record, engine, version = self._record(request), self.engine, _version(request)
+
+        def make(send: Send) -> Served:
+            return TurnsConnection(record, engine, self.rules, version, send)
+
+        return await self._stream(request, record, parse_query, make)
+
+    async def _manual(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for `/stt/websocket`."""
+        record, engine, version = self._record(request), self.engine, _version(request)
+        if not isinstance(engine, ManualEngine):
+            return self._refuse(request, record, _not_here(request))
+
+        def make(send: Send) -> Served:
+            return ManualConnection(record, engine, self.rules, version, send)
+
+        return await self._stream(request, record, parse_manual_query, make)
+
+    async def _batch(self, request: web.Request) -> web.StreamResponse:
+        """Answer a request for `POST /stt`."""
+        record, engine = self._record(request), self.engine
+        if not self._knows(request):
+            return self._refuse(request, record, _UNAUTHORIZED)
+        if not isinstance(engine, BatchEngine):
+            return self._refuse(request, record, _not_here(request))
+        try:
+            answer = await batch_endpoint.transcribe(request, record, engine, self.rules)
+        except Refused as refused:
+            return self._refuse(request, record, refused.answer)
+        except UsageError as error:
+            return self._refuse(request, record, ErrorMessage(400, str(error), "Invalid request"))
+        record.sent.append(json.dumps(answer))
+        self._answered(record, 200)
+        return web.json_response(answer, headers={"X-Request-Id": record.request_id})
+
+    async def _stream(
+        self,
+        request: web.Request,
+        record: ConnectionRecord,
+        parse: Callable[[Query, Rules], object],
+        make: Callable[[Send], Served],
+    ) -> web.StreamResponse:
+        """Answer a request for one of the streaming endpoints."""
+        refusal = self._refusal(request, record, parse)
         if refusal is not None:
             return self._refuse(request, record, refusal)
         websocket = web.WebSocketResponse(
@@ -209,8 +259,7 @@ class InkServer:
             for item in items:
                 self._watch(record, item)
 
-        connection = TurnsConnection(record, self.engine, self.rules, _version(request), send)
-        driver = TurnsDriver(websocket, wire, connection, record)
+        driver = ConnectionDriver(websocket, wire, make(send), record)
         self._drivers[record] = driver
         try:
             await driver.run()
@@ -232,10 +281,15 @@ class InkServer:
         self.connections.append(record)
         return record
 
-    def _refusal(self, request: web.Request, record: ConnectionRecord) -> ErrorMessage | None:
+    def _refusal(
+        self,
+        request: web.Request,
+        record: ConnectionRecord,
+        parse: Callable[[Query, Rules], object],
+    ) -> ErrorMessage | None:
         """Say what forbids the upgrade, if anything does."""
         if not self._knows(request):
-            return ErrorMessage(401, "The API key or access token is not valid.", "Unauthorized")
+            return _UNAUTHORIZED
         limit = self.rules.max_streams
         if limit is not None and len(self._drivers) >= limit:
             return ErrorMessage(
@@ -243,7 +297,7 @@ class InkServer:
             )
         if self.rules.refuse_settings == "http":
             try:
-                parse_query(record.query, self.rules)
+                parse(record.query, self.rules)
             except Refused as refused:
                 return refused.answer
         if not web.WebSocketResponse().can_prepare(request):
@@ -278,8 +332,11 @@ class InkServer:
         self._watch(record, None)
 
     async def _nothing_here(self, request: web.Request) -> web.Response:
-        error = ErrorMessage(404, f"There is nothing at {request.path}.", "Not found")
-        return self._refuse(request, self._record(request), error)
+        return self._refuse(request, self._record(request), _not_here(request))
+
+
+def _not_here(request: web.Request) -> ErrorMessage:
+    return ErrorMessage(404, f"There is nothing at {request.path}.", "Not found")
 
 
 def _look_away(record: ConnectionRecord, item: WireItem | None) -> None:

@@ -1,26 +1,53 @@
-"""Carries one `TurnsConnection` over an aiohttp WebSocket."""
+"""Carries one connection, of either streaming endpoint, over an aiohttp WebSocket."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.record import ConnectionRecord
-from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection
 from cartesia_ink_plugins.server.validate import Command
 from cartesia_ink_plugins.server.wire import Wire
 
 
-class TurnsDriver:
+class Served(Protocol):
+    """One connection without IO; `TurnsConnection` describes the methods."""
+
+    is_closed: bool
+
+    def start(self, now: float) -> None: ...  # noqa: D102
+
+    def receive_audio(self, data: bytes, now: float) -> None: ...  # noqa: D102
+
+    def receive_text(self, text: str) -> Command | None: ...  # noqa: D102
+
+    def receive_ping(self, now: float) -> None: ...  # noqa: D102
+
+    async def flush(self) -> None: ...  # noqa: D102
+
+    async def finish(self) -> None: ...  # noqa: D102
+
+    def idle_deadline(self) -> float: ...  # noqa: D102
+
+    def expire(self, now: float) -> None: ...  # noqa: D102
+
+    def emit(self, messages: Sequence[Close], /) -> None: ...  # noqa: D102
+
+    def abort(self) -> None: ...  # noqa: D102
+
+
+class ConnectionDriver:
     """Reads frames, tells the time, and takes care that the connection ends."""
 
     def __init__(
         self,
         websocket: web.WebSocketResponse,
         wire: Wire,
-        connection: TurnsConnection,
+        connection: Served,
         record: ConnectionRecord,
     ) -> None:
         """Drive a connection whose upgrade has been answered."""
@@ -57,8 +84,7 @@ class TurnsDriver:
             case WSMsgType.BINARY:
                 self._connection.receive_audio(message.data, self._loop.time())
             case WSMsgType.TEXT:
-                if self._connection.receive_text(message.data) is Command.CLOSE:
-                    await self._connection.finish()
+                await self._obey(self._connection.receive_text(message.data))
             case WSMsgType.PING:
                 self._connection.receive_ping(self._loop.time())
                 self._wire.pong(message.data)
@@ -73,6 +99,13 @@ class TurnsDriver:
             case _:
                 return False
         return True
+
+    async def _obey(self, command: Command | None) -> None:
+        match command:
+            case Command.CLOSE:
+                await self._connection.finish()
+            case Command.FINALIZE:
+                await self._connection.flush()
 
     def _watch_idle(self) -> None:
         """Look again when the connection may be idle for too long."""

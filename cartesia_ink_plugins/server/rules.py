@@ -34,7 +34,11 @@ class Rules:
     """What is accepted, and what happens to what is not.
 
     Attributes:
-        models: Models that may be asked for.
+        models: Models that may be asked for with turns.
+        manual_models: Models that may be asked for without.
+        batch_models: Models that may be asked for with whole files.
+        answer_finalize: Whether `finalize` is answered with `flush_done`.
+        max_file_bytes: Size of a file; a larger one is answered with 413.
         ranges: Lowest and highest value of each threshold; `OLDER_RANGES` plays the service as it
             was before September 2026.
         max_keyterms: Number of keyterms.
@@ -55,6 +59,10 @@ class Rules:
     """
 
     models: tuple[str, ...] = ("ink-2", "ink-preview")
+    manual_models: tuple[str, ...] = ("ink-2", "ink-whisper", "ink-preview")
+    batch_models: tuple[str, ...] = ("ink-whisper",)
+    answer_finalize: bool = True
+    max_file_bytes: int = 100 * 2**20
     ranges: ThresholdRanges = ThresholdRanges()
     max_keyterms: int = 100
     max_keyterm_characters: int = 1200

@@ -31,9 +31,12 @@ import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Samples
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.transcripts import Transcript
 from cartesia_ink_plugins.server.cues import Cue
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
+from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest
 from cartesia_ink_plugins.server.script_ear import ScriptEar, ScriptTiming
+from cartesia_ink_plugins.server.script_manual import ScriptManualEar, transcribe_script
 from cartesia_ink_plugins.server.voice import (
     MAX_WORDS,
     WORD_SECONDS,
@@ -292,6 +295,16 @@ class ScriptEngine:
             timing=self.script.timing,
             cues=[cue for cue in self.script.cues if cue.connection in (None, connection)],
         )
+
+    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ScriptManualEar:
+        """Open an ear that is told when speech is over."""
+        words, timing = self.script.words, self.script.timing
+        return ScriptManualEar(request, emit, words=words, timing=timing)
+
+    async def transcribe(self, format: AudioFormat, pcm: bytes, language: str) -> Transcript:
+        """Write down a whole file."""
+        words, timing = self.script.words, self.script.timing
+        return transcribe_script(format, pcm, language, words, timing)
 
     async def aclose(self) -> None:
         """Nothing to free."""

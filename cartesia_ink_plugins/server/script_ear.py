@@ -22,6 +22,7 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.turns import TurnMachine, TurnState
 from cartesia_ink_plugins.server.cues import CLOSING, Cue
 from cartesia_ink_plugins.server.engine import Emit, Outgoing, TurnThresholds
+from cartesia_ink_plugins.server.manual_engine import DELTA_SIZES
 from cartesia_ink_plugins.server.voice import SILENT, CodedWord, Pause, WordReader
 
 _SHORTEST_SPEECH = 0.1  # a shorter sound is a click and starts no turn
@@ -46,6 +47,8 @@ class ScriptTiming:
             are still delayed to what comes after it.
         update_after_eager: Whether words that come late may come in a `turn.update` between
             `turn.eager_end` and `turn.end`.
+        delta_sizes: Characters of each delta of the manual endpoint, in turn.
+        finalize_after: Of silence until the manual endpoint gives its words without `finalize`.
     """
 
     start_delay: float = 0.15
@@ -56,6 +59,8 @@ class ScriptTiming:
     word_gap: float = 0.08
     eager_has_all: bool = True
     update_after_eager: bool = False
+    delta_sizes: Sequence[int] = DELTA_SIZES
+    finalize_after: float = 2.0
 
     def __post_init__(self) -> None:
         """Check the order of the delays."""
@@ -63,6 +68,8 @@ class ScriptTiming:
             raise UsageError("timing: must be 0 < word_gap < eager_delay < end_delay")
         if self.start_delay < 0 or self.resume_delay < 0 or self.word_delay < 0:
             raise UsageError("timing: a delay is below 0 seconds")
+        if self.finalize_after <= 0 or not self.delta_sizes or min(self.delta_sizes) < 1:
+            raise UsageError("timing: finalize_after and delta_sizes must be positive")
 
     @property
     def held_from(self) -> float:

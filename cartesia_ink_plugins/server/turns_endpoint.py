@@ -135,6 +135,9 @@ class TurnsConnection:
         if self._rules.pings_are_activity:
             self._active_at = now
 
+    async def flush(self) -> None:
+        """Nothing: this endpoint has no `finalize`."""
+
     async def finish(self) -> None:
         """Flush, end an open turn and close. There is no `done` on this endpoint."""
         if self._ear is None or self.is_closed:

@@ -6,7 +6,7 @@ Parameters: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
@@ -67,6 +67,7 @@ class Command(Enum):
     """A text message without content."""
 
     CLOSE = "close"
+    FINALIZE = "finalize"
 
 
 def parse_query(query: Query, rules: Rules) -> TurnsRequest:
@@ -81,10 +82,10 @@ def parse_query(query: Query, rules: Rules) -> TurnsRequest:
         name: given[parameter] for parameter, name in _PARAMETERS.items() if parameter in given
     }
     keyterms = tuple(value for name, value in pairs if name == "keyterm")
-    _check_keyterms(keyterms, rules)
+    check_keyterms(keyterms, rules)
     return TurnsRequest(
-        model=_model(given, rules),
-        format=AudioFormat(_encoding(given), _sample_rate(given)),
+        model=check_model(given, rules.models),
+        format=parse_format(given),
         thresholds=_thresholds(changes, TurnThresholds(), rules),
         keyterms=keyterms,
     )
@@ -121,17 +122,31 @@ def _config(turn: Mapping[str, Any], current: TurnThresholds, rules: Rules) -> T
     return _thresholds(changes, current, rules)
 
 
-def _model(given: Mapping[str, str], rules: Rules) -> str:
+def check_model(given: Mapping[str, str], models: Collection[str]) -> str:
+    """Read the model.
+
+    Raises:
+        Refused: It is missing, or none of these.
+    """
     model = given.get("model", "")
     if not model:
         raise Refused("Missing model", "model is required.")
-    if model not in rules.models:
+    if model not in models:
         raise Refused(
             "Invalid model",
             "The model is not valid, make sure it is a valid model ID.",
             code="model_not_found",
         )
     return model
+
+
+def parse_format(given: Mapping[str, str]) -> AudioFormat:
+    """Read encoding and sample rate.
+
+    Raises:
+        Refused: One is missing or wrong.
+    """
+    return AudioFormat(_encoding(given), _sample_rate(given))
 
 
 def _encoding(given: Mapping[str, str]) -> Encoding:
@@ -154,7 +169,12 @@ def _sample_rate(given: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _check_keyterms(keyterms: tuple[str, ...], rules: Rules) -> None:
+def check_keyterms(keyterms: tuple[str, ...], rules: Rules) -> None:
+    """Count the keyterms.
+
+    Raises:
+        Refused: There are too many.
+    """
     characters = sum(map(len, keyterms))
     if len(keyterms) > rules.max_keyterms or characters > rules.max_keyterm_characters:
         raise Refused(

@@ -1,0 +1,138 @@
+"""`POST /stt`: a whole file in, its words out.
+
+https://docs.cartesia.ai/api-reference/stt/transcribe
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import wave
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from aiohttp import BodyPartReader, web
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.transcripts import Transcript, encode_transcript
+from cartesia_ink_plugins.server.manual_endpoint import check_language
+from cartesia_ink_plugins.server.manual_engine import BatchEngine
+from cartesia_ink_plugins.server.record import ConnectionRecord
+from cartesia_ink_plugins.server.rules import Rules
+from cartesia_ink_plugins.server.validate import Refused, check_model, parse_format
+
+_PIECE = 1 << 16
+
+
+@dataclass(slots=True)
+class _Form:
+    """What was posted."""
+
+    file: bytes | None = None
+    fields: dict[str, str] = field(default_factory=dict)
+    granularities: list[str] = field(default_factory=list)
+
+
+async def transcribe(
+    request: web.Request, record: ConnectionRecord, engine: BatchEngine, rules: Rules
+) -> dict[str, Any]:
+    """Answer a request whose caller is known.
+
+    Returns:
+        The answer, as JSON.
+
+    Raises:
+        Refused: Something is missing or wrong.
+    """
+    if (request.content_length or 0) > rules.max_file_bytes + _PIECE:
+        raise _too_large(rules)
+    form = await _read(request, rules)
+    model = check_model(form.fields, rules.batch_models)
+    language = check_language(form.fields.get("language"), model)
+    if any(name != "word" for name in form.granularities):
+        raise Refused("Invalid timestamp granularity", "Only word is supported.")
+    if not form.file:
+        raise Refused("Missing file", "file is required and must not be empty.")
+    format, pcm = await asyncio.to_thread(read_audio, form.file, dict(request.query))
+    record.audio_bytes, record.audio_seconds = len(pcm), format.seconds(len(pcm))
+    transcript = await engine.transcribe(format, pcm, language)
+    return _answer(transcript, record.request_id, with_words="word" in form.granularities)
+
+
+async def _read(request: web.Request, rules: Rules) -> _Form:
+    """Read the form piece by piece, and no more of the file than is allowed."""
+    form = _Form()
+    if not request.content_type.startswith("multipart/"):
+        raise Refused("Invalid body", "The body must be multipart/form-data.")
+    try:
+        reader = await request.multipart()
+        async for part in reader:
+            if not isinstance(part, BodyPartReader):
+                continue
+            if part.name == "file":
+                form.file = await _read_file(part, rules)
+            elif part.name in ("timestamp_granularities[]", "timestamp_granularities"):
+                form.granularities.append(await part.text())
+            elif part.name:
+                form.fields[part.name] = await part.text()
+    except (ValueError, AssertionError) as error:
+        raise Refused("Invalid body", "The body is not valid multipart/form-data.") from error
+    return form
+
+
+async def _read_file(part: BodyPartReader, rules: Rules) -> bytes:
+    data = bytearray()
+    while piece := await part.read_chunk(_PIECE):
+        data += piece
+        if len(data) > rules.max_file_bytes:
+            raise _too_large(rules)
+    return bytes(data)
+
+
+def _too_large(rules: Rules) -> Refused:
+    size = rules.max_file_bytes // 2**20
+    return Refused("File too large", f"file must not be larger than {size} MiB.", 413)
+
+
+def _answer(transcript: Transcript, request_id: str, *, with_words: bool) -> dict[str, Any]:
+    fields = encode_transcript(transcript)
+    if not with_words:
+        fields["words"] = None
+    del fields["is_final"]
+    answer = {"type": Transcript.type, **fields, "request_id": request_id}
+    return {name: value for name, value in answer.items() if value is not None}
+
+
+def read_audio(file: bytes, query: Mapping[str, str]) -> tuple[AudioFormat, bytes]:
+    """Find the mono audio in a file, or take it for raw audio if the query says so.
+
+    Raises:
+        Refused: It is no audio that can be read here.
+    """
+    if "encoding" in query or "sample_rate" in query:
+        format = parse_format(query)
+        return format, file[: len(file) - len(file) % format.sample_width]
+    try:
+        with wave.open(io.BytesIO(file)) as reader:
+            if reader.getsampwidth() == 2 and reader.getnchannels() == 1:
+                format = AudioFormat(Encoding.PCM_S16LE, reader.getframerate())
+                return format, reader.readframes(reader.getnframes())
+    except (wave.Error, EOFError):
+        pass
+    return _read_with_soundfile(file)
+
+
+def _read_with_soundfile(file: bytes) -> tuple[AudioFormat, bytes]:
+    unsupported = Refused("Unsupported file", "The file is not audio in a supported format.")
+    try:
+        import soundfile
+    except ImportError:
+        raise unsupported from None
+    try:
+        samples, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
+    except (RuntimeError, ValueError):
+        raise unsupported from None
+    format = AudioFormat(Encoding.PCM_S16LE, rate)
+    return format, format.encode(np.ascontiguousarray(samples.mean(axis=1)))
