@@ -364,18 +364,19 @@ class ProxiedConnection:
                     await self._ended.wait()
 
     async def _free(self, pumps: Sequence[asyncio.Task[None]]) -> None:
+        # What cannot wait comes first: whoever stops the proxy may cancel this too.
+        writers = [w for w in (self._client_writer, self._server_writer) if w is not None]
+        for writer in writers:
+            writer.close()
         for pump in pumps:
             pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
         self._down.drop()
         if self._up is not None:
             self._up.drop()
-        writers = [w for w in (self._client_writer, self._server_writer) if w is not None]
-        for writer in writers:
-            writer.close()
         try:
+            await asyncio.gather(*pumps, return_exceptions=True)
             async with asyncio.timeout(_CLOSE_PATIENCE):
                 for writer in writers:
                     with suppress(OSError):
