@@ -13,7 +13,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus
@@ -85,13 +85,17 @@ class Connection(asyncio.Protocol):
             OSError: No connection could be made.
         """
         loop = asyncio.get_running_loop()
+        options: dict[str, Any] = {}
+        if isinstance(loop, asyncio.BaseEventLoop):
+            # uvloop, on which many servers run bots, does not know this argument.
+            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
         await loop.create_connection(
             lambda: self,
             self._uri.host,
             self._uri.port,
             ssl=ssl_context if self._uri.secure else None,
             server_hostname=self._uri.host if self._uri.secure else None,
-            happy_eyeballs_delay=_HAPPY_EYEBALLS_DELAY,
+            **options,
         )
 
     def send(self, data: bytes | str) -> None:
@@ -126,7 +130,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Send the upgrade request."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's only looks like one
         self._transport = transport
         if self._listener is None:
             transport.abort()
