@@ -34,7 +34,7 @@ async def speak(recording: wave.Wave_read, client: InkTurnsClient) -> None:
     while pcm := recording.readframes(frames):
         client.send_audio(pcm)  # returns at once, whatever the network does
         await asyncio.sleep(0.05)
-    await client.finish()  # the last words are still to come
+    await client.finish(timeout=30)  # seconds; the last words are still to come
 
 
 async def listen(client: InkTurnsClient) -> None:

@@ -36,6 +36,8 @@ turn ended.
 _FRAME_SECONDS = 0.02
 _TAIL_SECONDS = 0.5
 _HIGHEST_RATE = 48_000
+# Nobody waits for an answer here: a slow machine may take its time.
+_PATIENCE_SECONDS = 60.0
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -231,7 +233,7 @@ async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out
     async def play() -> None:
         async for position in _play(recording, client):
             out.progress(recording, position, words)
-        await client.finish()
+        await client.finish(_PATIENCE_SECONDS)
 
     playing = asyncio.create_task(play())
     try:

@@ -23,8 +23,9 @@ from cartesia_ink_plugins.demo.voice import resample
 BOT_SAMPLE_RATE = 24_000
 """Hz at which the bot's voice is heard."""
 
-# A voice is quiet when nothing was heard for longer than it pauses between two sentences.
-_PAUSE_SECONDS = 0.3
+# A voice is quiet when nothing was heard for longer than it pauses between two words.
+_PAUSE_SECONDS = 0.5
+_AUDIBLE = 300  # of 32767
 
 
 class Loudspeaker:
@@ -107,8 +108,9 @@ class Telephone:
         ticks = 0
         while self.caller.mood is not Mood.GONE and ticks * TICK_SECONDS < timeout:
             bot = self.loudspeaker.take(TICK_SECONDS)
-            self._note_bot(bool(bot))
-            said = self.caller.tick(bot_speaking=bool(bot))
+            speaks = _is_audible(bot)
+            self._note_bot(speaks)
+            said = self.caller.tick(bot_speaking=speaks)
             self._note_caller()
             self._caller_voice += said
             self._bot_voice += bot.ljust(int(TICK_SECONDS * BOT_SAMPLE_RATE) * 2, b"\0")
@@ -147,3 +149,8 @@ class Telephone:
             if spoken.end is not None:
                 self._ended += 1
                 self.journal.note(Happening.CALLER_SPOKE, spoken.line.words, at=spoken.end)
+
+
+def _is_audible(pcm: bytes) -> bool:
+    samples = np.frombuffer(pcm, "<i2").astype(np.int32)
+    return bool(np.abs(samples).max(initial=0) > _AUDIBLE)

@@ -1,0 +1,53 @@
+"""`cartesia-ink demo` as `make demo` runs it: real speech, real frameworks, real time.
+
+How early replies are ready depends on how busy the machine is, and is asserted with scripted words
+in `tests/demo/test_calls.py`. What is asserted here must hold on any machine.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MUST_HOLD = (
+    "every line was said and heard",
+    "the booking has every fact right",
+    "the table was booked once",
+    "nothing was spoken before its turn.end",
+)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("framework", ["pipecat", "livekit"])
+def test_the_table_is_booked(framework: str, tmp_path: Path) -> None:
+    path = tmp_path / "call.wav"
+    program = [sys.executable, "-m", "cartesia_ink_plugins.cli.main", "demo"]
+    result = subprocess.run(
+        [*program, "--framework", framework, "--save", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert result.returncode in (0, 1), result.stdout + result.stderr
+    for what in MUST_HOLD:
+        assert f"\nok  {what}" in result.stdout, result.stdout
+    for event in ("turn.start", "turn.eager_end", "turn.end"):
+        assert event in result.stdout
+    assert "Traceback" not in result.stderr
+    _both_are_recorded(path)
+
+
+def _both_are_recorded(path: Path) -> None:
+    with wave.open(str(path)) as file:
+        assert file.getnchannels() == 2
+        seconds = file.getnframes() / file.getframerate()
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    assert 30 < seconds < 180
+    for side in (0, 1):
+        assert np.mean(np.abs(samples[:, side].astype(int)) > 500) > 0.05
