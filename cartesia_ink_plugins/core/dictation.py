@@ -127,16 +127,10 @@ class Dictation:
         position = self.flushes.answered()
         return [] if position is None else [self.end(position, is_complete=True)]
 
-    def end(self, position: int, *, is_complete: bool, more: bool = False) -> Final:
-        """End the open segment.
-
-        Args:
-            position: Where.
-            is_complete: Whether all its words were said.
-            more: When it is not complete, whether some can still come.
-        """
+    def end(self, position: int, *, is_complete: bool) -> Final:
+        """End the open segment at a position; it is complete when all its words were said."""
         timing, segments = self._timing(position, is_over=True), self.segments
-        final = segments.finish(position) if is_complete else segments.interrupt(more=more)
+        final = segments.finish(position) if is_complete else segments.interrupt()
         self._begun = position
         if is_complete:
             self._settled = position
@@ -151,7 +145,8 @@ class Dictation:
         while self.flushes:
             finals.append(self.end(self.flushes.take(), is_complete=is_complete))
         if self.segments.text:
-            finals.append(self.end(self._link.ledger.end, is_complete=is_complete))
+            last = self.end(self._link.ledger.end, is_complete=is_complete)
+            finals += [last] if last.text else []
         return finals
 
     def pass_silence(self, now: float) -> None:

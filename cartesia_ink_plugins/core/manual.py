@@ -310,7 +310,7 @@ class ManualSession:
         """Answer for the server where it does not answer in time."""
         given_up = False
         while flush := self.dictation.flushes.late(now):
-            self._tell([self.dictation.end(flush.position, is_complete=False, more=True)])
+            self._tell([self.dictation.end(flush.position, is_complete=False)])
             given_up = given_up or flush.sent
         if given_up and self.link.state is LinkState.OPEN:
             # What is late on this connection cannot be told from what is not.

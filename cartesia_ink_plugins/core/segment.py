@@ -21,8 +21,9 @@ from cartesia_ink_plugins.core.transcripts import Transcript, Word
 
 # After a space, or after a character of a script that is written without spaces, a word is whole.
 _WHOLE = re.compile(r".*[\s\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff9f]", re.DOTALL)
-_SENTENCE_MARKS = ".?!…"
+_SENTENCE_MARKS = (".", "?", "!", "…")
 _WORD = re.compile(r"\s*\S+")
+_GOES_ON = re.compile(r"[A-Za-z0-9]['’A-Za-z0-9]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -41,7 +42,9 @@ def mend(text: str) -> str:
 
 def after(given: str, text: str) -> str:
     """What of a text comes after words that are known to the user already."""
-    if text.startswith(given):
+    if not given:
+        return text
+    if text.startswith(given) and not _GOES_ON.match(text, len(given) - 1):
         return text[len(given) :]
     if given.startswith(text):
         return ""
@@ -93,6 +96,7 @@ class Segments:
         self._known = ""
         self._given = ""
         self._shown = ""
+        self._ends_whole = False
         self._words: list[Word] = []
         self._duration: float | None = None
         self._language: str | None = None
@@ -113,6 +117,8 @@ class Segments:
         Returns:
             What the user is to see, if that has grown.
         """
+        # Who knows the times of words does not break them.
+        self._ends_whole = bool(delta.words)
         if delta.is_final:
             self._heard += delta.text
             self._guess = ""
@@ -125,7 +131,8 @@ class Segments:
             self._language = delta.language or self._language
         else:
             self._guess = delta.text
-        shown = mend(whole_words(after(self._given, self._current())))
+        shown = after(self._given, self._current())
+        shown = mend(shown if self._ends_whole else whole_words(shown))
         if len(shown) <= len(self._shown):
             return None
         self._shown = shown
@@ -150,7 +157,9 @@ class Segments:
         """
         self._known = self._best()
         if keep_known:
-            self.mark = replace(self.mark, text=self._known)
+            # A word that may be broken is heard again, if the replay begins before it.
+            known = whole_words(self._known) if overlaps else self._known
+            self.mark = replace(self.mark, text=known)
         self._heard = self._guess = ""
         del self._words[self.mark.words :]
         self._duration = self.mark.duration
@@ -169,18 +178,18 @@ class Segments:
             self._joint = _Joint.NOTHING
         return final
 
-    def interrupt(self, *, more: bool) -> Final:
+    def interrupt(self) -> Final:
         """End the segment with what is known, because nobody said that this is all.
 
-        Args:
-            more: Whether there can be more; then a word that may be broken waits for its rest, and
-                what comes later stands at the beginning of the next segment.
+        A word that may be broken waits for its rest; what comes later stands at the beginning of
+        the next segment.
         """
         raw = self._best()
-        text = after(self._given, raw)
-        if more and not text.endswith(tuple(_SENTENCE_MARKS)):
+        rest = after(self._given, raw)
+        text = rest
+        if not self._ends_whole and not text.endswith(_SENTENCE_MARKS):
             text = whole_words(text)
-        self._given = raw[: len(raw) - len(after(self._given, raw)) + len(text)]
+        self._given = raw[: len(raw) - len(rest) + len(text)]
         return self._final(text, is_complete=False)
 
     # --- inside -------------------------------------------------------------------------------
