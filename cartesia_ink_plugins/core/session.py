@@ -148,9 +148,7 @@ class TurnsSession:
         Raises:
             UsageError: Together with the present settings they are out of order.
         """
-        config = self._changes.configure(changes, now)
-        if config and self.link.state is LinkState.OPEN:
-            self.link.actions.append(config)
+        self.link.actions += self._changes.configure(changes, now, self.link.state)
 
     def update_keyterms(self, keyterms: Sequence[str], now: float) -> None:
         """Expect other words from the next turn on; the API takes them at connect time only.
@@ -190,7 +188,7 @@ class TurnsSession:
         """The upgrade succeeded; audio may flow before `connected` comes."""
         self.request_id = request_id
         self._announced = False
-        self._changes.accepted()
+        self.link.actions += self._changes.opened(now)
         self._beat_at = min(self._beat_at, now + _BEAT)
         position = self.recovery.reconnected()
         self.listening.connected(position, now)
@@ -273,6 +271,7 @@ class TurnsSession:
             self.listening.stalled(link.sent, answered=self._announced)
             self._drop("speech, but no turn event", None, now)
             return
+        self._events += link.take_gap()
         if self._finish_deadline is None and not link.backlog:
             self._beat_at = min(self._beat_at, self._fill(now))
         self.recovery.settle_between_turns()
@@ -287,6 +286,7 @@ class TurnsSession:
     def _announce(self, request_id: str | None) -> None:
         if not self._announced:
             self._announced = True
+            self._changes.accepted(self.link.opened_at)
             self.request_id = request_id or self.request_id
             self._events.append(Connected(self.request_id))
 
@@ -321,7 +321,7 @@ class TurnsSession:
         elif not is_permanent(message.status):
             self._events.append(message)
             self._drop(reason, message.status, now)
-        elif self._changes.revert(now):
+        elif self._changes.revert(now, connected=self._announced):
             self._events.append(SettingsRejected(message))
             self._drop(reason, message.status, now)
         else:
@@ -343,7 +343,7 @@ class TurnsSession:
             if code in _SERVER_TROUBLE and link.backlog > link.format.size(_CATCHING_UP):
                 link.pacer.slow_down()
             self.recovery.lost()
-        self._close_sent = False
+        self._close_sent = self._changes.wants_redial = False
         if self._may_rest(now):
             link.lost(None, now)
         else:
@@ -396,5 +396,4 @@ class TurnsSession:
         ):
             return
         if not self.recovery.has_unheard_speech:
-            self._changes.wants_redial = False
             self._drop(_NEW_KEYTERMS, None, now)

@@ -1,0 +1,128 @@
+"""A session played by hand: the test is the caller, the network and the server."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cartesia_ink_plugins.core.events import Connected, ErrorMessage, Event, TurnEvent, encode
+from cartesia_ink_plugins.core.link import Action, Dial, Ping
+from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
+from cartesia_ink_plugins.core.session import TurnsSession
+from cartesia_ink_plugins.server.script import Script, Turn
+
+CHUNK = 0.02
+
+
+class Hand:
+    """A session with a clock that only the test moves."""
+
+    def __init__(
+        self, options: TurnsOptions | None = None, resilience: Resilience | None = None
+    ) -> None:
+        self.session = TurnsSession(
+            options or TurnsOptions(), resilience or Resilience(), jitter=lambda: 0.5, epoch=1000.0
+        )
+        self.now = 0.0
+        self.server_lives = True
+        self.actions: list[Action] = []
+        self.events: list[Event] = []
+
+    # --- the network --------------------------------------------------------------------------
+
+    def open(self) -> Hand:
+        """Take up the attempt to connect, as a server that accepts."""
+        self.session.opened(self.now, "request")
+        self.hear(Connected("request"))
+        return self
+
+    def hear(self, *messages: Connected | TurnEvent | ErrorMessage | str | bytes) -> None:
+        """Let the server say something."""
+        for message in messages:
+            data = message if isinstance(message, str | bytes) else encode(message)
+            self.session.receive(data, self.now)
+            self._settle()
+
+    def close(self, code: int | None, reason: str = "closed") -> None:
+        """Let the connection end."""
+        self.session.lost(reason, self.now, code)
+        self._settle()
+
+    # --- the caller ---------------------------------------------------------------------------
+
+    def speak(self, pcm: bytes) -> None:
+        """Say something, in real time."""
+        size = self.session.link.format.size(CHUNK)
+        for at in range(0, len(pcm), size):
+            self.wait(CHUNK)
+            self.session.send_audio(pcm[at : at + size], self.now)
+            self._settle()
+
+    def silence(self, seconds: float) -> None:
+        """Say nothing, with the microphone on."""
+        self.speak(self.session.link.format.silence(seconds))
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass without audio."""
+        end = self.now + seconds
+        while self.session.deadline <= end:
+            self.now = max(self.now, self.session.deadline)
+            self.session.tick(self.now)
+            self._settle()
+        self.now = end
+        self.session.tick(self.now)
+        self._settle()
+
+    def _settle(self) -> None:
+        actions = self.session.take_actions()
+        self.actions += [action for action in actions if not isinstance(action, Ping)]
+        self.events += self.session.take_events()
+        if self.server_lives and Ping() in actions:
+            self.session.pong(self.now)
+
+    # --- what became of it --------------------------------------------------------------------
+
+    def settle(self) -> Hand:
+        """Look at what the session wants, after a call of one of its methods."""
+        self._settle()
+        return self
+
+    @property
+    def dials(self) -> int:
+        """Attempts to connect so far."""
+        return self.actions.count(Dial())
+
+    @property
+    def commands(self) -> list[Any]:
+        """What the server was told as text."""
+        return [json.loads(action) for action in self.actions if isinstance(action, str)]
+
+    @property
+    def audio(self) -> bytes:
+        """What the server was sent as audio."""
+        return b"".join(action for action in self.actions if isinstance(action, bytes))
+
+    def forget(self) -> None:
+        """Look only at what comes from here on."""
+        self.actions.clear()
+        self.events.clear()
+
+
+def words(count: int = 3) -> bytes:
+    """Sound that the speech clock takes for speech, with no silence around it."""
+    text = " ".join(str(number) for number in range(count))
+    return Script(Turn(text, after=0.0), lead_in=0.0).audio()
+
+
+def started(options: TurnsOptions | None = None, resilience: Resilience | None = None) -> Hand:
+    """A session that is dialling."""
+    hand = Hand(options, resilience)
+    hand.session.start(hand.now)
+    return hand.settle()
+
+
+def connected(options: TurnsOptions | None = None, resilience: Resilience | None = None) -> Hand:
+    """A session that is connected, of which nothing was seen yet."""
+    hand = started(options, resilience).open()
+    hand.forget()
+    return hand

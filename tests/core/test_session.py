@@ -1,0 +1,822 @@
+"""The promises of the core, one by one, in virtual time. `test_chaos` mixes them at random."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.errors import ClosedError, UsageError
+from cartesia_ink_plugins.core.events import (
+    AudioGap,
+    Connected,
+    DialFailed,
+    Disconnected,
+    ErrorMessage,
+    Event,
+    SettingsRejected,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.core.link import Dial, Drop
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.server.cues import Cue
+from cartesia_ink_plugins.server.script import Script, Turn
+from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from tests.core.hand import Hand, connected, started, words
+from tests.core.world import (
+    Away,
+    Closing,
+    Fault,
+    Flapping,
+    HalfOpen,
+    Hung,
+    Mute,
+    Refusing,
+    Reset,
+    World,
+    check_order,
+)
+
+PCM16 = AudioFormat()
+SCRIPT = Script(
+    "Hello there.",
+    "I'd like a table ... for two people.",
+    Turn("Yes.", eager=False),
+    Turn("Tomorrow at seven please.", after=2.0),
+)
+DEAF = Script(cues=[Cue(1e9)])  # a server that connects and never says anything more
+CLOSE = {"type": "close"}
+
+
+def held(*faults: Fault, script: Script = SCRIPT, **arguments: object) -> World:
+    """Hold the conversation with faults; every word must come through."""
+    world = World(script, faults, **arguments).run()  # type: ignore[arg-type]
+    check_order(world.events)
+    assert world.finals == script.transcripts
+    assert world.session.is_closed
+    accounts = world.session.link.accounts
+    assert accounts.received == accounts.sent
+    return world
+
+
+def of(kind: type[Event], events: Sequence[Event]) -> list[Event]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def delays(events: Sequence[Event]) -> list[float | None]:
+    return [e.retry_in for e in events if isinstance(e, Disconnected | DialFailed)]
+
+
+class TestStarting:
+    def test_nothing_happens_before_the_start(self) -> None:
+        hand = Hand()
+        hand.wait(60.0)
+        assert hand.actions == []
+
+    def test_it_dials_at_once_and_waits_for_nothing(self) -> None:
+        assert started().actions == [Dial()]
+
+    def test_the_first_audio_starts_it_too(self) -> None:
+        hand = Hand()
+        hand.silence(0.1)
+        assert hand.actions == [Dial()]
+
+    @pytest.mark.parametrize("fault", [Hung(0.0, 3.0), Away(0.0, 3.0), Refusing(0.0, 1.0)])
+    def test_what_is_said_meanwhile_is_heard(self, fault: Fault) -> None:
+        held(fault)
+
+    def test_audio_flows_before_connected_comes(self) -> None:
+        hand = started()
+        hand.session.opened(hand.now, "request")
+        hand.silence(0.5)
+        assert hand.audio == PCM16.silence(0.5)
+        assert hand.events == []
+
+    def test_connected_is_told_once_for_each_connection(self) -> None:
+        world = held(Reset(2.0), Reset(5.0))
+        ids = [event.request_id for event in world.events if isinstance(event, Connected)]
+        assert ids == ["request-1", "request-2", "request-3"]
+
+
+class TestALostConnection:
+    @pytest.mark.parametrize("start", range(10))
+    def test_is_invisible_at_every_moment(self, start: int) -> None:
+        for step in range(int(SCRIPT.seconds)):
+            world = held(Reset(step + start / 10))
+            assert len(of(TurnStart, world.events)) == len(SCRIPT.turns)
+
+    def test_the_turn_keeps_its_number_and_its_beginning(self) -> None:
+        start, end = SCRIPT.spans[1]
+        world = held(Reset((start + end) / 2))
+        stamps = [
+            event.timing
+            for event in world.events
+            if isinstance(event, TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | TurnEnd)
+            and event.timing is not None
+            and event.timing.turn == 2
+        ]
+        assert {stamp.turn for stamp in stamps} == {2}
+        for stamp in stamps:
+            assert stamp.speech_start == pytest.approx(1000.0 + start, abs=0.1)
+
+    def test_is_replaced_at_once_and_told_for_the_log(self) -> None:
+        world = held(Reset(3.0))
+        assert world.dials == pytest.approx([0.0, 3.0], abs=0.05)
+        (lost,) = of(Disconnected, world.events)
+        assert lost == Disconnected("broken", 1006, 0.0)
+
+    def test_only_what_is_not_settled_is_sent_again(self) -> None:
+        script = Script(
+            "Hello there.",
+            Turn(
+                ["I'd like a table for two people tomorrow at seven", 0.6, "outside please"],
+                after=2.0,
+            ),
+            timing=ScriptTiming(resume_delay=0.25),
+        )
+        end_of_turn = script.spans[1][1]
+        world = held(Reset(end_of_turn - 0.1), script=script)
+        # From the pause at the eager end on, and not from the beginning of the turn.
+        replayed = PCM16.seconds(world.session.link.accounts.replayed)
+        assert 0.3 < replayed < 1.3
+
+    def test_between_turns_next_to_nothing_is_sent_again(self) -> None:
+        script = Script("Hello there.", Turn("Yes.", gap=20.0))
+        world = held(Reset(15.0), script=script)
+        assert PCM16.seconds(world.session.link.accounts.replayed) < 1.0
+
+    def test_speech_that_nobody_announced_is_sent_again(self) -> None:
+        script = Script("Hello there.", Turn("Yes please.", gap=5.0, after=2.0))
+        start, _ = script.spans[1]
+        world = held(Mute(start - 1.0), Reset(start + 0.4), script=script)
+        assert len(world.dials) == 2
+
+    def test_a_turn_whose_silence_nobody_hears_any_more_ends_in_bounded_time(self) -> None:
+        _, end = SCRIPT.spans[0]
+        script = Script("Hello there.", Turn("I'd like a table.", after=30.0))
+        _, end = script.spans[1]
+        world = World(script, [Away(end + 0.45, 3600.0)], tail=0.0).run(finish=False, limit=40.0)
+        assert world.finals == script.transcripts
+        told = next(at for at, event in world.history if event == world.events[-1])
+        last = max(at for at, event in world.history if isinstance(event, TurnEnd))
+        assert last - end <= 7.0
+        assert told >= last
+
+    def test_many_in_a_row_are_no_different_from_one(self) -> None:
+        held(Flapping(2.0, times=8, life=0.3))
+
+    @pytest.mark.parametrize("encoding", Encoding)
+    def test_in_all_six_encodings(self, encoding: Encoding) -> None:
+        options = TurnsOptions(encoding=encoding, sample_rate=8000)
+        held(Reset(2.5), Away(5.0, 1.0), options=options)
+
+
+class TestReplay:
+    def test_is_paced(self) -> None:
+        hand = connected()
+        hand.close(1006)
+        hand.silence(20.0)
+        hand.forget()
+        hand.open()
+        begun = hand.now
+        while hand.session.link.backlog:
+            hand.silence(0.1)
+            assert PCM16.seconds(len(hand.audio)) <= 0.2 + 2.0 * (hand.now - begun) + 0.01
+        # At twice real time, 20 s and what is said meanwhile take 20 s.
+        assert hand.now - begun == pytest.approx(20.0, abs=1.0)
+
+    def test_is_slowed_down_by_a_server_in_trouble_but_never_below_real_time(self) -> None:
+        hand = connected(resilience=Resilience(catch_up_rate=3.0))
+        rates = []
+        for _ in range(3):
+            hand.close(1006)
+            hand.silence(5.0)
+            hand.open()
+            hand.hear(ErrorMessage(500, "overloaded"))
+            rates.append(hand.session.link.pacer.rate)
+            hand.wait(1.0)
+            hand.open()
+        assert rates == [1.5, 1.0, 1.0]
+
+    def test_live_audio_waits_behind_it_in_order(self) -> None:
+        hand = connected()
+        hand.close(1006)
+        numbers = np.arange(8 * 16_000, dtype="<i2").tobytes()
+        hand.speak(numbers[: PCM16.size(3.0)])
+        hand.forget()
+        hand.open()
+        hand.speak(numbers[PCM16.size(3.0) :])
+        assert hand.audio.endswith(numbers)
+
+
+class TestDeathIsNoticed:
+    @pytest.mark.parametrize("at", [0.9, 3.0, 4.7, 6.0])
+    def test_a_half_open_connection_is_replaced_within_six_seconds(self, at: float) -> None:
+        script = Script(*SCRIPT.turns, Turn("That's all.", gap=8.0, after=8.0))
+        world = held(HalfOpen(at), script=script)
+        assert world.dials[1] - at <= 6.0
+
+    @pytest.mark.parametrize("turn", range(4))
+    def test_a_server_that_says_nothing_more_is_replaced_within_six_seconds(
+        self, turn: int
+    ) -> None:
+        script = Script(*SCRIPT.turns, Turn("That's all.", gap=8.0, after=8.0))
+        start, _ = script.spans[turn]
+        world = held(Mute(start - 0.2), script=script)
+        assert world.dials[1] - start <= 6.0
+
+    def test_a_handshake_that_hangs_is_given_up(self) -> None:
+        hand = started(resilience=Resilience(dial_timeout=3.0))
+        hand.silence(3.1)
+        assert hand.actions == [Dial(), Drop(), Dial()]
+        assert hand.events == [DialFailed("no answer to the handshake", None, 0.0)]
+
+    def test_without_a_caller_the_next_attempt_waits_for_one(self) -> None:
+        hand = started(resilience=Resilience(dial_timeout=3.0))
+        hand.wait(600.0)
+        assert hand.actions == [Dial(), Drop()]
+        hand.silence(0.1)
+        assert hand.actions == [Dial(), Drop(), Dial()]
+
+    def test_a_socket_that_takes_nothing_is_given_up(self) -> None:
+        hand = connected()
+        hand.session.link.block(hand.now)
+        hand.silence(6.0)
+        assert Drop() in hand.actions
+        assert Dial() in hand.actions
+
+    def test_silence_of_a_server_in_a_silent_room_is_no_death(self) -> None:
+        world = World(DEAF, audio=PCM16.silence(120.0)).run()
+        assert len(world.dials) == 1
+
+    def test_a_noisy_room_is_not_dialled_again_and_again(self) -> None:
+        generator = np.random.default_rng(0)
+        level = np.repeat(10 ** (generator.uniform(-60, -15, 600) / 20), 8000)
+        noise = generator.standard_normal(len(level)) * level
+        world = World(DEAF, audio=PCM16.encode(noise.astype(np.float32))).run()
+        assert len(world.dials) <= 8
+        late = [at for at in world.dials if at > 150.0]
+        assert len(late) <= 2
+
+    def test_a_turn_that_never_ends_in_silence_is_a_stall_too(self) -> None:
+        hand = connected()
+        hand.hear(TurnStart())
+        hand.silence(30.0)
+        assert hand.dials >= 1
+
+
+class TestRedialling:
+    def test_at_once_then_later_and_later_for_ever(self) -> None:
+        world = World(SCRIPT, [Away(2.0, 300.0)], tail=400.0).run(limit=320.0, finish=False)
+        assert world.dials[1] == pytest.approx(2.0, abs=0.01)
+        waits = np.diff(world.dials[1:])
+        assert waits[0] <= 0.25 + 3 * world.latency
+        assert max(waits) <= 5.0 + 3 * world.latency
+        assert world.dials[-1] > 298.0
+        assert not world.session.is_closed
+
+    def test_nothing_but_a_refusal_makes_a_session_deaf(self) -> None:
+        script = Script("Hello there.", Turn("Are you there?", gap=400.0, after=2.0))
+        world = World(script, [Away(2.0, 300.0)], resilience=Resilience(ledger_seconds=10.0)).run()
+        assert world.finals[-1] == " Are you there?"
+
+    def test_a_handshake_is_no_progress(self) -> None:
+        hand = started()
+        for _ in range(6):
+            hand.open()
+            hand.close(1011)
+            hand.silence(1.0)
+        assert delays(hand.events)[-1] == pytest.approx(0.9, abs=0.2)
+
+    def test_a_turn_event_is_progress(self) -> None:
+        hand = started()
+        for _ in range(6):
+            hand.open()
+            hand.hear(TurnStart(), TurnEnd("Hey"))
+            hand.close(1011)
+            hand.silence(0.1)
+        assert delays(hand.events) == [0.0] * 6
+
+    def test_so_are_ten_seconds_of_health(self) -> None:
+        hand = started()
+        for _ in range(4):
+            hand.open()
+            hand.silence(10.5)
+            hand.close(1011)
+            hand.silence(0.1)
+        assert delays(hand.events) == [0.0] * 4
+
+    @pytest.mark.parametrize("code", [1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 1015])
+    def test_after_any_close_that_was_not_asked_for(self, code: int) -> None:
+        held(Closing(3.0, code))
+
+    @pytest.mark.parametrize("status", [500, 502, 503, 504])
+    def test_after_any_error_of_the_server(self, status: int) -> None:
+        world = held(Closing(3.0, 1011, status))
+        assert of(ErrorMessage, world.events) == [
+            ErrorMessage(status, "the script says so", "Error")
+        ]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
+    def test_for_good_are_told_and_not_tried_again(self, status: int) -> None:
+        hand = started()
+        hand.session.refused(status, hand.now, message="because")
+        hand.wait(600.0)
+        refusal = hand.session.refusal
+        assert refusal is not None
+        assert (refusal.status, str(refusal)) == (status, f"HTTP {status}: because")
+        assert hand.session.is_closed
+        assert hand.dials == 1
+        with pytest.raises(ClosedError):
+            hand.session.send_audio(b"", hand.now)
+
+    def test_inside_the_connection_are_as_good(self) -> None:
+        hand = started()
+        hand.session.opened(hand.now, "upgrade")
+        hand.hear(ErrorMessage(400, "No.", "Invalid model", "model_not_found", None, "r"))
+        hand.close(1008)
+        hand.wait(600.0)
+        refusal = hand.session.refusal
+        assert refusal is not None
+        assert str(refusal) == "Invalid model: No."
+        assert (refusal.status, refusal.code, refusal.request_id) == (400, "model_not_found", "r")
+        assert hand.dials == 1
+
+    def test_a_bare_1008_instead_of_connected_is_one(self) -> None:
+        hand = started()
+        hand.session.opened(hand.now)
+        hand.close(1008)
+        assert hand.session.refusal is not None
+        assert hand.session.is_closed
+
+    def test_the_last_words_and_the_lost_audio_are_still_told(self) -> None:
+        hand = connected()
+        hand.hear(TurnStart(), TurnUpdate("I'd like a table"))
+        hand.close(1006)
+        hand.silence(1.0)
+        hand.session.refused(402, hand.now)
+        hand.settle()
+        *_, end, gap = hand.events
+        assert isinstance(end, TurnEnd)
+        assert end.transcript == "I'd like a table"
+        assert gap == AudioGap(seconds=1.0, position=0.0)
+
+    @pytest.mark.parametrize("status", [429, 503])
+    @pytest.mark.parametrize("told", [0.5, 3.0])
+    def test_for_now_are_tried_again_not_sooner_than_told(self, status: int, told: float) -> None:
+        hand = started()
+        hand.silence(0.1)
+        hand.session.refused(status, hand.now, retry_after=told)
+        hand.silence(told - 0.1)
+        assert hand.dials == 1
+        hand.silence(told + 1.0)
+        assert hand.dials == 2
+        assert hand.events[0] == DialFailed(f"HTTP {status}", status, delays(hand.events)[0])
+        assert hand.session.refusal is None
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_no_word_is_lost_meanwhile(self, status: int) -> None:
+        held(Refusing(2.0, 3.0, status, retry_after=1.0), tail=10.0)
+
+
+class TestIdle:
+    def test_a_close_for_idleness_is_no_error_and_not_redialled(self) -> None:
+        hand = connected()
+        hand.silence(1.0)
+        hand.wait(180.0)
+        hand.close(1001, "Idle timeout")
+        hand.wait(600.0)
+        assert hand.dials == 0
+        assert hand.events == [Disconnected("Idle timeout", 1001, None)]
+        assert not hand.session.is_closed
+
+    def test_the_next_audio_dials(self) -> None:
+        hand = connected()
+        hand.silence(1.0)
+        hand.wait(180.0)
+        hand.close(1001)
+        hand.wait(600.0)
+        hand.forget()
+        hand.speak(words())
+        assert hand.actions == [Dial()]
+        hand.open()
+        hand.wait(1.0)
+        assert hand.audio.endswith(words())
+
+    def test_a_resting_session_does_nothing_at_all(self) -> None:
+        hand = connected()
+        hand.wait(180.0)
+        hand.close(1001)
+        hand.wait(1.0)
+        assert hand.session.deadline == float("inf")
+
+    def test_silence_keeps_the_connection_if_that_is_wanted(self) -> None:
+        hand = connected(resilience=Resilience(idle="silence"))
+        hand.silence(1.0)
+        hand.forget()
+        hand.wait(600.0)
+        assert 0.5 <= PCM16.seconds(len(hand.audio)) <= 2.0
+        assert set(hand.audio) == {0}
+
+    def test_by_default_nothing_is_sent(self) -> None:
+        hand = connected()
+        hand.silence(1.0)
+        hand.forget()
+        hand.wait(600.0)
+        assert hand.audio == b""
+
+    def test_finishing_a_resting_session_is_over_at_once(self) -> None:
+        hand = connected()
+        hand.wait(180.0)
+        hand.close(1001)
+        hand.session.finish(hand.now)
+        assert hand.session.is_closed
+
+
+class TestAudioThatStopsInMidTurn:
+    def test_silence_in_real_time_lets_the_turn_end(self) -> None:
+        script = Script(Turn("I'd like a table for two people", after=0.0))
+        world = World(script, tail=0.0).run(finish=False, limit=20.0)
+        assert world.finals == script.transcripts
+        accounts = world.session.link.accounts
+        assert 0.5 < PCM16.seconds(accounts.silence) < 3.0
+
+    def test_it_is_not_faster_than_real_time(self) -> None:
+        hand = connected()
+        hand.speak(words())
+        hand.hear(TurnStart())
+        hand.forget()
+        hand.wait(5.0)
+        assert PCM16.seconds(len(hand.audio)) == pytest.approx(4.7, abs=0.6)
+
+    def test_it_ends_when_the_turn_does(self) -> None:
+        hand = connected()
+        hand.speak(words())
+        hand.hear(TurnStart())
+        hand.wait(2.0)
+        hand.hear(TurnEnd("Hey"))
+        hand.forget()
+        hand.wait(60.0)
+        assert hand.audio == b""
+
+    def test_it_is_silence_in_companded_audio_too(self) -> None:
+        hand = connected(TurnsOptions(encoding="pcm_alaw", sample_rate=8000))
+        hand.silence(0.5)
+        hand.hear(TurnStart())
+        hand.forget()
+        hand.wait(2.0)
+        assert set(hand.audio) == {0xD5}
+
+    def test_made_silence_is_counted_apart_and_never_replayed(self) -> None:
+        hand = connected()
+        hand.speak(words())
+        hand.hear(TurnStart())
+        hand.wait(3.0)
+        received = hand.session.link.accounts.received
+        assert received == len(words())
+        assert hand.session.link.ledger.end == len(words())
+
+
+class TestSettingsInMidSession:
+    def test_thresholds_go_by_config_over_the_same_connection(self) -> None:
+        hand = connected()
+        hand.session.configure(TurnSettings(turn_eager_end_threshold=0.5), hand.now)
+        hand.settle()
+        assert hand.commands == [{"type": "config", "turn": {"eager_end_threshold": 0.5}}]
+        assert hand.dials == 0
+        assert hand.session.options.turn.turn_eager_end_threshold == 0.5
+
+    def test_and_are_in_the_url_of_the_next_one(self) -> None:
+        hand = connected()
+        hand.session.configure(TurnSettings(turn_eager_end_threshold=0.5), hand.now)
+        assert "turn_eager_end_threshold=0.5" in hand.session.options.url()
+
+    def test_what_changes_nothing_is_not_sent(self) -> None:
+        hand = connected()
+        hand.session.configure(TurnSettings(), hand.now)
+        assert hand.settle().commands == []
+
+    def test_out_of_order_is_refused_at_the_call_and_nothing_changes(self) -> None:
+        hand = connected(TurnsOptions(turn=TurnSettings(turn_end_threshold=0.4)))
+        with pytest.raises(UsageError, match=r"^turn_eager_end_threshold: "):
+            hand.session.configure(TurnSettings(turn_eager_end_threshold=0.3), hand.now)
+        assert hand.settle().commands == []
+        assert hand.session.options.turn == TurnSettings(turn_end_threshold=0.4)
+
+    def test_while_dialling_they_are_sent_as_soon_as_the_connection_is_there(self) -> None:
+        hand = started()  # the URL is on its way
+        hand.session.configure(TurnSettings(turn_end_threshold=0.2), hand.now)
+        hand.open()
+        assert hand.commands == [{"type": "config", "turn": {"end_threshold": 0.2}}]
+
+    def test_what_the_server_rejects_is_told_and_taken_back(self) -> None:
+        before = TurnSettings(turn_start_threshold=0.7)
+        hand = connected(TurnsOptions(turn=before))
+        hand.session.configure(TurnSettings(turn_start_threshold=0.95), hand.now)
+        hand.silence(0.1)
+        error = ErrorMessage(400, "Not between 0.5 and 0.9.", "Invalid turn settings")
+        hand.hear(error)
+        hand.close(1008)
+        assert SettingsRejected(error) in hand.events
+        assert hand.session.options.turn == before
+        assert hand.session.refusal is None
+        hand.silence(0.1)
+        assert hand.dials == 1
+
+    def test_so_is_what_the_next_connection_rejects(self) -> None:
+        hand = connected()
+        hand.close(1006)
+        hand.silence(0.1)
+        hand.close(1006)
+        hand.session.configure(TurnSettings(turn_start_threshold=0.95), hand.now)
+        hand.silence(8.0)
+        hand.session.opened(hand.now)
+        hand.hear(ErrorMessage(400, "Not between 0.5 and 0.9.", "Invalid turn settings"))
+        hand.close(1008)
+        assert of(SettingsRejected, hand.events)
+        assert hand.session.options.turn == TurnSettings()
+        assert not hand.session.is_closed
+
+    def test_an_error_long_after_a_change_is_not_about_it(self) -> None:
+        hand = connected()
+        hand.session.configure(TurnSettings(turn_start_threshold=0.7), hand.now)
+        hand.silence(30.0)
+        hand.hear(ErrorMessage(402, "No credit.", code="quota_exceeded"))
+        assert hand.session.refusal is not None
+        assert hand.session.refusal.code == "quota_exceeded"
+
+
+class TestKeyterms:
+    def test_a_new_connection_between_turns(self) -> None:
+        hand = connected()
+        hand.silence(1.0)
+        hand.session.update_keyterms(["Cartesia"], hand.now)
+        hand.silence(0.1)
+        assert [a for a in hand.actions if not isinstance(a, bytes)] == [Drop(), Dial()]
+        assert "keyterm=Cartesia" in hand.session.options.url()
+        assert of(Disconnected, hand.events) == []
+
+    def test_not_before_the_turn_is_over(self) -> None:
+        hand = connected()
+        hand.hear(TurnStart())
+        hand.session.update_keyterms(["Cartesia"], hand.now)
+        hand.silence(1.0)
+        assert hand.dials == 0
+        hand.hear(TurnEnd("Hey"))
+        hand.silence(0.1)
+        assert hand.dials == 1
+
+    def test_not_while_somebody_has_begun_to_speak(self) -> None:
+        hand = connected()
+        hand.silence(1.0)
+        hand.speak(words())
+        hand.session.update_keyterms(["Cartesia"], hand.now)
+        hand.silence(0.1)
+        assert hand.dials == 0
+
+    def test_no_word_is_lost(self) -> None:
+        def change(world: World) -> None:
+            world.session.update_keyterms(["seven", "table"], world.now)
+
+        for at in np.arange(0.2, SCRIPT.seconds, 0.7):
+            world = World(SCRIPT)
+            world.at(at, partial(change, world))
+            world.run()
+            check_order(world.events)
+            assert world.finals == SCRIPT.transcripts
+            assert len(world.dials) == 2
+
+    def test_the_same_ones_are_no_change(self) -> None:
+        hand = connected(TurnsOptions(keyterms=["a"]))
+        hand.session.update_keyterms(["a"], hand.now)
+        hand.silence(1.0)
+        assert hand.dials == 0
+
+    def test_a_connection_that_was_lost_meanwhile_has_them_already(self) -> None:
+        hand = connected()
+        hand.hear(TurnStart())
+        hand.session.update_keyterms(["Cartesia"], hand.now)
+        hand.close(1006)
+        hand.silence(0.1)
+        hand.open()
+        hand.hear(TurnStart(), TurnEnd("Hey"))
+        hand.silence(2.0)
+        assert hand.dials == 1
+
+    def test_too_many_are_refused_at_the_call(self) -> None:
+        hand = connected()
+        with pytest.raises(UsageError, match=r"^keyterms: "):
+            hand.session.update_keyterms(["a"] * 101, hand.now)
+        assert hand.session.options.keyterms == ()
+
+
+class TestFinishing:
+    def test_close_is_said_after_the_last_audio(self) -> None:
+        hand = connected()
+        hand.speak(words())
+        hand.session.finish(hand.now)
+        hand.settle()
+        assert hand.actions[-1] == '{"type":"close"}'
+        assert hand.audio == words()
+
+    def test_everything_comes_until_the_socket_closes(self) -> None:
+        hand = connected()
+        hand.session.finish(hand.now)
+        hand.hear(TurnStart(), TurnEnd("Hey"))
+        hand.close(1000)
+        assert [type(event) for event in hand.events] == [TurnStart, TurnEnd]
+        assert hand.session.is_closed
+
+    def test_audio_afterwards_is_an_error(self) -> None:
+        hand = connected()
+        hand.session.finish(hand.now)
+        with pytest.raises(ClosedError, match=r"^send_audio: "):
+            hand.session.send_audio(b"\0\0", hand.now)
+
+    def test_a_close_that_is_ignored_takes_bounded_time_and_no_word(self) -> None:
+        hand = connected(resilience=Resilience(drain_timeout=2.0))
+        hand.hear(TurnStart(), TurnUpdate("Hey you"))
+        hand.session.finish(hand.now)
+        hand.wait(1.9)
+        assert not hand.session.is_closed
+        hand.wait(0.2)
+        assert hand.session.is_closed
+        end = hand.events[-1]
+        assert isinstance(end, TurnEnd)
+        assert end.transcript == "Hey you"
+        assert hand.actions[-1] == Drop()
+
+    @pytest.mark.parametrize("fault", [Away(3.0, 60.0), Hung(3.0, 60.0), HalfOpen(3.0), Mute(3.0)])
+    def test_it_ends_in_time_whatever_the_network_does(self, fault: Fault) -> None:
+        script = Script(Turn("I'd like a table for two people please", after=0.0))
+        world = World(script, [fault], tail=0.5).run()
+        finished = script.seconds + 0.5
+        assert world.session.is_closed
+        assert world.now - finished <= 5.0 + 10.0 / 2
+        check_order(world.events)
+
+    def test_a_backlog_is_given_the_time_it_needs(self) -> None:
+        script = Script("Hello there.", "I'd like a table.", "Tomorrow at seven please.")
+        world = World(script, [Away(0.0, script.seconds + 2.0)], tail=0.1).run()
+        assert world.finals == script.transcripts
+
+    def test_a_loss_while_draining_is_redialled(self) -> None:
+        script = Script(Turn("I'd like a table for two people please", after=0.0))
+        world = World(script, [Reset(script.seconds + 0.1)], tail=0.05).run()
+        assert world.finals == script.transcripts
+
+    def test_its_own_timeout_counts(self) -> None:
+        hand = connected()
+        hand.hear(TurnStart(), TurnUpdate("Hey"))
+        hand.session.finish(hand.now, 0.5)
+        hand.wait(0.6)
+        assert hand.session.is_closed
+
+    def test_twice_is_once(self) -> None:
+        hand = connected()
+        hand.session.finish(hand.now)
+        hand.session.finish(hand.now)
+        assert hand.settle().commands == [CLOSE]
+
+    def test_aborting_is_at_once_and_accounts_for_what_was_not_sent(self) -> None:
+        hand = connected()
+        hand.close(1006)
+        hand.silence(1.0)
+        hand.session.abort()
+        hand.session.abort()
+        hand.settle()
+        assert hand.session.is_closed
+        assert hand.events[-1] == AudioGap(seconds=1.0, position=0.0)
+        assert hand.session.deadline == float("inf")
+
+
+class TestAudioIsAccountedFor:
+    def test_what_the_ledger_cannot_hold_is_told_and_counted(self) -> None:
+        script = Script("Hello there.", Turn("Are you there?", gap=30.0, after=2.0))
+        world = World(script, [Away(3.0, 20.0)], resilience=Resilience(ledger_seconds=5.0)).run()
+        gaps = [event for event in world.events if isinstance(event, AudioGap)]
+        accounts = world.session.link.accounts
+        assert len(gaps) == 1
+        assert gaps[0].position == pytest.approx(3.0, abs=0.1)
+        assert gaps[0].seconds == pytest.approx(15.0, abs=0.5)
+        assert PCM16.seconds(accounts.lost) == pytest.approx(gaps[0].seconds)
+        assert accounts.received == accounts.sent + accounts.lost
+        assert world.finals == script.transcripts
+
+    def test_a_gap_on_an_open_connection_is_told_while_it_lasts(self) -> None:
+        hand = connected(resilience=Resilience(ledger_seconds=2.0, catch_up_rate=1.0))
+        hand.session.link.block(hand.now)
+        hand.silence(4.0)
+        assert of(AudioGap, hand.events)
+
+    def test_memory_is_bounded(self) -> None:
+        world = World(
+            Script(Turn("word", after=60.0)),
+            [Away(1.0, 1000.0)],
+            resilience=Resilience(ledger_seconds=5.0),
+        ).run(finish=False, limit=60.0)
+        assert world.largest_ledger <= PCM16.size(5.1)
+
+    @pytest.mark.parametrize("size", [1, 3, 321])
+    def test_half_samples_are_refused_at_the_call(self, size: int) -> None:
+        hand = connected()
+        with pytest.raises(UsageError, match=r"^pcm: "):
+            hand.session.send_audio(bytes(size), hand.now)
+        assert hand.session.link.accounts.received == 0
+
+    def test_no_audio_is_fine(self) -> None:
+        hand = connected()
+        hand.session.send_audio(b"", hand.now)
+        assert hand.settle().actions == []
+
+
+class TestWhatTheServerShouldNotSay:
+    NONSENSE = (
+        '{"type":"turn.end","transcript":["secret words"]}',
+        '"secret words"',
+        b"secret words",
+        '{"type":"secret words"}',
+        '{"type":"turn.resume"}',
+        '{"type":"turn.end","transcript":""}',
+    )
+
+    def test_is_survived_and_counted(self) -> None:
+        hand = connected()
+        hand.hear(*self.NONSENSE)
+        hand.hear(TurnStart(), TurnEnd("Hey"))
+        assert [type(event) for event in hand.events] == [TurnStart, TurnEnd]
+        assert sum(hand.session.conversation.irregular.values()) == len(self.NONSENSE)
+
+    def test_is_logged_once_for_each_kind_and_never_quoted(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        hand = connected()
+        hand.hear(*self.NONSENSE)
+        once = len(caplog.records)
+        for _ in range(20):
+            hand.hear(*self.NONSENSE)
+        assert len(caplog.records) == once
+        assert "secret" not in caplog.text
+
+    def test_words_stand_in_no_log_line_at_info(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        held(Reset(2.5), Closing(4.0, 1011, 500), Mute(6.0), tail=10.0)
+        for word in ("table", "Hello", "seven"):
+            assert word not in caplog.text
+
+    def test_text_is_verbatim(self) -> None:
+        hand = connected()
+        texts = [" Ünï  códe\u00a0👋 ", "\ttab", " . "]
+        for text in texts:
+            hand.hear(TurnStart(), TurnUpdate(text), TurnEnd(text))
+        ends = [event.transcript for event in hand.events if isinstance(event, TurnEnd)]
+        assert ends == texts
+
+
+class TestTime:
+    def test_every_turn_event_has_its_place_and_its_times(self) -> None:
+        world = held()
+        for at, event in world.history:
+            if not isinstance(event, TurnStart | TurnUpdate | TurnEagerEnd | TurnEnd):
+                continue
+            assert event.timing is not None
+            start, end = SCRIPT.spans[event.timing.turn - 1]
+            assert event.timing.position == pytest.approx(at, abs=0.2)
+            assert event.timing.speech_start == pytest.approx(1000.0 + start, abs=0.05)
+            if isinstance(event, TurnEnd):
+                assert event.timing.speech_end == pytest.approx(1000.0 + end, abs=0.05)
+
+    def test_what_is_not_known_is_none(self) -> None:
+        hand = connected()
+        hand.silence(1.0)
+        hand.hear(TurnStart(), TurnEnd("Hey"))
+        for event in hand.events:
+            assert isinstance(event, TurnStart | TurnEnd)
+            assert event.timing is not None
+            assert event.timing.speech_start is None
+            assert event.timing.speech_end is None
+
+    def test_the_end_of_speech_before_a_muted_microphone_is_when_it_was(self) -> None:
+        hand = connected()
+        hand.silence(1.0)
+        hand.speak(words(6))
+        muted = hand.now
+        hand.hear(TurnStart())
+        hand.wait(3.0)
+        hand.silence(0.5)
+        hand.hear(TurnEnd("Hey"))
+        end = hand.events[-1]
+        assert isinstance(end, TurnEnd)
+        assert end.timing is not None
+        assert end.timing.speech_end == pytest.approx(1000.0 + muted, abs=0.1)
