@@ -91,6 +91,11 @@ class RoomCaller:
         return self._room.local_participant.identity
 
     @property
+    def agents(self) -> list[str]:
+        """The agents in the room."""
+        return list(self._room.remote_participants)
+
+    @property
     def own_words(self) -> list[str]:
         """What the agent understood, turn by turn."""
         return [said.text for said in self.said if said.who == self.name and said.is_final]
@@ -126,6 +131,10 @@ class RoomCaller:
         """Speak audio of the caller's sample rate, in real time."""
         async for frame in paced(pcm, rate=self.sample_rate, frame=TICK_SECONDS):
             await self._source.capture_frame(frame)
+
+    async def meet(self) -> None:
+        """Wait for an agent to join."""
+        await until(lambda: self.agents, seconds=60.0)
 
     async def answered(self, text: str, *, seconds: float = 30.0) -> str:
         """Wait until the agent has said something with this text in it; return all it said.

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(180)]
 AGENT = ROOT / "tests" / "e2e" / "livekit" / "fleet_agent.py"
 RATE = 24_000
 ROOM = AudioFormat(sample_rate=RATE)
-# The agent needs a moment to join and to subscribe to the caller's track.
+# An agent that has joined needs a moment to subscribe to the caller's track.
 LEAD_IN = 3.0
 
 
@@ -39,6 +39,7 @@ async def test_every_turn_is_answered_and_a_lost_connection_is_not_heard(tmp_pat
         Worker(AGENT, server, tmp_path, env=environment(ink)) as worker,
         RoomCaller(server.url, server.token("caller", "room"), sample_rate=RATE) as call,
     ):
+        await call.meet()
         speaking = asyncio.create_task(call.speak(script.audio(ROOM)))
         await until(lambda: any("For two" in said.text for said in call.said), seconds=30.0)
         ink.close_all(1012)
@@ -61,6 +62,7 @@ async def test_the_first_word_stops_the_agent(tmp_path: Path) -> None:
         Worker(AGENT, server, tmp_path, env={**environment(ink), "SPEECH_SECONDS": "30"}),
         RoomCaller(server.url, server.token("caller", "room"), sample_rate=RATE) as call,
     ):
+        await call.meet()
         await call.speak(script.audio(ROOM) + ROOM.silence(3.0))
         assert len(call.agent_pauses) == 1, "it stopped, and then it answered"
 
