@@ -26,6 +26,7 @@ _HEALTHY_AFTER = 10.0
 _BLOCKED_FOR = 5.0
 _MARK_EVERY = 0.05
 _MARKS = 64
+_ROUND_TRIPS = 5
 _NEVER = float("inf")
 
 
@@ -102,7 +103,7 @@ class Link:
         self._gap: tuple[int, int] | None = None
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
         self._pinged_at: float | None = None
-        self._round_trip = 0.0
+        self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
         self._healthy = False
 
     @property
@@ -128,7 +129,8 @@ class Link:
 
     def heard_by_server(self, now: float) -> int:
         """What of the stream the server can have heard when it said what comes in just now."""
-        said_at = now - self._round_trip
+        # A pong may have waited behind a stall; the shortest way of late is the way there is.
+        said_at = now - min(self._round_trips, default=0.0)
         position = self.sent
         for time, sent in reversed(self._marks):
             position = sent
@@ -165,6 +167,7 @@ class Link:
         self._healthy = False
         self._dial_deadline = _NEVER
         self._marks.clear()
+        self._round_trips.clear()
         self._marks.append((now, self.sent))
         self.pacer.restart(now)
         self._ping(now)
@@ -201,7 +204,8 @@ class Link:
         """A ping was answered: this is how long the way to the server and back takes."""
         self.heard(now)
         if self._pinged_at is not None:
-            self._round_trip, self._pinged_at = now - self._pinged_at, None
+            self._round_trips.append(now - self._pinged_at)
+            self._pinged_at = None
 
     def block(self, now: float) -> None:
         """The socket takes no more for now; audio stays in the ledger."""
