@@ -1,4 +1,4 @@
-"""`cartesia-ink bench engine`: how good the local speech engine is on this machine."""
+"""`cartesia-ink bench`: how good the local speech engine is, and what a stream costs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cartesia_ink_plugins.cli import bench_pipecat
 from cartesia_ink_plugins.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--streams", type=int, nargs="+", default=[1, 4], metavar="N", help="at once (1 4)"
     )
     engine.add_argument("--verbose", action="store_true", help="show every event")
-    parser.set_defaults(run=run)
+    engine.set_defaults(run=run)
+    bench_pipecat.add_parser(benches)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -195,8 +195,10 @@ class InkSession:
         match event:
             case Connected(request_id=request_id):
                 logger.info(f"{self._host}: connected (request_id={request_id})")
-                self._is_online = True
-                await self._call("on_connected")
+                # A connection that takes the place of another, for new key terms, is no news.
+                if not self._is_online:
+                    self._is_online = True
+                    await self._call("on_connected")
             case Disconnected(reason=reason, retry_in=retry_in):
                 await self._went_offline()
                 if retry_in is not None:

@@ -66,6 +66,9 @@ async def test_thresholds_change_in_mid_turn_without_a_new_connection() -> None:
 
 async def test_key_terms_wait_for_the_end_of_the_turn() -> None:
     async with talk_to(TURN) as (talk, server):
+        told: list[str] = []
+        for event in ("on_connected", "on_disconnected", "on_connection_error"):
+            talk.stt.add_event_handler(event, lambda *_, event=event: told.append(event))
         await talk.hear()
         await talk.until(lambda: talk.tap.interims == ["Book"])
         await change(talk, Settings(keyterm=["Cartesia"]))
@@ -75,6 +78,8 @@ async def test_key_terms_wait_for_the_end_of_the_turn() -> None:
         await talk.until(lambda: len(server.queries) == 2)
         assert server.queries[1]["keyterm"] == ["Cartesia"]
         await talk.quiet()
+        assert told.count("on_connected") <= 1
+        assert told.count("on_disconnected") == told.count("on_connection_error") == 0
         assert talk.user_messages == ["Book it."]
 
 

@@ -1,0 +1,299 @@
+"""What a stream costs in a Pipecat pipeline: ours, the built-in one, none, and a bare socket.
+
+A server in a process of its own plays turns and takes the audio of all streams. Each measurement is
+a process of its own, too, held to one core; the server has the others. The sides take turns, and
+the medians of the rounds are what counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+SIDES = ("websockets", "no-op", "built-in", "ours")
+_FRAME = 0.02
+_RATE = 16_000
+_EVENT_EVERY = 0.1
+_EVENTS_PER_TURN = 10
+_SETTLE = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one side cost in one round.
+
+    Attributes:
+        cpu: Milliseconds of CPU per second of one stream.
+        p50: Median time from a server's event to the frame at the next processor, milliseconds.
+        p99: 99th percentile of it.
+        memory: KiB of resident memory per stream.
+    """
+
+    cpu: float
+    p50: float
+    p99: float
+    memory: float
+
+
+def measure(streams: int, seconds: float, rounds: int) -> dict[str, Cost]:
+    """Measure all sides.
+
+    Args:
+        streams: How many streams at once.
+        seconds: How long each round lasts.
+        rounds: How many times each side takes its turn.
+
+    Returns:
+        The medians, by side.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    server = _process(["serve"], cores[1:] or cores)
+    assert server.stdout is not None
+    port = server.stdout.readline().strip()
+    results: dict[str, list[Cost]] = {side: [] for side in SIDES}
+    try:
+        for _ in range(rounds):
+            for side in SIDES:
+                job = _process([side, str(streams), str(seconds), port], cores[:1])
+                out, _ = job.communicate()
+                results[side].append(Cost(**json.loads(out.splitlines()[-1])))
+    finally:
+        server.terminate()
+        server.wait()
+    return {side: _median(costs) for side, costs in results.items()}
+
+
+def report(streams: int, costs: dict[str, Cost]) -> str:
+    """The table of one number of streams."""
+    lines = [
+        f"{streams} streams of {_FRAME * 1000:.0f} ms frames",
+        f"  {'':12}{'CPU ms/stream-s':>16}{'event p50 ms':>14}{'p99 ms':>9}{'KiB/stream':>12}",
+    ]
+    for side, cost in costs.items():
+        lines.append(
+            f"  {side:12}{cost.cpu:16.2f}{cost.p50:14.2f}{cost.p99:9.2f}{cost.memory:12.0f}"
+        )
+    ours, theirs = costs["ours"], costs["built-in"]
+    lines.append(
+        f"  ours / built-in: CPU {ours.cpu / theirs.cpu:.2f}, p99 {ours.p99 / theirs.p99:.2f}, "
+        f"memory {ours.memory / max(theirs.memory, 1):.2f}"
+    )
+    return "\n".join(lines)
+
+
+def _median(costs: Sequence[Cost]) -> Cost:
+    fields = [asdict(cost) for cost in costs]
+    return Cost(**{name: statistics.median(f[name] for f in fields) for name in fields[0]})
+
+
+def _process(arguments: list[str], cores: Sequence[int]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "INK_BENCH_CORES": ",".join(map(str, cores))},
+    )
+
+
+# -- in the server's process ----------------------------------------------------------------------
+
+
+async def _serve() -> None:
+    from websockets.asyncio.server import ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed
+
+    async def events(connection: ServerConnection) -> None:
+        """Turns whose words are the time at which they were sent."""
+        while True:
+            await connection.send('{"type":"turn.start","request_id":"bench"}')
+            words = ""
+            for number in range(_EVENTS_PER_TURN):
+                await asyncio.sleep(_EVENT_EVERY)
+                words += f" {time.monotonic_ns()}"
+                kind = "turn.end" if number == _EVENTS_PER_TURN - 1 else "turn.update"
+                message = {"type": kind, "transcript": words, "request_id": "bench"}
+                await connection.send(json.dumps(message))
+
+    async def handle(connection: ServerConnection) -> None:
+        await connection.send('{"type":"connected","request_id":"bench"}')
+        player = asyncio.create_task(events(connection))
+        try:
+            async for message in connection:
+                if isinstance(message, str):
+                    break
+        except ConnectionClosed:
+            pass
+        finally:
+            player.cancel()
+
+    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
+        sys.stdout.write(f"{next(iter(server.sockets)).getsockname()[1]}\n")
+        sys.stdout.flush()
+        await asyncio.get_running_loop().create_future()
+
+
+# -- in the process that is measured --------------------------------------------------------------
+
+
+class _Clock:
+    """Feeds frames in real time, and reads the meters before and after."""
+
+    def __init__(self, streams: int, seconds: float) -> None:
+        self.streams = streams
+        self.seconds = seconds
+        self.delays: list[int] = []
+        self.memory = _resident()
+
+    def heard(self, words: str) -> None:
+        self.delays.append(time.monotonic_ns() - int(words.split()[-1]))
+
+    async def run(self, feed: Any) -> Cost:
+        await asyncio.sleep(_SETTLE)
+        gc.collect()
+        self.delays.clear()
+        memory = (_resident() - self.memory) / self.streams
+        before, due = time.process_time(), time.perf_counter()
+        for _ in range(round(self.seconds / _FRAME)):
+            await feed()
+            due += _FRAME
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        cpu = time.process_time() - before
+        delays = sorted(self.delays) or [0]
+        return Cost(
+            cpu=cpu * 1000 / (self.streams * self.seconds),
+            p50=delays[len(delays) // 2] / 1e6,
+            p99=delays[min(len(delays) - 1, len(delays) * 99 // 100)] / 1e6,
+            memory=memory,
+        )
+
+
+def _resident() -> float:
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def _noise() -> bytes:
+    import numpy as np
+
+    noise = np.random.default_rng(0).normal(0, 300, int(_RATE * _FRAME))
+    return noise.astype("<i2").tobytes()
+
+
+async def _bare(clock: _Clock, port: str) -> Cost:
+    """Nothing but sockets."""
+    from websockets.asyncio.client import ClientConnection, connect
+
+    async def listen(connection: ClientConnection) -> None:
+        async for message in connection:
+            event = json.loads(message)
+            if event["type"] == "turn.update":
+                clock.heard(event["transcript"])
+
+    sockets = [
+        await connect(f"ws://127.0.0.1:{port}", compression=None) for _ in range(clock.streams)
+    ]
+    listeners = [asyncio.create_task(listen(socket)) for socket in sockets]
+    pcm = _noise()
+
+    async def feed() -> None:
+        for socket in sockets:
+            await socket.send(pcm)
+
+    cost = await clock.run(feed)
+    for listener in listeners:
+        listener.cancel()
+    await asyncio.gather(*(socket.close() for socket in sockets))
+    return cost
+
+
+async def _pipelines(side: str, clock: _Clock, port: str) -> Cost:
+    """A pipeline for every stream: the service, and a processor that takes the time."""
+    from pipecat.frames.frames import Frame, InputAudioRawFrame, InterimTranscriptionFrame
+    from pipecat.pipeline.pipeline import Pipeline
+    from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+    from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+    from pipecat.workers.runner import WorkerRunner
+
+    class Sink(FrameProcessor):
+        async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+            await super().process_frame(frame, direction)
+            if isinstance(frame, InterimTranscriptionFrame):
+                clock.heard(frame.text)
+            await self.push_frame(frame, direction)
+
+    runner = WorkerRunner(handle_sigint=False)
+    workers = [
+        PipelineWorker(
+            Pipeline([_service(side, f"ws://127.0.0.1:{port}"), Sink()]),
+            params=PipelineParams(audio_in_sample_rate=_RATE),
+            cancel_on_idle_timeout=False,
+            enable_rtvi=False,
+            enable_turn_tracking=False,
+        )
+        for _ in range(clock.streams)
+    ]
+    for worker in workers:
+        await runner.add_workers(worker)
+    running = asyncio.create_task(runner.run())
+    pcm = _noise()
+
+    async def feed() -> None:
+        for worker in workers:
+            await worker.queue_frame(InputAudioRawFrame(pcm, _RATE, 1))
+
+    cost = await clock.run(feed)
+    await asyncio.gather(*(worker.cancel() for worker in workers))
+    await running
+    return cost
+
+
+def _service(side: str, url: str) -> Any:
+    if side == "ours":
+        from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+
+        return InkTurnsSTTService(api_key="bench", url=url)
+    if side == "built-in":
+        from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
+
+        return CartesiaTurnsSTTService(
+            api_key="bench", url=f"{url}/stt/turns/websocket", enable_eager_end_of_turn=True
+        )
+    from pipecat.services.settings import STTSettings
+    from pipecat.services.stt_service import STTService
+
+    class NoOp(STTService):
+        async def run_stt(self, audio: bytes) -> Any:
+            yield None
+
+    return NoOp(settings=STTSettings(model=None, language=None))
+
+
+def _main(arguments: list[str]) -> None:
+    cores = [int(core) for core in os.environ["INK_BENCH_CORES"].split(",")]
+    os.sched_setaffinity(0, cores)
+    if arguments == ["serve"]:
+        asyncio.run(_serve())
+        return
+    from loguru import logger
+
+    logger.remove()
+    side, streams, seconds, port = arguments
+    if side != "websockets":
+        _service(side, "ws://127.0.0.1:1")  # so that imports are not counted as memory of streams
+    clock = _Clock(int(streams), float(seconds))
+    run = _bare(clock, port) if side == "websockets" else _pipelines(side, clock, port)
+    sys.stdout.write(json.dumps(asdict(asyncio.run(run))) + "\n")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])
