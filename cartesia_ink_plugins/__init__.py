@@ -1,8 +1,15 @@
 """Cartesia Ink speech-to-text for Pipecat, LiveKit Agents and plain asyncio."""
 
 from cartesia_ink_plugins.core.audio import Encoding
+from cartesia_ink_plugins.core.batch import Transcription, transcribe
 from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import ClosedError, InkError, RefusedError, UsageError
+from cartesia_ink_plugins.core.errors import (
+    ClosedError,
+    InkError,
+    RefusedError,
+    TranscriptionError,
+    UsageError,
+)
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
@@ -47,6 +54,8 @@ __all__ = [
     "Resilience",
     "SettingsRejected",
     "Timing",
+    "Transcription",
+    "TranscriptionError",
     "TurnEagerEnd",
     "TurnEnd",
     "TurnResume",
@@ -56,4 +65,5 @@ __all__ = [
     "TurnsOptions",
     "UsageError",
     "Word",
+    "transcribe",
 ]

@@ -1,0 +1,304 @@
+"""Whole files: streamed, retried where that helps, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import sys
+import wave
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from cartesia_ink_plugins import (
+    Credentials,
+    Encoding,
+    TranscriptionError,
+    UsageError,
+    Word,
+    transcribe,
+)
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.testing import InkServer, Rules, Script
+
+SCRIPT = Script("Good evening.", "A table for two ... please.")
+TEXT = "".join(SCRIPT.transcripts)
+KEY = Credentials(api_key="sk_secret")
+
+
+def wav(pcm: bytes) -> bytes:
+    """A WAV file of 16 kHz, 16 bit, mono."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(16_000)
+        writer.writeframes(pcm)
+    return file.getvalue()
+
+
+WAV = wav(SCRIPT.audio())
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "évening call.wav"
+    path.write_bytes(WAV)
+    return path
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[InkServer]:
+    async with InkServer(SCRIPT, api_keys=["sk_secret"]) as server:
+        yield server
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncIterator[str]:
+    """A server that does whatever a test wants."""
+    app = web.Application(client_max_size=2**30)
+    app.router.add_post("/stt", handler)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+class TestAFile:
+    async def test_gives_its_words(self, server: InkServer, recording: Path) -> None:
+        result = await transcribe(recording, credentials=KEY, base_url=server.url)
+        assert result.text == TEXT
+        assert result.duration == pytest.approx(SCRIPT.seconds)
+        assert result.words == ()
+        [record] = server.connections
+        assert result.request_id == record.request_id
+        assert (record.path, record.status) == ("/stt", 200)
+
+    async def test_gives_words_with_times(self, server: InkServer, recording: Path) -> None:
+        result = await transcribe(
+            recording, word_timestamps=True, language="en-GB", credentials=KEY, base_url=server.url
+        )
+        assert "".join(word.word for word in result.words) == TEXT
+        assert isinstance(result.words[0], Word)
+        assert result.words[0].start == pytest.approx(SCRIPT.spans[0][0], abs=0.05)
+        assert result.words[-1].end == pytest.approx(SCRIPT.spans[1][1], abs=0.05)
+        assert result.language == "en"
+
+    async def test_may_be_bytes_or_an_open_file(self, server: InkServer) -> None:
+        of_bytes = await transcribe(WAV, credentials=KEY, base_url=server.url)
+        later = io.BytesIO(b"not audio" + WAV)
+        later.seek(9)
+        of_file = await transcribe(later, credentials=KEY, base_url=server.url)
+        assert of_bytes.text == of_file.text == TEXT
+
+    @pytest.mark.parametrize("encoding", ["pcm_s16le", "pcm_f32le", "pcm_mulaw"])
+    async def test_may_be_raw_audio(self, server: InkServer, encoding: str) -> None:
+        pcm = SCRIPT.audio(AudioFormat(Encoding(encoding), 8000))
+        result = await transcribe(
+            pcm, encoding=encoding, sample_rate=8000, credentials=KEY, base_url=server.url
+        )
+        assert result.text == TEXT
+
+    async def test_is_read_and_sent_piece_by_piece(
+        self, server: InkServer, recording: Path
+    ) -> None:
+        class Careful(io.BytesIO):
+            largest = 0
+
+            def read(self, size: int | None = -1, /) -> bytes:
+                assert size is not None
+                assert size >= 0
+                self.largest = max(self.largest, size)
+                return super().read(size)
+
+        file, told = Careful(WAV), list[tuple[int, int]]()
+        await transcribe(
+            file,
+            credentials=KEY,
+            base_url=server.url,
+            progress=lambda sent, size: told.append((sent, size)),
+        )
+        assert file.largest <= 65_536
+        size = len(WAV)
+        assert [sent for sent, _ in told] == [*range(65_536, size, 65_536), size]
+        assert {total for _, total in told} == {size}
+
+    async def test_goes_over_the_users_own_session(
+        self, server: InkServer, recording: Path
+    ) -> None:
+        async with aiohttp.ClientSession() as session:
+            for _ in range(2):
+                await transcribe(
+                    recording, credentials=KEY, base_url=server.url, http_session=session
+                )
+            assert not session.closed
+
+    async def test_a_token_is_sent_in_a_header(self, server: InkServer, recording: Path) -> None:
+        async def token() -> str:
+            return "sk_secret"
+
+        await transcribe(
+            recording, credentials=Credentials(token_provider=token), base_url=server.url
+        )
+        [record] = server.connections
+        assert record.query == []
+        assert "authorization" in record.headers
+
+
+class TestWhatTheServerRefuses:
+    @pytest.mark.parametrize(
+        ("audio", "status", "why"),
+        [(b"no audio at all", 400, "supported format"), (b"RIFF\0\0\0\0WAVE", 400, "supported")],
+    )
+    async def test_an_unsupported_file(
+        self, server: InkServer, audio: bytes, status: int, why: str
+    ) -> None:
+        with pytest.raises(TranscriptionError, match=why) as failure:
+            await transcribe(audio, credentials=KEY, base_url=server.url)
+        assert failure.value.status == status
+        assert len(server.connections) == 1
+
+    async def test_a_file_of_2_gigabytes(self, server: InkServer, tmp_path: Path) -> None:
+        with (tmp_path / "huge.wav").open("wb") as huge:
+            huge.truncate(2 * 2**30)
+        with pytest.raises(TranscriptionError, match="larger than 100 MiB") as failure:
+            await transcribe(tmp_path / "huge.wav", credentials=KEY, base_url=server.url)
+        assert failure.value.status == 413
+
+    async def test_a_key_that_is_not_valid_is_not_repeated(
+        self, server: InkServer, recording: Path
+    ) -> None:
+        key = Credentials(api_key="sk_wrong")
+        with pytest.raises(TranscriptionError, match="HTTP 401") as failure:
+            await transcribe(recording, credentials=key, base_url=server.url)
+        assert "sk_wrong" not in str(failure.value)
+        assert len(server.connections) == 1
+
+    async def test_a_model_it_does_not_have(self, server: InkServer, recording: Path) -> None:
+        with pytest.raises(TranscriptionError, match="model"):
+            await transcribe(recording, model="ink-2", credentials=KEY, base_url=server.url)
+
+
+class TestWhatIsTriedAgain:
+    @pytest.mark.parametrize("status", [408, 429, 500, 503])
+    async def test_a_status_that_may_pass(self, recording: Path, status: int) -> None:
+        sizes: list[int] = []
+
+        async def answer(request: web.Request) -> web.Response:
+            sizes.append(len(await request.read()))
+            if len(sizes) < 3:
+                return web.Response(status=status, headers={"Retry-After": "0"})
+            return web.json_response({"type": "transcript", "text": " Yes."})
+
+        async with serving(answer) as url:
+            result = await transcribe(recording, credentials=KEY, base_url=url)
+        assert result.text == " Yes."
+        assert len(sizes) == 3
+        assert min(sizes) > len(WAV)
+
+    async def test_not_for_ever(self, recording: Path) -> None:
+        tries = 0
+
+        async def answer(request: web.Request) -> web.Response:
+            nonlocal tries
+            tries += 1
+            return web.json_response(
+                {"title": "Sorry", "message": "sk_secret is busy"},
+                status=503,
+                headers={"Retry-After": "0"},
+            )
+
+        async with serving(answer) as url:
+            with pytest.raises(TranscriptionError, match=r"HTTP 503: \*\*\* is busy") as failure:
+                await transcribe(recording, retries=1, credentials=KEY, base_url=url)
+        assert (tries, failure.value.status) == (2, 503)
+
+    async def test_a_connection_that_breaks(self, recording: Path) -> None:
+        tries = 0
+
+        async def answer(request: web.Request) -> web.Response:
+            nonlocal tries
+            tries += 1
+            if tries == 1:
+                assert request.transport is not None
+                request.transport.abort()
+            await request.read()
+            return web.json_response({"type": "transcript", "text": "Yes."})
+
+        async with serving(answer) as url:
+            assert (await transcribe(recording, credentials=KEY, base_url=url)).text == "Yes."
+
+    async def test_nobody_there(self, recording: Path) -> None:
+        with pytest.raises(TranscriptionError, match="no connection") as failure:
+            await transcribe(recording, retries=0, credentials=KEY, base_url="http://127.0.0.1:1")
+        assert failure.value.status is None
+
+    async def test_a_server_that_never_answers(self, recording: Path) -> None:
+        async def never(request: web.Request) -> web.Response:
+            await request.read()
+            await asyncio.sleep(60)
+            raise AssertionError
+
+        async with serving(never) as url:
+            with pytest.raises(TranscriptionError, match=r"no answer within 0\.2 s"):
+                await transcribe(recording, timeout=0.2, retries=0, credentials=KEY, base_url=url)
+
+    async def test_an_answer_that_is_none(self, recording: Path) -> None:
+        async def nonsense(request: web.Request) -> web.Response:
+            await request.read()
+            return web.Response(text="<html>")
+
+        async with serving(nonsense) as url:
+            with pytest.raises(TranscriptionError, match="no transcript"):
+                await transcribe(recording, credentials=KEY, base_url=url)
+
+
+class TestWhatIsWrongBeforehand:
+    async def test_no_such_file(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="cannot read"):
+            await transcribe(tmp_path / "missing.wav", credentials=KEY)
+
+    async def test_a_directory(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match="cannot read"):
+            await transcribe(tmp_path, credentials=KEY)
+
+    async def test_nothing(self, tmp_path: Path) -> None:
+        (tmp_path / "empty.wav").touch()
+        for nothing in (b"", io.BytesIO(), tmp_path / "empty.wav"):
+            with pytest.raises(UsageError, match="empty"):
+                await transcribe(nothing, credentials=KEY)
+
+    async def test_half_of_a_raw_format(self) -> None:
+        with pytest.raises(UsageError, match="needs both"):
+            await transcribe(b"1", encoding="pcm_s16le", credentials=KEY)
+        with pytest.raises(UsageError, match="needs both"):
+            await transcribe(b"1", sample_rate=8000, credentials=KEY)
+
+    async def test_no_language_code(self) -> None:
+        with pytest.raises(UsageError, match="language"):
+            await transcribe(b"1", language="English, please", credentials=KEY)
+
+    async def test_no_key(self) -> None:
+        with pytest.raises(UsageError, match="CARTESIA_API_KEY"):
+            await transcribe(b"1")
+
+    async def test_no_aiohttp(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "aiohttp", None)
+        with pytest.raises(UsageError, match=r"cartesia-ink-plugins\[server\]"):
+            await transcribe(b"1", credentials=KEY)
+
+
+async def test_the_local_servers_limit_can_be_set() -> None:
+    async with InkServer(SCRIPT, rules=Rules(max_file_bytes=1000)) as server:
+        with pytest.raises(TranscriptionError, match="HTTP 413"):
+            await transcribe(bytes(80_000), credentials=KEY, base_url=server.url)
