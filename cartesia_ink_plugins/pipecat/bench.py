@@ -44,31 +44,33 @@ class Cost:
     memory: float
 
 
-def measure(streams: int, seconds: float, rounds: int) -> dict[str, Cost]:
-    """Measure all sides.
+def measure(
+    streams: int, seconds: float, rounds: int, sides: Sequence[str] = SIDES
+) -> dict[str, Cost]:
+    """Measure sides, in turns.
 
     Args:
         streams: How many streams at once.
         seconds: How long each round lasts.
         rounds: How many times each side takes its turn.
+        sides: Which of `SIDES`.
 
     Returns:
         The medians, by side.
     """
     cores = sorted(os.sched_getaffinity(0))
-    server = _process(["serve"], cores[1:] or cores)
-    assert server.stdout is not None
-    port = server.stdout.readline().strip()
-    results: dict[str, list[Cost]] = {side: [] for side in SIDES}
-    try:
-        for _ in range(rounds):
-            for side in SIDES:
-                job = _process([side, str(streams), str(seconds), port], cores[:1])
-                out, _ = job.communicate()
-                results[side].append(Cost(**json.loads(out.splitlines()[-1])))
-    finally:
-        server.terminate()
-        server.wait()
+    results: dict[str, list[Cost]] = {side: [] for side in sides}
+    with _process(["serve"], cores[1:] or cores) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        try:
+            for _ in range(rounds):
+                for side in sides:
+                    job = _process([side, str(streams), str(seconds), port], cores[:1])
+                    out, _ = job.communicate()
+                    results[side].append(Cost(**json.loads(out.splitlines()[-1])))
+        finally:
+            server.terminate()
     return {side: _median(costs) for side, costs in results.items()}
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from cartesia_ink_plugins.pipecat.bench import SIDES, Cost, measure, report
+from cartesia_ink_plugins.pipecat.bench import Cost, measure, report
 
 
-def test_every_side_is_measured() -> None:
-    costs = measure(streams=1, seconds=0.5, rounds=1)
-    assert tuple(costs) == SIDES
-    assert all(cost.cpu > 0 and cost.memory > 0 for cost in costs.values())
-    assert all(costs[side].p50 > 0 for side in ("websockets", "built-in", "ours"))
+def test_a_side_is_measured_in_a_process_of_its_own() -> None:
+    (cost,) = measure(streams=1, seconds=0.5, rounds=1, sides=["ours"]).values()
+    assert cost.cpu > 0
+    assert cost.p99 >= cost.p50 > 0
+    assert cost.memory > 0
 
 
 def test_ours_is_compared_with_the_builtin_service() -> None:
