@@ -24,7 +24,7 @@ import re
 import statistics
 import time
 import wave
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +42,7 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.speech.engine import SpeechEngine
 from cartesia_ink_plugins.server.speech.features import SAMPLE_RATE
-from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES, VAD_SECONDS, Voice
+from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES, VAD_SECONDS
 
 CHUNK_SECONDS = 0.02
 TAIL_SECONDS = 4.0
@@ -180,7 +180,7 @@ async def play_all(engine: SpeechEngine, clips: Sequence[Clip], streams: int) ->
     return sorted((o for outcomes in done for o in outcomes), key=lambda o: o.clip.name)
 
 
-def stretches(clip: Clip, voice: Voice) -> list[tuple[float, float]]:
+def stretches(clip: Clip, voice: Callable[[Samples], float]) -> list[tuple[float, float]]:
     """Where there is speech in a clip, in seconds; see the top of this module."""
     samples = np.concatenate((clip.samples, _faint_noise(1.0)))
     found: list[tuple[float, float]] = []

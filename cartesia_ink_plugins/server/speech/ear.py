@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
 from cartesia_ink_plugins.server.speech.features import SAMPLE_RATE
-from cartesia_ink_plugins.server.speech.listener import Asked, Kind, Listener
+from cartesia_ink_plugins.server.speech.listener import PARTIAL_EVERY, Asked, Kind, Listener
 from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES
 from cartesia_ink_plugins.server.speech.recognise import Answer, Request
 from cartesia_ink_plugins.server.speech.weights import INSTALL
@@ -23,6 +24,9 @@ from cartesia_ink_plugins.server.speech.weights import INSTALL
 logger = logging.getLogger(__name__)
 
 _BEHIND = 1 * SAMPLE_RATE
+# Interims take at most one part of this many of a core's time: on a slow or busy machine a turn is
+# decoded less often while it lasts.
+_REST = 3
 # The event loop gets its turn after so much audio, which takes about 10 ms.
 _AT_ONCE = 2 * SAMPLE_RATE // VAD_SAMPLES
 # What Whisper and the VAD get after the last byte, so that the last word is not at the edge.
@@ -178,19 +182,21 @@ class SpeechEar:
         if self._workers is None or self._loop is None:
             self._say(self._listener.answer(asked, self._recognise(asked.request)))
             return
-        loop = self._loop
+        loop, began = self._loop, monotonic()
         job = self._workers[asked.kind].submit(self._recognise, asked.request)
         self._jobs.add(job)
 
         def done(job: Future[Answer]) -> None:
             # The loop may be closed by now, and then nobody waits for this.
             if not job.cancelled() and not loop.is_closed():
-                loop.call_soon_threadsafe(self._answered, asked, job)
+                loop.call_soon_threadsafe(self._answered, asked, job, monotonic() - began)
 
         job.add_done_callback(done)
 
-    def _answered(self, asked: Asked, job: Future[Answer]) -> None:
+    def _answered(self, asked: Asked, job: Future[Answer], seconds: float) -> None:
         self._jobs.discard(job)
+        if asked.kind is Kind.PARTIAL:
+            self._listener.partial_every = max(PARTIAL_EVERY, _REST * seconds)
         if self._aborted:
             return
         if error := job.exception():

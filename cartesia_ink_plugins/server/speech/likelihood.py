@@ -73,7 +73,7 @@ class Likelihood:
 
         Attributes:
             mean: The leaky mean of the VAD's chances.
-            pause: Seconds since the last speech; infinite before any.
+            pause: Seconds since the last speech of the turn; infinite when none is open.
             onset: Time in the stream, in seconds, at which the newest speech began.
         """
         self.mean = 0.0
@@ -107,11 +107,17 @@ class Likelihood:
         self._voiced = chance >= (_UNVOICED if self._voiced else _VOICED)
         # What the VAD calls 0.7 likely is a voice.
         self.mean += _ATTACK * (min(1.0, chance / 0.7) - self.mean)
+        if self.pause == math.inf:
+            return
         if self._voiced and (self.pause == 0 or self.mean >= _BACK):
             self.pause = 0.0
             self._finality = None
         else:
             self.pause += STEP_SECONDS
+
+    def begin(self) -> None:
+        """A turn begins: somebody speaks, by whatever threshold."""
+        self.pause = 0.0
 
     def judge(self, finality: Finality) -> None:
         """Say how much the present pause sounds like the end of a turn."""

@@ -3,16 +3,17 @@
     audio ──▶ VAD ──▶ likelihood ──▶ decision ──▶ turn events
       └──▶ log-mel ──▶ Request ~~▶ (a worker thread) ~~▶ Answer ──▶ words
 
-While somebody speaks, the turn is decoded again and again, and what two decodes agree on is said.
-In a pause one more decode, of everything, is begun at once; together with smart-turn's opinion it
-says how much the pause sounds like the end. The listener waits for that answer (`waiting`) at a
-fixed moment of the pause. So what is said depends on the audio and not on how fast the machine is,
-except for how often a turn is decoded while it lasts.
+While somebody speaks, the turn is decoded again and again, and what several decodes agree on is
+said. In a pause one more decode, of everything, is begun at once; together with smart-turn's
+opinion it says how much the pause sounds like the end. The listener waits for that answer
+(`waiting`) at a fixed moment of the pause. So what is said depends on the audio and not on how fast
+the machine is, except for how often a turn is decoded while it lasts.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -35,7 +36,7 @@ from cartesia_ink_plugins.server.speech.likelihood import (
     Likelihood,
     decide,
 )
-from cartesia_ink_plugins.server.speech.onnx import SMART_TURN_FRAMES, Voice
+from cartesia_ink_plugins.server.speech.onnx import SMART_TURN_FRAMES
 from cartesia_ink_plugins.server.speech.recognise import Answer, Request
 from cartesia_ink_plugins.server.speech.whisper import AUDIO_FRAMES, LEAD_FRAMES, WINDOW_FRAMES
 from cartesia_ink_plugins.server.speech.words import Words
@@ -46,8 +47,7 @@ logger = logging.getLogger(__name__)
 _LEAD = 0.4
 # A pause is judged when it is this long, and the answer is due when it is that long.
 _PAUSE, _DUE = 0.128, 0.288
-_PARTIAL_EVERY = 0.4
-_PARTIAL_VOICED = 0.3
+PARTIAL_EVERY, _PARTIAL_VOICED = 0.5, 0.3
 # A window is cut in a pause when it is longer than the first, between two words when it is longer
 # than the second, and anywhere at the last; its end is always kept.
 _CUT_IN_PAUSE, _CUT, _CUT_ANYWHERE = 6.0, 10.0, 13.0
@@ -70,12 +70,14 @@ class Asked:
         request: For a `Recogniser`.
         end: The frame at which its audio ends.
         answer: What came back.
+        settled: Whether its words are settled.
     """
 
     kind: Kind
     request: Request
     end: int
     answer: Answer | None = None
+    settled: bool = False
 
 
 @dataclass(slots=True)
@@ -107,24 +109,37 @@ class _Turn:
     sentence: float = 0.5
     complete: float = 0.5
 
+    @property
+    def wordless(self) -> float:
+        """Seconds without a new word; noise may sound like speech for ever, but nobody does that.
+
+        Less than three seconds may be one long word.
+        """
+        seconds = (self.heard - self.moved) / FRAMES_PER_SECOND
+        return seconds if seconds >= 3.0 else 0.0
+
 
 class Listener:
     """Hears one stream."""
 
-    def __init__(self, voice: Voice, thresholds: TurnThresholds, *, context: str = "") -> None:
+    def __init__(
+        self, voice: Callable[[Samples], float], thresholds: TurnThresholds, *, context: str = ""
+    ) -> None:
         """Begin a stream.
 
         Args:
-            voice: A VAD of its own.
+            voice: A VAD of its own: the chance, 0 to 1, that the next 512 samples are speech.
             thresholds: When turns start and end; may be changed at any time.
             context: Words to expect.
 
         Attributes:
             hurried: Set while the stream is behind real time: only what is needed is recognised.
+            partial_every: Seconds of speech between two decodes of it; at least 0.5.
             wanted: Requests that were not taken yet.
         """
         self.thresholds = thresholds
         self.hurried = False
+        self.partial_every = PARTIAL_EVERY
         self.wanted: list[Asked] = []
         self._context = context
         self._voice = voice
@@ -180,8 +195,13 @@ class Listener:
             if likelihood.voiced:
                 turn.voiced += STEP_SECONDS
                 turn.late = True
-            if not likelihood.in_pause:
+            if not likelihood.in_pause and (judged := self._judged):
+                # It was no end. What was heard up to here is as good as a partial.
                 self._judged = None
+                if judged.answer is None:
+                    self._partial = judged
+                elif not judged.settled:
+                    return self._guess(turn, judged, judged.answer) + self._go_on()
         return self._go_on()
 
     def answer(self, asked: Asked, answer: Answer) -> list[TurnEvent]:
@@ -211,9 +231,7 @@ class Listener:
             return []
         if self._judged and self._judged.answer and self._due():
             self._judge(turn, self._judged.answer)
-        # Noise may sound like speech for ever, but nobody speaks for ever without a word.
-        wordless = (turn.heard - turn.moved) / FRAMES_PER_SECOND
-        quiet = max(self._likelihood.pause, wordless)
+        quiet = max(self._likelihood.pause, turn.wordless)
         decision = decide(self._machine.state, self.likelihood, quiet, self.thresholds)
         if self._finishing:
             decision = Decision.END
@@ -241,6 +259,7 @@ class Listener:
         if self._rose or self._finishing:
             return []
         self._rose = True
+        self._likelihood.begin()
         lead = round((self._likelihood.onset - _LEAD) * FRAMES_PER_SECOND)
         begin = max(lead, self._settled, 0)
         voiced = self.now - self._likelihood.onset
@@ -250,7 +269,7 @@ class Listener:
         return [self._event(TurnStart())]
 
     def _guess(self, turn: _Turn, asked: Asked, answer: Answer) -> list[TurnEvent]:
-        """Say what two decodes agree on."""
+        """Say what several decodes agree on."""
         if self._judged or self._machine.state is not TurnState.SPEAKING:
             return []
         turn.heard = asked.end
@@ -310,10 +329,11 @@ class Listener:
 
     def _settle(self, turn: _Turn) -> None:
         """Settle everything up to the pause."""
-        if self._judged and self._judged.answer:
-            turn.words.settle(self._judged.answer.following)
-            self._settled = self._judged.end
-            self._judged.answer = Answer("")
+        judged = self._judged
+        if judged and judged.answer and not judged.settled:
+            judged.settled = True
+            turn.words.settle(judged.answer.following)
+            self._settled = judged.end
             turn.voiced = 0.0
 
     def _cut_window(self, turn: _Turn, frame: int) -> None:
@@ -334,7 +354,7 @@ class Listener:
         if self._finishing:
             return
         too_long = self._frame - turn.window > _CUT * FRAMES_PER_SECOND
-        due = self.now - self._partial_at >= _PARTIAL_EVERY and turn.voiced >= _PARTIAL_VOICED
+        due = self.now - self._partial_at >= self.partial_every and turn.voiced >= _PARTIAL_VOICED
         if due and self._partial is None and (too_long or not self.hurried):
             keep = round(_KEEP * FRAMES_PER_SECOND) if too_long else None
             self._partial = self._request(turn, Kind.PARTIAL, keep)
@@ -343,6 +363,7 @@ class Listener:
     def _ask_pause(self, turn: _Turn) -> None:
         self._partial = None
         turn.late = False
+        self._partial_at = self.now
         self._judged = self._request(turn, Kind.PAUSE)
 
     def _request(self, turn: _Turn, kind: Kind, keep: int | None = None) -> Asked:

@@ -18,8 +18,8 @@ _WORD = re.compile(r"\s*\S+")
 _BARE = re.compile(r"[a-z']+")
 _NEVER_LAST = frozenset(
     (
-        "a an the my your our their every and but or because if than as of for to at from with into "
-        "i i'm i'd i'll i've we're you're um uh er"
+        "a an the my your our their every and but or because if than as of for to at from with "
+        "into i i'm i'd i'll i've we're you're um uh er"
     ).split()
 )
 # A word said over and over: what Whisper makes of noise. Three times may be meant.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.turns import TurnState
@@ -25,6 +25,7 @@ def spoken(seconds: float = 1.0) -> Likelihood:
     likelihood = Likelihood()
     for _ in range(round(seconds / STEP_SECONDS)):
         likelihood.step(1.0)
+    likelihood.begin()
     return likelihood
 
 
@@ -38,7 +39,10 @@ def pause_until(likelihood: Likelihood, threshold: float, finality: Finality) ->
 
 
 def test_speech_raises_it_above_the_default_start_within_200_ms() -> None:
-    assert spoken(0.2).value > TurnThresholds().start
+    likelihood = Likelihood()
+    for _ in range(round(0.2 / STEP_SECONDS)):
+        likelihood.step(1.0)
+    assert likelihood.value > TurnThresholds().start
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.8, 0.9])
@@ -60,6 +64,7 @@ def test_a_higher_start_is_met_later() -> None:
     assert steps_until(0.5) < steps_until(0.8) <= steps_until(0.9)
 
 
+@settings(deadline=None)
 @given(chances, chances, st.floats(0.05, 0.75), st.floats(0.05, 0.75))
 def test_a_higher_threshold_is_met_no_later(
     words: float, melody: float, one: float, other: float
@@ -123,6 +128,16 @@ def test_after_a_turn_it_must_rise_again() -> None:
     likelihood = spoken()
     pause_until(likelihood, 0.3, CERTAIN)
     likelihood.forget()
+    assert likelihood.value < 0.01
+
+
+def test_while_no_turn_is_open_it_is_nothing_but_the_voice() -> None:
+    likelihood = spoken()
+    likelihood.forget()
+    for _ in range(10):
+        likelihood.step(1.0)
+    for _ in range(10):
+        likelihood.step(0.0)
     assert likelihood.value < 0.01
 
 

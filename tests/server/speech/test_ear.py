@@ -1,0 +1,212 @@
+"""The ear: bytes cut anywhere, six encodings, any rate; recognition beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, Samples
+from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
+from cartesia_ink_plugins.server.speech.ear import Resampler, SpeechEar
+from cartesia_ink_plugins.server.speech.listener import Kind, Listener
+from cartesia_ink_plugins.server.speech.recognise import Answer, Request
+
+FORMAT = AudioFormat()
+
+
+def loudness(samples: Samples) -> float:
+    """A voice detector for tones."""
+    return float(np.abs(samples).max() > 0.1)
+
+
+def tone(seconds: float, rate: int = 16_000) -> Samples:
+    return (0.5 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)).astype("f4")
+
+
+SPEECH = FORMAT.encode(tone(1.0))
+CALL = FORMAT.silence(0.5) + SPEECH + FORMAT.silence(1.0)
+
+
+def hello(request: Request) -> Answer:
+    return Answer(" Hello.".removeprefix(request.prefix), sentence=1.0, complete=1.0)
+
+
+class Heard:
+    """What an ear emits."""
+
+    def __init__(self) -> None:
+        self.messages: list[Outgoing] = []
+        self.threads: set[int] = set()
+
+    def __call__(self, messages: Sequence[Outgoing]) -> None:
+        assert messages
+        self.messages += messages
+        self.threads.add(threading.get_ident())
+
+    @property
+    def kinds(self) -> list[str]:
+        kinds = [getattr(message, "type", "?") for message in self.messages]
+        return [kind for kind in kinds if kind != "turn.update"]
+
+
+def open_ear(
+    heard: Heard,
+    recognise: Callable[[Request], Answer] = hello,
+    workers: dict[Kind, Executor] | None = None,
+    format: AudioFormat = FORMAT,
+) -> SpeechEar:
+    return SpeechEar(Listener(loudness, TurnThresholds()), format, heard, recognise, workers)
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[dict[Kind, Executor]]:
+    with ThreadPoolExecutor(1) as pauses, ThreadPoolExecutor(1) as partials:
+        yield {Kind.PAUSE: pauses, Kind.PARTIAL: partials}
+
+
+@pytest.mark.parametrize("encoding", list(Encoding))
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 24_000, 44_100, 48_000])
+def test_any_encoding_and_rate_become_16_khz(encoding: Encoding, rate: int) -> None:
+    format = AudioFormat(encoding, rate)
+    pcm = format.encode(tone(1.0, rate))
+    resampler = Resampler(format)
+    chunks = [resampler(pcm[start : start + 777]) for start in range(0, len(pcm), 777)]
+    samples = np.concatenate([*chunks, resampler(b"", last=True)])
+    assert len(samples) == pytest.approx(16_000, abs=2)
+    expected = tone(1.0)[1_000:15_000]
+    assert np.corrcoef(samples[1_000:15_000], expected)[0, 1] > 0.99
+
+
+def test_a_sample_cut_in_two_is_put_together() -> None:
+    resampler = Resampler(AudioFormat(Encoding.PCM_S32LE, 16_000))
+    pcm = AudioFormat(Encoding.PCM_S32LE, 16_000).encode(tone(0.01))
+    samples = np.concatenate([resampler(pcm[at : at + 1]) for at in range(len(pcm))])
+    np.testing.assert_allclose(samples, tone(0.01), atol=1e-6)
+
+
+def test_wild_floats_do_no_harm() -> None:
+    wild = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30], "<f4").tobytes()
+    assert np.abs(Resampler(AudioFormat(Encoding.PCM_F32LE, 16_000))(wild)).max() <= 1
+
+
+@pytest.mark.parametrize("chunk", [1_001, 640, 32_000, 10**6])
+async def test_without_workers_the_events_do_not_depend_on_the_chunks(chunk: int) -> None:
+    heard = Heard()
+    ear = open_ear(heard)
+    for start in range(0, len(CALL), chunk):
+        ear.hear(CALL[start : start + chunk])
+    assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
+    await ear.close()
+    assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
+
+
+async def test_closing_ends_an_open_turn() -> None:
+    heard = Heard()
+    ear = open_ear(heard)
+    ear.hear(FORMAT.silence(0.5) + SPEECH)
+    await ear.close()
+    assert heard.kinds == ["turn.start", "turn.end"]
+    await ear.close()
+    ear.hear(SPEECH)
+    assert heard.kinds == ["turn.start", "turn.end"]
+
+
+async def test_closing_without_audio_is_nothing() -> None:
+    heard = Heard()
+    await open_ear(heard).close()
+    assert heard.messages == []
+
+
+async def test_recognition_runs_beside_the_loop_and_events_come_on_its_thread(
+    workers: dict[Kind, Executor],
+) -> None:
+    threads = set()
+
+    def recognise(request: Request) -> Answer:
+        threads.add(threading.get_ident())
+        return hello(request)
+
+    heard = Heard()
+    ear = open_ear(heard, recognise, workers)
+    ear.hear(CALL)
+    await ear.close()
+    assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
+    assert heard.threads == {threading.get_ident()}
+    assert threading.get_ident() not in threads
+
+
+async def test_a_slow_decode_delays_nobody_elses_audio(workers: dict[Kind, Executor]) -> None:
+    release = threading.Event()
+
+    def slow(request: Request) -> Answer:
+        release.wait()
+        return hello(request)
+
+    slowly, other = Heard(), Heard()
+    stuck = open_ear(slowly, slow, workers)
+    free = open_ear(other, hello, None)
+    stuck.hear(CALL)
+    free.hear(CALL)
+    assert slowly.kinds == ["turn.start"]
+    assert other.kinds == ["turn.start", "turn.eager_end", "turn.end"]
+    stuck.hear(CALL)
+    assert stuck.backlog > 1
+    release.set()
+    await stuck.close()
+    assert slowly.kinds == ["turn.start", "turn.eager_end", "turn.end"] * 2
+    await free.close()
+
+
+async def test_a_long_burst_lets_the_loop_do_other_things(workers: dict[Kind, Executor]) -> None:
+    ear = open_ear(Heard(), hello, workers)
+    ear.hear(FORMAT.silence(30))
+    assert ear.backlog > 20
+    await ear.close()
+    assert ear.backlog == 0
+
+
+async def test_after_an_abort_nothing_comes(workers: dict[Kind, Executor]) -> None:
+    release = threading.Event()
+
+    def slow(request: Request) -> Answer:
+        release.wait()
+        return hello(request)
+
+    heard = Heard()
+    ear = open_ear(heard, slow, workers)
+    ear.hear(CALL)
+    before = list(heard.messages)
+    ear.abort()
+    release.set()
+    ear.hear(CALL)
+    await ear.close()
+    await asyncio.sleep(0.01)
+    assert heard.messages == before
+
+
+async def test_a_failing_recogniser_costs_the_words_not_the_turn(
+    workers: dict[Kind, Executor], caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(request: Request) -> Answer:
+        raise RuntimeError("out of memory")
+
+    heard = Heard()
+    ear = open_ear(heard, broken, workers)
+    ear.hear(CALL)
+    await ear.close()
+    assert heard.kinds == ["turn.start", "turn.end"]
+    assert "recognition failed" in caplog.text
+
+
+async def test_thresholds_can_be_changed() -> None:
+    heard = Heard()
+    ear = open_ear(heard)
+    ear.configure(TurnThresholds(start=0.99, eager_end=0.98, end=0.97))
+    ear.hear(CALL)
+    assert "turn.end" in heard.kinds
+    await ear.close()

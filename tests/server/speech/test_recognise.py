@@ -1,0 +1,45 @@
+"""What is believed of what Whisper writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from cartesia_ink_plugins.server.speech.recognise import credible
+from cartesia_ink_plugins.server.speech.whisper import Decoded
+from cartesia_ink_plugins.server.speech.words import unfinished
+
+
+def decoded(confidence: float, no_speech: float) -> Decoded:
+    return Decoded((1,), confidence, no_speech)
+
+
+def test_certain_words_are_believed() -> None:
+    assert credible(" Yes.", decoded(0.8, 0.01), 0.4, after_text=False)
+    assert credible(" Thank you.", decoded(0.8, 0.01), 0.6, after_text=False)
+
+
+@pytest.mark.parametrize("text", [" you", " Thank you.", " Bye."])
+def test_what_whisper_says_to_silence_is_not(text: str) -> None:
+    assert not credible(text, decoded(0.4, 0.02), 0.2, after_text=False)
+    assert not credible(text, decoded(0.6, 0.9), 1.0, after_text=False)
+
+
+def test_nonsense_and_nothing_are_not() -> None:
+    assert not credible(" M", decoded(0.1, 0.1), 1.0, after_text=False)
+    assert not credible(" ...", decoded(0.9, 0.1), 1.0, after_text=False)
+    assert not credible("", decoded(0.0, 0.1), 1.0, after_text=True)
+
+
+def test_in_a_turn_with_words_more_words_are_no_surprise() -> None:
+    assert credible(" and rain", decoded(0.4, 0.9), 1.0, after_text=True)
+    assert not credible(" and rain", decoded(0.4, 0.9), 1.0, after_text=False)
+
+
+@pytest.mark.parametrize("text", ["A table for.", "Well, um", "It's because", "I'd like the"])
+def test_what_no_sentence_ends_with(text: str) -> None:
+    assert unfinished(text)
+
+
+@pytest.mark.parametrize("text", ["", "Book a room", "Where are you from?", "That's what I said."])
+def test_what_a_sentence_may_end_with(text: str) -> None:
+    assert not unfinished(text)

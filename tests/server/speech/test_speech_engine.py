@@ -1,0 +1,219 @@
+"""Real speech, real models: recordings become turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, Samples
+from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
+from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
+from cartesia_ink_plugins.server.speech import SpeechEngine
+from cartesia_ink_plugins.server.speech.bench import Clip, Outcome, distance, load, words_of
+from cartesia_ink_plugins.server.speech.ear import Resampler
+
+CARRIED = Path(__file__).parents[2] / "audio"
+SENTENCES = {
+    "ps_librivox_0920": "had he married a more amiable woman he might have been made still more "
+    "respectable than he was",
+    "ps_librivox_0930": "he might even have been made amiable himself",
+}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[SpeechEngine]:
+    """It recognises inside `hear`, so what it says depends on the audio alone."""
+    yield SpeechEngine(threads=0)
+
+
+@pytest.fixture(scope="module")
+def clips() -> dict[str, Clip]:
+    return {clip.name: clip for clip in load(CARRIED)}
+
+
+def silence(seconds: float) -> Samples:
+    noise = np.random.default_rng(0).normal(0, 1e-4, round(seconds * 16_000))
+    return noise.astype(np.float32)
+
+
+async def heard(
+    engine: SpeechEngine,
+    *samples: Samples,
+    format: AudioFormat = AudioFormat(),  # noqa: B008 - frozen
+    thresholds: TurnThresholds = TurnThresholds(),  # noqa: B008 - frozen
+    keyterms: Sequence[str] = (),
+) -> Outcome:
+    """What the engine makes of audio, with the times of the audio clock."""
+    whole = np.concatenate([*samples, silence(3.0)])
+    outcome = Outcome(Clip("", whole, None))
+    position = 0
+
+    def emit(messages: Sequence[Outgoing]) -> None:
+        at = format.seconds(position)
+        outcome.events += [(at, message) for message in messages if isinstance(message, TurnEvent)]
+
+    if format.sample_rate != 16_000:
+        whole = resampled(whole, format.sample_rate)
+    pcm = format.encode(whole)
+    ear = engine.open(format, thresholds, emit, keyterms=keyterms)
+    for start in range(0, len(pcm), format.size(0.02)):
+        position = start + format.size(0.02)
+        ear.hear(pcm[start:position])
+    await ear.close()
+    return outcome
+
+
+def resampled(samples: Samples, rate: int) -> Samples:
+    soxr = pytest.importorskip("soxr")
+    result: Samples = soxr.resample(samples, 16_000, rate)
+    return result
+
+
+def kinds(outcome: Outcome) -> list[str]:
+    return [event.type for _, event in outcome.events if event.type != "turn.update"]
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+async def test_a_sentence_is_one_turn_with_its_words(
+    name: str, engine: SpeechEngine, clips: dict[str, Clip]
+) -> None:
+    outcome = await heard(engine, clips[name].samples)
+    assert kinds(outcome) == ["turn.start", "turn.eager_end", "turn.end"]
+    assert words_of(outcome.text) == SENTENCES[name].split()
+    assert outcome.revised == 0
+    assert not outcome.text.startswith(" ")
+
+
+@pytest.mark.parametrize(
+    "format",
+    [
+        AudioFormat(Encoding.PCM_MULAW, 8_000),
+        AudioFormat(Encoding.PCM_ALAW, 8_000),
+        AudioFormat(Encoding.PCM_S32LE, 44_100),
+        AudioFormat(Encoding.PCM_F16LE, 24_000),
+        AudioFormat(Encoding.PCM_F32LE, 48_000),
+    ],
+    ids=lambda format: f"{format.encoding}-{format.sample_rate}",
+)
+async def test_any_encoding_and_rate_is_understood(
+    format: AudioFormat, engine: SpeechEngine, clips: dict[str, Clip]
+) -> None:
+    outcome = await heard(engine, clips["ps_librivox_0930"].samples, format=format)
+    assert words_of(outcome.text) == SENTENCES["ps_librivox_0930"].split()
+
+
+async def test_the_second_turn_begins_with_a_space(
+    engine: SpeechEngine, clips: dict[str, Clip]
+) -> None:
+    sentence = clips["ps_librivox_0930"].samples
+    outcome = await heard(engine, sentence, silence(2), sentence)
+    assert outcome.turns == 2
+    assert words_of(outcome.text) == SENTENCES["ps_librivox_0930"].split() * 2
+    first, second = (event for _, event in outcome.events if isinstance(event, TurnEnd))
+    assert not first.transcript.startswith(" ")
+    assert second.transcript.startswith(" ")
+
+
+async def test_a_higher_eager_end_fires_earlier_and_a_lower_end_later(
+    engine: SpeechEngine, clips: dict[str, Clip]
+) -> None:
+    async def times(eager_end: float, end: float) -> tuple[float, float]:
+        outcome = await heard(
+            engine,
+            clips["ps_librivox_0930"].samples,
+            thresholds=TurnThresholds(eager_end=eager_end, end=end),
+        )
+        at = {event.type: at for at, event in outcome.events}
+        return at["turn.eager_end"], at["turn.end"]
+
+    balanced, patient = await times(0.6, 0.3), await times(0.3, 0.1)
+    assert balanced[0] < patient[0]
+    assert balanced[1] < patient[1]
+
+
+async def test_closing_in_mid_sentence_keeps_the_words_said_so_far(
+    engine: SpeechEngine, clips: dict[str, Clip]
+) -> None:
+    events: list[Outgoing] = []
+    ear = engine.open(AudioFormat(), TurnThresholds(), events.extend)
+    ear.hear(AudioFormat().encode(clips["ps_librivox_0920"].samples[: 2 * 16_000]))
+    await ear.close()
+    last = events[-1]
+    assert isinstance(last, TurnEnd)
+    assert words_of(last.transcript)[:3] == ["had", "he", "married"]
+
+
+@pytest.mark.parametrize("kind", ["silence", "white", "hum", "clicks", "puffs"])
+async def test_noise_is_no_turn(kind: str, engine: SpeechEngine) -> None:
+    random = np.random.default_rng(1)
+    noise = np.zeros(6 * 16_000, np.float32)
+    match kind:
+        case "white":
+            noise += random.normal(0, 0.05, len(noise)).astype(np.float32)
+        case "hum":
+            noise += (0.2 * np.sin(2 * np.pi * 50 * np.arange(len(noise)) / 16_000)).astype("f4")
+        case "clicks":
+            noise[::8_000] = 0.9
+        case "puffs":
+            for start in range(0, len(noise), 16_000):
+                puff = random.normal(0, 0.2, 3_200) * np.hanning(3_200)
+                noise[start : start + 3_200] = puff
+    outcome = await heard(engine, noise)
+    assert outcome.events == []
+
+
+async def test_speech_much_longer_than_whispers_window_keeps_all_its_words(
+    engine: SpeechEngine, clips: dict[str, Clip]
+) -> None:
+    tight = [clips[name].samples[5_000:-4_000] for name in SENTENCES] * 2
+    patient = TurnThresholds(eager_end=0.2, end=0.05, timeout_ms=11_200)
+    outcome = await heard(engine, *tight, thresholds=patient)
+    wanted = " ".join([*SENTENCES.values()] * 2).split()
+    assert outcome.clip.seconds > 16
+    assert outcome.turns == 1
+    assert outcome.revised == 0
+    assert distance(wanted, words_of(outcome.text)) <= 3
+
+
+async def test_keyterms_do_no_harm(engine: SpeechEngine, clips: dict[str, Clip]) -> None:
+    outcome = await heard(
+        engine, clips["ps_librivox_0930"].samples, keyterms=["Cartesia", "Ink", "Pipecat"]
+    )
+    assert words_of(outcome.text) == SENTENCES["ps_librivox_0930"].split()
+
+
+async def test_with_threads_the_words_are_the_same(clips: dict[str, Clip]) -> None:
+    engine = SpeechEngine(threads=2)
+    events: list[Outgoing] = []
+    ear = engine.open(AudioFormat(), TurnThresholds(), events.extend)
+    ear.hear(AudioFormat().encode(np.concatenate([clips["ps_librivox_0930"].samples, silence(2)])))
+    await ear.close()
+    await engine.aclose()
+    await engine.aclose()
+    last = events[-1]
+    assert isinstance(last, TurnEnd)
+    assert words_of(last.transcript) == SENTENCES["ps_librivox_0930"].split()
+
+
+@pytest.mark.needs("audio")
+@pytest.mark.parametrize("name", ["jfk", "wt_speech_with_pause"])
+async def test_a_sentence_with_a_pause_is_one_turn(
+    name: str, engine: SpeechEngine, audio_dir: Path
+) -> None:
+    clip = next(clip for clip in load(audio_dir) if clip.name == name)
+    outcome = await heard(engine, clip.samples)
+    assert outcome.turns == 1
+    assert "turn.resume" in kinds(outcome)
+    assert outcome.revised == 0
+
+
+def test_the_resampler_needs_soxr_only_when_there_is_something_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "soxr", None)
+    Resampler(AudioFormat())
+    with pytest.raises(ValueError, match="soxr is not installed"):
+        Resampler(AudioFormat(sample_rate=8_000))
