@@ -115,6 +115,21 @@ class RoomCaller:
         """The conversation, for people."""
         return "\n".join(f"{said.who}: {said.text}" for said in self.said if said.is_final)
 
+    async def ask(self, pcm: bytes, answer: str, *, times: int = 3) -> str:
+        """Speak until it is answered: on a busy machine a room loses packets, and so a word.
+
+        Raises:
+            TimeoutError: It was not answered.
+        """
+        for attempt in range(times):
+            await self.speak(pcm)
+            try:
+                return await self.answered(answer, seconds=10.0)
+            except TimeoutError:
+                if attempt == times - 1:
+                    raise
+        raise AssertionError("times is not positive")
+
     async def converse(self, *, timeout: float = 150.0) -> None:
         """Speak until everything is said and answered."""
         began = self._began = time.monotonic()

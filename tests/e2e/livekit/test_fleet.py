@@ -53,8 +53,7 @@ class Fleet:
         caller = RoomCaller(self.door.url, token, sample_rate=RATE)
         await self.stack.enter_async_context(caller)
         await caller.meet()
-        await caller.speak(FIRST)
-        words = await caller.answered("heard: One.")
+        words = await caller.ask(FIRST, "heard: One.")
         return caller, words.split()[0]
 
 
@@ -105,8 +104,7 @@ async def test_calls_are_shared_out_and_a_drained_worker_finishes_its_own(tmp_pa
         worker.send(signal.SIGTERM)
         await worker.until(lambda: "draining" in worker.text(), "began to drain")
         caller = next(caller for caller, name in calls if name == drained)
-        await caller.speak(SECOND)
-        assert await caller.answered(f"{drained} heard: Two.")
+        assert await caller.ask(SECOND, f"{drained} heard: Two.")
 
 
 async def test_a_killed_workers_caller_is_picked_up_by_another(tmp_path: Path) -> None:
@@ -120,6 +118,5 @@ async def test_a_killed_workers_caller_is_picked_up_by_another(tmp_path: Path) -
             request = api.CreateAgentDispatchRequest(room="room")
             await livekit.agent_dispatch.create_dispatch(request)
         await caller.meet()
-        await caller.speak(ROOM.silence(2.0) + SECOND)
         [other] = running.workers.keys() - {killed}
-        assert await caller.answered(f"{other} heard: Two.")
+        assert await caller.ask(ROOM.silence(2.0) + SECOND, f"{other} heard: Two.")
