@@ -1,0 +1,131 @@
+"""Servers that do to a socket what no polite server would."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from websockets.utils import accept_key
+
+
+class Opcode(IntEnum):
+    """What a frame is: RFC 6455, section 5.2."""
+
+    CONT, TEXT, BINARY = 0, 1, 2
+    CLOSE, PING, PONG = 8, 9, 10
+
+
+def frame(opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
+    """Write one frame as a server does."""
+    head = struct.pack("!B", (0x80 if fin else 0) | opcode)
+    size = len(payload)
+    if size < 126:
+        return head + struct.pack("!B", size) + payload
+    if size < 1 << 16:
+        return head + struct.pack("!BH", 126, size) + payload
+    return head + struct.pack("!BQ", 127, size) + payload
+
+
+@dataclass
+class Peer:
+    """The other end of one connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    request: str = ""
+
+    async def upgrade(self, headers: str = "", *, behind: bytes = b"") -> None:
+        """Read the request and answer it as a WebSocket server.
+
+        Args:
+            headers: More header lines of the answer.
+            behind: Sent in the same segment.
+        """
+        await self.read_request()
+        key = next(
+            line.partition(":")[2].strip()
+            for line in self.request.splitlines()
+            if line.lower().startswith("sec-websocket-key:")
+        )
+        self.writer.write(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Accept: {accept_key(key)}\r\n{headers}\r\n".encode()
+            + behind
+        )
+
+    async def read_request(self) -> None:
+        """Read the request only."""
+        self.request = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+
+    def answer(self, status: str, body: bytes = b"", headers: str = "") -> None:
+        """Answer with an HTTP status."""
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+        self.writer.write(head.encode() + body)
+
+    def send(self, opcode: Opcode, payload: bytes | str, *, fin: bool = True) -> None:
+        """Send a frame."""
+        data = payload.encode() if isinstance(payload, str) else payload
+        self.writer.write(frame(opcode, data, fin=fin))
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close frame."""
+        self.send(Opcode.CLOSE, struct.pack("!H", code) + reason.encode())
+
+    async def receive(self) -> tuple[Opcode, bytes]:
+        """Read a frame of the client."""
+        first, second = await self.reader.readexactly(2)
+        size = second & 0x7F
+        if size == 126:
+            (size,) = struct.unpack("!H", await self.reader.readexactly(2))
+        elif size == 127:
+            (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
+        mask = await self.reader.readexactly(4)
+        payload = await self.reader.readexactly(size)
+        plain = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
+        return Opcode(first & 0x0F), plain
+
+
+@dataclass
+class RawServer:
+    """What a raw server saw."""
+
+    port: int = 0
+    peers: list[Peer] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"ws://127.0.0.1:{self.port}"
+
+
+@contextlib.asynccontextmanager
+async def raw_server(talk: Callable[[Peer], Awaitable[None]]) -> AsyncIterator[RawServer]:
+    """Serve every connection with `talk`; its end does not close the connection."""
+    server = RawServer()
+    talks: set[asyncio.Task[None]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = Peer(reader, writer)
+        server.peers.append(peer)
+        task = asyncio.current_task()
+        assert task is not None
+        talks.add(task)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await talk(peer)
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listening.close()
+        for peer in server.peers:
+            peer.writer.transport.abort()
+        for task in talks:
+            task.cancel()
+        await asyncio.gather(*talks, return_exceptions=True)
+        await listening.wait_closed()
