@@ -55,7 +55,7 @@ async def test_a_conversation() -> None:
             await websocket.send(pcm[start : start + 3200])
         await websocket.send('{"type":"close"}')
         messages = await everything(websocket)
-        assert websocket.close_code == 1000
+        assert websocket.protocol.close_code == 1000
         ends = [m["transcript"] for m in messages if m["type"] == "turn.end"]
         assert ends == script.transcripts
         assert messages[0]["type"] == "connected"
@@ -136,7 +136,7 @@ async def test_invalid_settings_after_the_upgrade_or_at_it() -> None:
     async with InkServer(HELLO) as server, dial(server, model="nova") as websocket:
         (error,) = await everything(websocket)
         assert (error["type"], error["status_code"]) == ("error", 400)
-        assert websocket.close_code == 1008
+        assert websocket.protocol.close_code == 1008
     async with InkServer(HELLO, rules=Rules(refuse_settings="http")) as server:
         with pytest.raises(InvalidStatus, match="400"):
             await dial(server, model="nova")
@@ -178,7 +178,10 @@ async def test_idle_is_closed_with_1001_and_pings_do_not_help() -> None:
             await (await websocket.ping())
             await asyncio.sleep(0.02)
         assert (await everything(websocket))[0]["type"] == "connected"
-        assert (websocket.close_code, websocket.close_reason) == (1001, "Idle timeout")
+        assert (websocket.protocol.close_code, websocket.protocol.close_reason) == (
+            1001,
+            "Idle timeout",
+        )
     assert server.connections[0].pings == 5
 
 
@@ -219,7 +222,7 @@ async def test_all_streams_can_be_closed_at_once() -> None:
         server.close_all(1012)
         for websocket in sockets:
             await everything(websocket)
-        assert [websocket.close_code for websocket in sockets] == [1012] * 5
+        assert [websocket.protocol.close_code for websocket in sockets] == [1012] * 5
 
 
 async def test_a_client_that_closes_its_socket_is_answered() -> None:
@@ -258,7 +261,7 @@ async def test_stopping_closes_connections_and_leaves_no_task() -> None:
     await server.stop()
     await server.stop()
     await everything(websocket)
-    assert websocket.close_code == 1001
+    assert websocket.protocol.close_code == 1001
     await websocket.wait_closed()
     for _ in range(3):
         await asyncio.sleep(0)

@@ -60,7 +60,7 @@ async def conversation(server: InkServer, script: Script = SCRIPT) -> tuple[list
         await say(websocket, script.audio())
         with suppress(ConnectionClosed):
             await websocket.send('{"type":"close"}')
-        return await hear_all(websocket), websocket.close_code
+        return await hear_all(websocket), websocket.protocol.close_code
 
 
 def struck(server: InkServer) -> list[Action]:
@@ -142,7 +142,7 @@ async def test_a_drop_without_a_close_frame(action: Action) -> None:
         async with call(server.url) as websocket:
             await say(websocket, SCRIPT.audio())
             messages = await hear_all(websocket)
-            assert websocket.close_code == 1006
+            assert websocket.protocol.close_code == 1006
         await server.wait_until_idle()
     if action == Fin():
         # A reset may also destroy what had been sent before it.
@@ -347,7 +347,7 @@ async def test_a_deploy_closes_all_streams_at_once() -> None:
         await say(sockets[2], SCRIPT.audio())
         for websocket in sockets:
             await hear_all(websocket)
-            assert websocket.close_code == 1012
+            assert websocket.protocol.close_code == 1012
         async with call(server.url) as websocket:
             await websocket.recv()
 
@@ -358,7 +358,7 @@ async def test_an_outage_breaks_everything_and_passes(status: int) -> None:
         async with call(server.url) as websocket:
             await say(websocket, SCRIPT.audio())
             await hear_all(websocket)
-            assert websocket.close_code == 1006
+            assert websocket.protocol.close_code == 1006
         with pytest.raises((OSError, TimeoutError, InvalidStatus)) as refused:
             async with asyncio.timeout(0.15):
                 await call(server.url)
@@ -392,7 +392,7 @@ async def test_faults_can_be_struck_by_hand_and_come_in_combination() -> None:
         assert server.proxy is not None
         server.proxy.strike(Close(1013))
         await hear_all(websocket)
-        assert websocket.close_code == 1013
+        assert websocket.protocol.close_code == 1013
 
 
 async def test_the_proxy_stands_in_front_of_any_server() -> None:
@@ -403,7 +403,7 @@ async def test_the_proxy_stands_in_front_of_any_server() -> None:
     ):
         await say(websocket, SCRIPT.audio())
         await hear_all(websocket)
-        assert websocket.close_code == 1006
+        assert websocket.protocol.close_code == 1006
         assert [strike.action for strike in proxy.strikes] == [Reset()]
         assert len(proxy.dials) == 1
 
