@@ -5,24 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.transcripts import Transcript
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
+from cartesia_ink_plugins.server.manual_engine import ManualEar, ManualEmit, ManualRequest
 from cartesia_ink_plugins.server.speech.ear import SpeechEar
-from cartesia_ink_plugins.server.speech.listener import Kind, Listener
+from cartesia_ink_plugins.server.speech.files import FileRecogniser
+from cartesia_ink_plugins.server.speech.listener import Listener
+from cartesia_ink_plugins.server.speech.manual import SpeechManualEar, WhisperManualEar
 from cartesia_ink_plugins.server.speech.onnx import SmartTurn, Voice, onnx_session
 from cartesia_ink_plugins.server.speech.recognise import Recogniser
 from cartesia_ink_plugins.server.speech.weights import find_weights
 from cartesia_ink_plugins.server.speech.whisper import Whisper
+from cartesia_ink_plugins.server.speech.workers import Workers
 
 
 class SpeechEngine:
     """Hears speech: Silero VAD, smart-turn and Whisper on the CPU; see `Engine`.
 
     All connections share the models and two small pools of threads. Decodes of pauses, which a
-    reply waits for, and decodes of running speech, which only an interim waits for, do not queue
-    behind each other; a connection has at most one of the latter under way, so none starves.
+    reply waits for, go before decodes of running speech, which only an interim waits for; a
+    connection has at most one of either under way, so none starves another.
     """
 
     def __init__(
@@ -43,16 +47,10 @@ class SpeechEngine:
         if threads is None:
             threads = min(8, os.cpu_count() or 1)
         self._silero = onnx_session(weights.silero)
-        self._recogniser = Recogniser(
-            Whisper(weights.whisper, parallel=max(1, threads)),
-            SmartTurn(onnx_session(weights.smart_turn)),
-        )
-        self._workers: dict[Kind, Executor] | None = None
-        if threads:
-            self._workers = {
-                Kind.PAUSE: ThreadPoolExecutor(threads, "ink-pause"),
-                Kind.PARTIAL: ThreadPoolExecutor(max(1, threads // 2), "ink-partial"),
-            }
+        model = Whisper(weights.whisper, parallel=max(1, threads))
+        self._recogniser = Recogniser(model, SmartTurn(onnx_session(weights.smart_turn)))
+        self._files = FileRecogniser(model)
+        self._workers = Workers(threads) if threads else None
 
     def open(
         self,
@@ -66,6 +64,26 @@ class SpeechEngine:
         listener = Listener(self.voice(), thresholds, context=_context(keyterms))
         return SpeechEar(listener, format, emit, self._recogniser, self._workers)
 
+    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ManualEar:
+        """Open an ear that is told when speech is over."""
+        thresholds = TurnThresholds()
+        if request.max_silence is not None:
+            thresholds = TurnThresholds(timeout_ms=round(1000 * request.max_silence))
+
+        def open_ear(emit: Emit) -> SpeechEar:
+            return self.open(request.format, thresholds, emit, keyterms=request.keyterms)
+
+        async def write_down(pcm: bytes) -> Transcript:
+            return await self.transcribe(request.format, pcm, request.language)
+
+        if request.has_words:
+            return WhisperManualEar(request, open_ear, write_down, emit)
+        return SpeechManualEar(open_ear, emit)
+
+    async def transcribe(self, format: AudioFormat, pcm: bytes, language: str) -> Transcript:
+        """Write down a whole file."""
+        return await asyncio.to_thread(self._files, self.voice(), format, pcm, language)
+
     def voice(self) -> Voice:
         """A voice detector for one more stream."""
         return Voice(self._silero)
@@ -73,8 +91,8 @@ class SpeechEngine:
     async def aclose(self) -> None:
         """Stop the threads, when what they are doing is done."""
         workers, self._workers = self._workers, None
-        for pool in (workers or {}).values():
-            await asyncio.to_thread(pool.shutdown, wait=True, cancel_futures=True)
+        if workers:
+            await asyncio.to_thread(workers.shutdown)
 
 
 def _context(keyterms: Sequence[str]) -> str:
