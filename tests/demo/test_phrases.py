@@ -71,7 +71,7 @@ def test_next_friday_is_the_one_of_next_week(day: date, expected: date) -> None:
         ("ten past six", time(18, 10)),
         ("20 minutes to 8", time(19, 40)),
         ("eight o'clock", time(20, 0)),
-        ("8 o’clock, please", time(20, 0)),  # noqa: RUF001 - as a model may write it
+        ("8 o’clock, please", time(20, 0)),  # as a model may write it
         ("at eight", time(20, 0)),
         ("around 9", time(21, 0)),
         ("8pm", time(20, 0)),
