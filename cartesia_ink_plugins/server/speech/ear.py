@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -20,6 +21,7 @@ from cartesia_ink_plugins.server.speech.listener import PARTIAL_EVERY, Asked, Ki
 from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES
 from cartesia_ink_plugins.server.speech.recognise import Answer, Request
 from cartesia_ink_plugins.server.speech.weights import INSTALL
+from cartesia_ink_plugins.server.speech.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class SpeechEar:
         format: AudioFormat,
         emit: Emit,
         recognise: Callable[[Request], Answer],
-        workers: dict[Kind, Executor] | None,
+        workers: Workers | None,
     ) -> None:
         """Begin to hear.
 
@@ -96,7 +98,7 @@ class SpeechEar:
         self._workers = workers
         self._loop = asyncio.get_running_loop() if workers else None
         self._samples = np.empty(0, np.float32)
-        self._jobs: set[Future[Answer]] = set()
+        self._jobs: dict[Asked, Future[Answer]] = {}
         self._pumping = False
         self._aborted = False
         self._closing = False
@@ -134,7 +136,7 @@ class SpeechEar:
         """Free everything, emit nothing more."""
         self._aborted = True
         self._samples = self._samples[:0]
-        for job in self._jobs:
+        for job in self._jobs.values():
             job.cancel()
         self._closed.set()
 
@@ -163,6 +165,7 @@ class SpeechEar:
             listener.hurried = len(self._samples) > _BEHIND and self._workers is not None
             samples, self._samples = self._samples[:VAD_SAMPLES], self._samples[VAD_SAMPLES:]
             self._say(listener.hear(samples))
+            self._drop_idle_work()
             return True
         if not self._closing:
             return False
@@ -171,6 +174,13 @@ class SpeechEar:
         if listener.idle:
             self._closed.set()
         return False
+
+    def _drop_idle_work(self) -> None:
+        """On a busy machine, do not begin to judge a pause that is over."""
+        for asked, job in list(self._jobs.items()):
+            if asked.kind is Kind.PAUSE and not self._listener.needs(asked) and job.cancel():
+                del self._jobs[asked]
+                self._listener.drop(asked)
 
     def _say(self, events: Sequence[TurnEvent]) -> None:
         if events and not self._aborted:
@@ -183,8 +193,8 @@ class SpeechEar:
             self._say(self._listener.answer(asked, self._recognise(asked.request)))
             return
         loop, began = self._loop, monotonic()
-        job = self._workers[asked.kind].submit(self._recognise, asked.request)
-        self._jobs.add(job)
+        job = self._workers.submit(asked.kind, partial(self._recognise, asked.request))
+        self._jobs[asked] = job
 
         def done(job: Future[Answer]) -> None:
             # The loop may be closed by now, and then nobody waits for this.
@@ -194,7 +204,7 @@ class SpeechEar:
         job.add_done_callback(done)
 
     def _answered(self, asked: Asked, job: Future[Answer], seconds: float) -> None:
-        self._jobs.discard(job)
+        self._jobs.pop(asked, None)
         if asked.kind is Kind.PARTIAL:
             self._listener.partial_every = max(PARTIAL_EVERY, _REST * seconds)
         if self._aborted:

@@ -61,7 +61,7 @@ class Kind(Enum):
     PAUSE = "pause"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Asked:
     """A request under way.
 
@@ -215,6 +215,15 @@ class Listener:
         if self._judged is asked:
             events += self._go_on()
         return events
+
+    def needs(self, asked: Asked) -> bool:
+        """Whether a turn cannot end without the answer to a request."""
+        return asked is self._judged
+
+    def drop(self, asked: Asked) -> None:
+        """A request that nobody needs will not be answered."""
+        if asked is self._partial:
+            self._partial = None
 
     def finish(self) -> list[TurnEvent]:
         """There is no more audio: end an open turn, after an answer if one is wanted."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.speech.ear import Resampler, SpeechEar
 from cartesia_ink_plugins.server.speech.listener import Kind, Listener
 from cartesia_ink_plugins.server.speech.recognise import Answer, Request
+from cartesia_ink_plugins.server.speech.workers import Workers
 
 FORMAT = AudioFormat()
 
@@ -57,16 +57,17 @@ class Heard:
 def open_ear(
     heard: Heard,
     recognise: Callable[[Request], Answer] = hello,
-    workers: dict[Kind, Executor] | None = None,
+    workers: Workers | None = None,
     format: AudioFormat = FORMAT,
 ) -> SpeechEar:
     return SpeechEar(Listener(loudness, TurnThresholds()), format, heard, recognise, workers)
 
 
 @pytest.fixture
-async def workers() -> AsyncIterator[dict[Kind, Executor]]:
-    with ThreadPoolExecutor(1) as pauses, ThreadPoolExecutor(1) as partials:
-        yield {Kind.PAUSE: pauses, Kind.PARTIAL: partials}
+async def workers() -> AsyncIterator[Workers]:
+    workers = Workers(1)
+    yield workers
+    workers.shutdown()
 
 
 @pytest.mark.parametrize("encoding", list(Encoding))
@@ -123,7 +124,7 @@ async def test_closing_without_audio_is_nothing() -> None:
 
 
 async def test_recognition_runs_beside_the_loop_and_events_come_on_its_thread(
-    workers: dict[Kind, Executor],
+    workers: Workers,
 ) -> None:
     threads = set()
 
@@ -140,7 +141,7 @@ async def test_recognition_runs_beside_the_loop_and_events_come_on_its_thread(
     assert threading.get_ident() not in threads
 
 
-async def test_a_slow_decode_delays_nobody_elses_audio(workers: dict[Kind, Executor]) -> None:
+async def test_a_slow_decode_delays_nobody_elses_audio(workers: Workers) -> None:
     release = threading.Event()
 
     def slow(request: Request) -> Answer:
@@ -162,7 +163,7 @@ async def test_a_slow_decode_delays_nobody_elses_audio(workers: dict[Kind, Execu
     await free.close()
 
 
-async def test_a_long_burst_lets_the_loop_do_other_things(workers: dict[Kind, Executor]) -> None:
+async def test_a_long_burst_lets_the_loop_do_other_things(workers: Workers) -> None:
     ear = open_ear(Heard(), hello, workers)
     ear.hear(FORMAT.silence(30))
     assert ear.backlog > 20
@@ -170,7 +171,7 @@ async def test_a_long_burst_lets_the_loop_do_other_things(workers: dict[Kind, Ex
     assert ear.backlog == 0
 
 
-async def test_after_an_abort_nothing_comes(workers: dict[Kind, Executor]) -> None:
+async def test_after_an_abort_nothing_comes(workers: Workers) -> None:
     release = threading.Event()
 
     def slow(request: Request) -> Answer:
@@ -190,7 +191,7 @@ async def test_after_an_abort_nothing_comes(workers: dict[Kind, Executor]) -> No
 
 
 async def test_a_failing_recogniser_costs_the_words_not_the_turn(
-    workers: dict[Kind, Executor], caplog: pytest.LogCaptureFixture
+    workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(request: Request) -> Answer:
         raise RuntimeError("out of memory")
@@ -210,3 +211,56 @@ async def test_thresholds_can_be_changed() -> None:
     ear.hear(CALL)
     assert "turn.end" in heard.kinds
     await ear.close()
+
+
+def test_a_partial_begins_only_when_no_pause_waits() -> None:
+    workers = Workers(1)
+    begun, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def pause() -> Answer:
+        begun.set()
+        go_on.wait()
+        done.append("pause")
+        return Answer("")
+
+    def partial() -> Answer:
+        done.append("partial")
+        return Answer("")
+
+    jobs = [workers.submit(Kind.PAUSE, pause), workers.submit(Kind.PARTIAL, partial)]
+    jobs.append(workers.submit(Kind.PAUSE, pause))
+    begun.wait()
+    go_on.set()
+    for job in jobs:
+        job.result()
+    assert done == ["pause", "pause", "partial"]
+    workers.shutdown()
+
+
+async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
+    workers: Workers,
+) -> None:
+    release = threading.Event()
+    asked: list[Request] = []
+
+    def slow(request: Request) -> Answer:
+        asked.append(request)
+        release.wait()
+        return hello(request)
+
+    def busy() -> Answer:
+        release.wait()
+        return Answer("")
+
+    workers.submit(Kind.PAUSE, busy)
+    heard = Heard()
+    ear = open_ear(heard, slow, workers)
+    for _ in range(5):
+        ear.hear(FORMAT.encode(tone(0.2)) + FORMAT.silence(0.2))
+    ear.hear(FORMAT.encode(tone(0.2)))
+    assert heard.kinds == ["turn.start"]
+    release.set()
+    await ear.close()
+    assert heard.kinds == ["turn.start", "turn.end"]
+    assert len([request for request in asked if request.melody is not None]) == 1
