@@ -1,0 +1,71 @@
+"""The official clients of the manual endpoint and of whole files are served unchanged."""
+
+from __future__ import annotations
+
+import io
+import json
+import wave
+from itertools import pairwise
+
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.testing import InkServer, Rules, Script
+from tests.conformance.official_manual import (
+    transcribe_with_cartesia_sdk,
+    with_cartesia_sdk,
+    with_pipecat,
+)
+
+SCRIPT = Script("Hello there.", "I'd like a table ... for two people.", "Thanks.")
+
+
+def turns(script: Script) -> list[bytes]:
+    """The audio of each turn, with the silence around it."""
+    format = AudioFormat()
+    pcm = script.audio(format)
+    cuts = [0, *(format.size(end + 0.4) for _, end in script.spans)]
+    return [pcm[a:b] for a, b in pairwise(cuts)]
+
+
+@pytest.mark.parametrize("model", ["ink-2", "ink-whisper"])
+@pytest.mark.parametrize("rules", [Rules(), Rules(extra_fields=True)])
+async def test_the_sdk_gets_every_word_before_flush_done(model: str, rules: Rules) -> None:
+    async with InkServer(SCRIPT, rules=rules) as server:
+        texts = await with_cartesia_sdk(server.url, turns(SCRIPT), model=model)
+    assert texts == SCRIPT.transcripts
+    [record] = server.connections
+    assert record.received == ["finalize"] * 3 + ["close"]
+    assert record.complaint is None
+
+
+async def test_the_sdk_gets_the_words_of_a_file() -> None:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(16_000)
+        writer.writeframes(SCRIPT.audio())
+    async with InkServer(SCRIPT) as server:
+        answer = await transcribe_with_cartesia_sdk(server.url, file.getvalue())
+    assert answer.text == "".join(SCRIPT.transcripts)
+    assert "".join(word.word for word in answer.words) == answer.text
+    assert answer.duration == pytest.approx(SCRIPT.seconds)
+
+
+async def test_pipecat_gets_every_word_of_whisper() -> None:
+    async with InkServer(SCRIPT) as server:
+        texts = await with_pipecat(server.url, turns(SCRIPT), model="ink-whisper", wanted=3)
+    assert [t.strip() for t in texts] == [t.strip() for t in SCRIPT.transcripts]
+
+
+async def test_pipecat_gets_every_delta_and_makes_a_frame_of_each() -> None:
+    """Which breaks words: why `InkManualSTTService` does not."""
+    async with InkServer(SCRIPT) as server:
+        deltas = await with_pipecat(server.url, turns(SCRIPT), model="ink-2", wanted=8)
+    [record] = server.connections
+    sent = [json.loads(text) for text in record.sent]
+    said = [message["text"] for message in sent if message["type"] == "transcript"]
+    assert "".join(said) == "".join(SCRIPT.transcripts)
+    assert len(said) >= 8
+    assert [delta for delta in said if delta.strip()][: len(deltas)] == deltas
