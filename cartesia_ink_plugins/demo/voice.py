@@ -83,7 +83,7 @@ class Voice:
         """
         loop = asyncio.get_running_loop()
         sentences = await loop.run_in_executor(self._thread, self._piper.phonemize, text)
-        for phonemes in sentences:
+        for phonemes in filter(None, sentences):  # older versions have a sentence of nothing
             yield await loop.run_in_executor(self._thread, self._say, phonemes, 1.0)
 
     def say(self, text: str, *, slowness: float = 1.0) -> bytes:
