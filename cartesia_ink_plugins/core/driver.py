@@ -7,8 +7,10 @@ clients of both streaming endpoints are built on it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
+import math
 import ssl
 import time
 from collections import deque
@@ -20,6 +22,7 @@ from cartesia_ink_plugins.core.errors import RefusedError
 from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping
 from cartesia_ink_plugins.core.options import Credentials
 
+_LINGER = 0.5
 _NEVER = float("inf")
 
 
@@ -118,6 +121,7 @@ class Driver(Generic[S, E]):
         self._queue: deque[E] = deque()
         self._changed = asyncio.Event()
         self._refusal_told = False
+        self._token: str | None = None
 
     # --- what a client uses -------------------------------------------------------------------
 
@@ -204,7 +208,7 @@ class Driver(Generic[S, E]):
         session, loop = self.started()
         self._attempt = None
         self._discard(connection)
-        message = self._credentials.redact(explanation(body))
+        message = self._redact(explanation(body))
         session.refused(
             status, loop.time(), retry_after=seconds_to_wait(retry_after), message=message
         )
@@ -213,6 +217,8 @@ class Driver(Generic[S, E]):
     def on_message(self, data: str | bytes) -> None:
         """A message came; `on_read` follows."""
         session, loop = self.started()
+        if isinstance(data, str) and '"error"' in data:
+            data = self._redact(data)
         session.receive(data, loop.time())
 
     def on_pong(self) -> None:
@@ -239,7 +245,7 @@ class Driver(Generic[S, E]):
         """The connection is gone."""
         session, loop = self.started()
         self._attempt = self._connection = None
-        self._keep_until_done(asyncio.create_task(connection.wait_closed()))
+        self._keep_until_done(asyncio.create_task(_bury(connection)))
         session.lost(reason, loop.time(), code)
         self.drive(session)
 
@@ -289,8 +295,8 @@ class Driver(Generic[S, E]):
         """Make one attempt to connect; the session bounds its time."""
         session, loop = self.started()
         try:
-            token = await self._credentials.token()
-            url = session.options.url(token)
+            self._token = await self._credentials.token()
+            url = session.options.url(self._token)
             headers = {
                 "Cartesia-Version": session.options.cartesia_version,
                 **self._credentials.headers(),
@@ -322,6 +328,11 @@ class Driver(Generic[S, E]):
         session.tick(loop.time())
         self.drive(session)
 
+    def _redact(self, text: str) -> str:
+        """Take our secrets out of what a server says of them."""
+        text = self._credentials.redact(text)
+        return text.replace(self._token, "***") if self._token else text
+
     async def _change(self) -> None:
         """Wait until there are events, or the end."""
         self._changed.clear()
@@ -331,6 +342,15 @@ class Driver(Generic[S, E]):
         """Wait for the last socket and task."""
         while self._leftovers:
             await asyncio.wait(self._leftovers)
+
+
+async def _bury(connection: Connection) -> None:
+    """Let a server take our last bytes, such as the close frame; but it may never do so."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER):
+            await connection.wait_closed()
+    connection.abort()
+    await connection.wait_closed()
 
 
 def explanation(body: bytes) -> str:
@@ -348,7 +368,8 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
     if retry_after is None:
         return None
     try:
-        return max(0.0, float(retry_after))
+        seconds = max(0.0, float(retry_after))
+        return seconds if math.isfinite(seconds) else None
     except ValueError:
         try:
             moment = email.utils.parsedate_to_datetime(retry_after)

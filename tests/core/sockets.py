@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -108,17 +109,18 @@ async def raw_server(talk: Callable[[Peer], Awaitable[None]]) -> AsyncIterator[R
     server = RawServer()
     talks: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = Peer(reader, writer)
-        server.peers.append(peer)
-        task = asyncio.current_task()
-        assert task is not None
-        talks.add(task)
+    async def serve(peer: Peer) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await talk(peer)
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server.peers.append(Peer(reader, writer))
+        talks.add(asyncio.create_task(serve(server.peers[-1])))
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
+    # Small, so that a server that does not read is soon noticed.
+    listening.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
     try:
         yield server
     finally:
