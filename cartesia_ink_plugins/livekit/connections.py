@@ -13,14 +13,21 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.manual_options import ManualOptions
 from cartesia_ink_plugins.core.options import (
     Credentials,
     Resilience,
     TurnSettings,
     TurnsOptions,
 )
+
+Client: TypeAlias = InkTurnsClient | InkManualClient
+Options: TypeAlias = TurnsOptions | ManualOptions
 
 ROOM_SAMPLE_RATE = 24_000
 _PREDECESSOR_SECONDS = 0.05
@@ -30,7 +37,7 @@ _PREDECESSOR_SECONDS = 0.05
 class _Waiting:
     """A client that no stream has yet, and what it is good for."""
 
-    client: InkTurnsClient
+    client: Client
     loop: asyncio.AbstractEventLoop
     sample_rate: int
 
@@ -38,21 +45,20 @@ class _Waiting:
 class Connections:
     """Dials, lends and takes back clients."""
 
-    def __init__(
-        self, options: TurnsOptions, credentials: Credentials, resilience: Resilience
-    ) -> None:
+    def __init__(self, options: Options, credentials: Credentials, resilience: Resilience) -> None:
         """Dial nothing yet.
 
         Args:
-            options: What a connection asks for; the sample rate is the one to expect.
+            options: What a connection asks for, and by their type of which endpoint; the sample
+                rate is the one to expect.
             credentials: Used for every dial.
             resilience: How hard each client fights.
         """
         self.options = options
-        self._credentials = credentials
+        self.credentials = credentials
         self._resilience = resilience
         self._spare: _Waiting | None = None
-        self._lent: set[InkTurnsClient] = set()
+        self._lent: set[Client] = set()
         self._expected = 0
         self._returned = asyncio.Event()
 
@@ -66,7 +72,7 @@ class Connections:
         """A stream was opened; it will `lend` or `forgo`."""
         self._expected += 1
 
-    async def lend(self, sample_rate: int) -> InkTurnsClient:
+    async def lend(self, sample_rate: int) -> Client:
         """Give a stream its client: the waiting one if it fits, else one that dials now."""
         if self._spare is None and self._lent:
             await self._await_predecessor()
@@ -89,7 +95,7 @@ class Connections:
         self._expected -= 1
         await self._close_idle()
 
-    async def take_back(self, client: InkTurnsClient, *, reusable: bool) -> None:
+    async def take_back(self, client: Client, *, reusable: bool) -> None:
         """Take a stream's client back.
 
         Args:
@@ -109,11 +115,15 @@ class Connections:
         """Change thresholds, on open connections in mid-session.
 
         Raises:
-            UsageError: The thresholds would be out of order; nothing is changed.
+            UsageError: The thresholds would be out of order, or the endpoint has none; nothing is
+                changed.
         """
+        if isinstance(self.options, ManualOptions):
+            raise UsageError("turn_*: the manual endpoint detects no turns and has no thresholds")
         self.options = replace(self.options, turn=self.options.turn.updated(changes))
         for client in self._all():
-            client.configure(changes)
+            if isinstance(client, InkTurnsClient):
+                client.configure(changes)
 
     def update_keyterms(self, terms: Sequence[str]) -> None:
         """Change the keyterms; open connections take them on between two turns.
@@ -144,10 +154,17 @@ class Connections:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._returned.wait(), _PREDECESSOR_SECONDS)
 
-    def _dial(self) -> InkTurnsClient:
-        client = InkTurnsClient(self.options, self._credentials, resilience=self._resilience)
+    def _dial(self) -> Client:
+        client: Client
+        match self.options:
+            case TurnsOptions():
+                client = InkTurnsClient(self.options, self.credentials, resilience=self._resilience)
+            case ManualOptions():
+                client = InkManualClient(
+                    self.options, self.credentials, resilience=self._resilience
+                )
         client.start()
         return client
 
-    def _all(self) -> list[InkTurnsClient]:
+    def _all(self) -> list[Client]:
         return [*self._lent, *([self._spare.client] if self._spare else [])]

@@ -19,7 +19,6 @@ from livekit.agents.types import NotGivenOr
 from livekit.agents.utils import aio
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
-from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.errors import RefusedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
@@ -28,10 +27,15 @@ from cartesia_ink_plugins.core.events import (
     Disconnected,
     ErrorMessage,
     Event,
+    Final,
+    Interim,
+    ManualEvent,
     SettingsRejected,
 )
-from cartesia_ink_plugins.livekit.connections import Connections
+from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.livekit.connections import Client, Connections
 from cartesia_ink_plugins.livekit.log import logger
+from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
 from cartesia_ink_plugins.livekit.speech_events import SpeechEvents
 
 if TYPE_CHECKING:
@@ -65,8 +69,8 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._encoding = connections.options.format.encoding
         self._language = language
         self._keep_min_delay = keep_min_delay
-        self._client: InkTurnsClient | None = None
-        self._events: SpeechEvents | None = None
+        self._client: Client | None = None
+        self._events: SpeechEvents | ManualSpeechEvents | None = None
         self._closing = False
         self._finishing = False
         self._forgone = False
@@ -130,26 +134,33 @@ class InkRecognizeStream(stt.RecognizeStream):
             self._forgone = True
             await self._connections.forgo()
 
-    def _begin(self, client: InkTurnsClient, frame: rtc.AudioFrame) -> None:
+    def _begin(self, client: Client, frame: rtc.AudioFrame) -> None:
         """Anchor times at the first audio and tell whether it had to wait for a connection."""
         epoch = time.time() - frame.duration - self.start_time_offset
-        self._events = SpeechEvents(
-            language=self._language, keep_min_delay=self._keep_min_delay, epoch=epoch
-        )
+        if isinstance(client, InkManualClient):
+            self._events = ManualSpeechEvents(
+                language=self._language, offset=self.start_time_offset, epoch=epoch
+            )
+        else:
+            self._events = SpeechEvents(
+                language=self._language, keep_min_delay=self._keep_min_delay, epoch=epoch
+            )
         self._reported = _seconds_sent(client)
         if client.is_connected:
             self._report_connection_acquired(0.0, True)
         else:
             self._dialling_since = time.perf_counter()
 
-    async def _feed(self, client: InkTurnsClient, first: rtc.AudioFrame) -> None:
+    async def _feed(self, client: Client, first: rtc.AudioFrame) -> None:
         """Hand in every frame when it comes; what is sent when is the client's business."""
         try:
             self._hear(client, first)
             async for item in self._input_ch:
-                # A flush means nothing here: this endpoint decides by itself when a turn ends.
                 if isinstance(item, rtc.AudioFrame):
                     self._hear(client, item)
+                elif isinstance(client, InkManualClient) and not self._closing:
+                    # The turns endpoint decides by itself when speech is over.
+                    client.request_final()
             # Closing the stream closes its input too, but asks for no last words.
             if not self._closing:
                 self._finishing = True
@@ -158,7 +169,7 @@ class InkRecognizeStream(stt.RecognizeStream):
             await client.aclose()
             raise
 
-    def _hear(self, client: InkTurnsClient, frame: rtc.AudioFrame) -> None:
+    def _hear(self, client: Client, frame: rtc.AudioFrame) -> None:
         pcm = downmix(frame.data.tobytes(), frame.num_channels)
         if self._encoding is not Encoding.PCM_S16LE:
             samples = AudioFormat(Encoding.PCM_S16LE, frame.sample_rate).decode(pcm)
@@ -168,7 +179,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         if self._unreported >= USAGE_SECONDS:
             self._report_usage(client)
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: Event | ManualEvent) -> None:
         match event:
             case Connected():
                 if self._dialling_since is not None:
@@ -189,12 +200,18 @@ class InkRecognizeStream(stt.RecognizeStream):
                 self._emit_error(_status_error(event), recoverable=True)
             case SettingsRejected(error=error):
                 self._emit_error(_status_error(error), recoverable=True)
+            case Interim() | Final():
+                assert isinstance(self._events, ManualSpeechEvents)
+                self._send(self._events.of(event))
             case _:
-                assert self._events is not None
-                for speech_event in self._events.of(event):
-                    self._event_ch.send_nowait(speech_event)
+                assert isinstance(self._events, SpeechEvents)
+                self._send(self._events.of(event))
 
-    def _report_usage(self, client: InkTurnsClient) -> None:
+    def _send(self, events: list[stt.SpeechEvent]) -> None:
+        for event in events:
+            self._event_ch.send_nowait(event)
+
+    def _report_usage(self, client: Client) -> None:
         """Tell how much audio really left since the last report."""
         self._unreported = 0.0
         sent = _seconds_sent(client)
@@ -210,7 +227,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._event_ch.send_nowait(usage)
 
 
-def _seconds_sent(client: InkTurnsClient) -> float:
+def _seconds_sent(client: Client) -> float:
     """All audio that left, which is what the service counts."""
     snapshot = client.snapshot()
     return snapshot.sent + snapshot.replayed + snapshot.silence

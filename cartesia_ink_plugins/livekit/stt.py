@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import fields
+from typing import Any, Literal
 
+from livekit import rtc
 from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
+    APIConnectionError,
     APIConnectOptions,
+    APIError,
+    APIStatusError,
     LanguageCode,
     stt,
 )
-from livekit.agents.types import NOT_GIVEN, NotGivenOr
+from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, is_given
 
 from cartesia_ink_plugins.core.audio import Encoding
+from cartesia_ink_plugins.core.batch import transcribe
+from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError
+from cartesia_ink_plugins.core.manual_options import ManualOptions
 from cartesia_ink_plugins.core.options import (
     Credentials,
     Resilience,
@@ -29,6 +37,10 @@ from cartesia_ink_plugins.livekit.connections import ROOM_SAMPLE_RATE, Connectio
 from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
+
+# Sessions of older versions ask no stream to flush, and nothing else tells the manual endpoint that
+# speech is over.
+_CAN_FLUSH = "manual_flush" in {field.name for field in fields(stt.STTCapabilities)}
 
 
 class STT(stt.STT[Any]):
@@ -54,6 +66,7 @@ class STT(stt.STT[Any]):
     def __init__(
         self,
         *,
+        endpoint: Literal["turns", "manual"] = "turns",
         model: NotGivenOr[str] = NOT_GIVEN,
         sample_rate: NotGivenOr[int] = NOT_GIVEN,
         api_key: str | None = None,
@@ -75,7 +88,10 @@ class STT(stt.STT[Any]):
         """Check the arguments; dial nothing yet.
 
         Args:
-            model: `ink-2` (the default; English) or `ink-preview`.
+            endpoint: Who detects turns: Ink (`"turns"`), or the session (`"manual"`) with its VAD,
+                a turn detector of LiveKit's, or its user, as in push-to-talk.
+            model: `ink-2` (English) or `ink-preview`; on the manual endpoint also `ink-whisper`,
+                which is the default there for languages other than English.
             sample_rate: Resample the room's audio to this rate, in Hz. By default audio is sent at
                 the rate it has, which costs nothing.
             api_key: The Cartesia API key; by default the one in `CARTESIA_API_KEY`.
@@ -83,7 +99,7 @@ class STT(stt.STT[Any]):
             http_session: Has no meaning here: no HTTP session is used.
             base_url: Where the API is: `https`, `wss`, `http`, `ws` or no scheme at all. By default
                 `CARTESIA_BASE_URL`, or else https://api.cartesia.ai.
-            language: What the transcripts are labelled with; `en` by default.
+            language: What is spoken, and what the transcripts are labelled with; `en` by default.
             encoding: How audio is sent, one of the six encodings of the API.
             turn_start_threshold: Likelihood above which a turn starts. This and the other
                 thresholds are only sent when they are given; see `TurnSettings` for their ranges.
@@ -102,34 +118,27 @@ class STT(stt.STT[Any]):
         Raises:
             UsageError: An argument is wrong (it is also a ValueError); the message names it.
         """
-        super().__init__(
-            capabilities=stt.STTCapabilities(
-                streaming=True,
-                interim_results=True,
-                aligned_transcript=False,
-                offline_recognize=False,
-                diarization=False,
-                keyterms=True,
-            )
-        )
+        self._language = LanguageCode(language or "en")
         self._own_keyterms = check_keyterms(keyterm if is_given(keyterm) else ())
         self._session_keyterms: tuple[str, ...] = ()
-        self._language = LanguageCode(language or "en")
+        turn = _settings(
+            turn_start_threshold, turn_eager_end_threshold, turn_end_threshold, turn_end_timeout_ms
+        )
+        common = {
+            "encoding": encoding,
+            "sample_rate": sample_rate if is_given(sample_rate) else ROOM_SAMPLE_RATE,
+            "keyterms": self._own_keyterms,
+            **_given(model=model, base_url=base_url),
+        }
+        options = (
+            TurnsOptions(turn=turn, **common)
+            if endpoint == "turns"
+            else _manual_options(endpoint, turn, language, common)
+        )
+        super().__init__(capabilities=_capabilities(options))
         self._sample_rate = sample_rate
         self._keep_min_delay = keep_min_delay
         self._streams = weakref.WeakSet[InkRecognizeStream]()
-        options = TurnsOptions(
-            encoding=encoding,
-            sample_rate=sample_rate if is_given(sample_rate) else ROOM_SAMPLE_RATE,
-            keyterms=self._own_keyterms,
-            turn=_settings(
-                turn_start_threshold,
-                turn_eager_end_threshold,
-                turn_end_threshold,
-                turn_end_timeout_ms,
-            ),
-            **_given(model=model, base_url=base_url),
-        )
         credentials = (
             Credentials(api_key=api_key, access_token=access_token, token_provider=token_provider)
             if api_key or access_token or token_provider
@@ -241,7 +250,35 @@ class STT(stt.STT[Any]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
-        raise NotImplementedError("this endpoint only streams: use stream() instead of recognize()")
+        """Write down audio that is complete, with `POST /stt`; `ink-whisper` is its model."""
+        options = self._connections.options
+        try:
+            written = await transcribe(
+                rtc.combine_audio_frames(buffer).to_wav_bytes(),
+                language=language if is_given(language) else self._language.language,
+                word_timestamps=True,
+                credentials=self._connections.credentials,
+                base_url=options.base_url,
+                cartesia_version=options.cartesia_version,
+                timeout=conn_options.timeout,
+                retries=0,  # the base class does them
+            )
+        except TranscriptionError as error:
+            raise _api_error(error) from error
+        data = stt.SpeechData(
+            language=LanguageCode(written.language or self._language),
+            text=written.text,
+            words=[
+                TimedString(word.word, start_time=word.start, end_time=word.end)
+                for word in written.words
+            ],
+            end_time=written.duration or 0.0,
+        )
+        return stt.SpeechEvent(
+            type=stt.SpeechEventType.FINAL_TRANSCRIPT,
+            request_id=written.request_id or "",
+            alternatives=[data],
+        )
 
     def _update_session_keyterms(self, keyterms: list[str]) -> None:
         """Called by the session at its start, on a change, and by its keyterm detector."""
@@ -249,6 +286,9 @@ class STT(stt.STT[Any]):
         self._apply_keyterms()
 
     def _apply_keyterms(self) -> None:
+        if not self.capabilities.keyterms:
+            logger.warning("%s takes no keyterms", self.model)
+            return
         self._connections.update_keyterms(
             merge_keyterms(self._own_keyterms, self._session_keyterms)
         )
@@ -258,6 +298,40 @@ class STT(stt.STT[Any]):
             logger.warning(
                 "ink-2 only knows English, not %s; ink-preview knows more", self._language
             )
+
+
+def _manual_options(
+    endpoint: str, turn: TurnSettings, language: str | None, common: dict[str, Any]
+) -> ManualOptions:
+    if endpoint != "manual":
+        raise UsageError(f"endpoint: {endpoint!r} is neither 'turns' nor 'manual'")
+    if turn != TurnSettings():
+        raise UsageError("turn_*: the manual endpoint detects no turns and has no thresholds")
+    if not _CAN_FLUSH:
+        raise UsageError("endpoint: 'manual' needs a newer livekit-agents, one that can flush")
+    code = LanguageCode(language).language if language else None
+    if "model" not in common and code not in (None, "en"):
+        common["model"] = "ink-whisper"
+    return ManualOptions(language=code, **common)
+
+
+def _capabilities(options: TurnsOptions | ManualOptions) -> stt.STTCapabilities:
+    is_manual, is_whisper = isinstance(options, ManualOptions), "whisper" in options.model
+    return stt.STTCapabilities(
+        streaming=True,
+        interim_results=True,
+        aligned_transcript="word" if is_whisper else False,
+        offline_recognize=True,
+        diarization=False,
+        keyterms=not is_whisper,
+        **({"manual_flush": True} if is_manual else {}),
+    )
+
+
+def _api_error(error: TranscriptionError) -> APIError:
+    if error.status is None:
+        return APIConnectionError(str(error))
+    return APIStatusError(str(error), status_code=error.status)
 
 
 def _given(**values: Any) -> dict[str, Any]:

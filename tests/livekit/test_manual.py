@@ -1,0 +1,188 @@
+"""`ink.STT(endpoint="manual")`: the session says when speech is over; and files as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from livekit import rtc
+from livekit.agents import APIStatusError, LanguageCode, stt
+from livekit.agents.stt import SpeechEventType
+
+from cartesia_ink_plugins import livekit as ink
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.events import Final, Interim, Timing
+from cartesia_ink_plugins.core.transcripts import Word
+from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
+from cartesia_ink_plugins.testing import InkServer, Script, Turn
+from tests.livekit.conftest import MakeSTT
+from tests.livekit.harness import ROOM_RATE, Heard, call, paced, until
+
+START = SpeechEventType.START_OF_SPEECH
+INTERIM = SpeechEventType.INTERIM_TRANSCRIPT
+FINAL = SpeechEventType.FINAL_TRANSCRIPT
+END = SpeechEventType.END_OF_SPEECH
+
+ROOM = AudioFormat(sample_rate=ROOM_RATE)
+# Sessions of older versions cannot flush.
+CAN_FLUSH = pytest.mark.needs("livekit-agents>=1.8.9")
+EPOCH = 1_000.0
+
+
+def mapping() -> ManualSpeechEvents:
+    return ManualSpeechEvents(language=LanguageCode("en"), offset=2.0, epoch=EPOCH)
+
+
+class TestMapping:
+    def test_words_are_framed_by_a_start_and_an_end(self) -> None:
+        events = mapping()
+        told = [e.type for said in (Interim("One"), Final("One.")) for e in events.of(said)]
+        assert told == [START, INTERIM, FINAL, END]
+
+    def test_an_empty_final_is_told_because_a_flush_waits_for_it(self) -> None:
+        [final] = mapping().of(Final(""))
+        assert (final.type, final.alternatives[0].text) == (FINAL, "")
+
+    def test_words_times_ids_and_doubts_are_handed_on(self) -> None:
+        timing = Timing(turn=4, position=9.0, speech_start=1_003.0, speech_end=1_005.0)
+        said = Final(
+            " Bonjour",
+            is_complete=False,
+            words=(Word(" Bonjour", 1.0, 1.5),),
+            language="fr",
+            timing=timing,
+            request_id="r-1",
+        )
+        start, final, end = mapping().of(said)
+        assert (start.speech_start_time, end.speech_end_time) == (1_003.0, 1_005.0)
+        data = final.alternatives[0]
+        assert (data.text, data.language, data.start_time, data.end_time) == (
+            " Bonjour",
+            "fr",
+            3.0,
+            5.0,
+        )
+        assert data.metadata == {"request_id": "r-1", "turn": 4, "complete": False}
+        assert data.words is not None
+        assert [(w, w.start_time, w.end_time) for w in data.words] == [(" Bonjour", 3.0, 3.5)]
+
+
+@CAN_FLUSH
+class TestFlush:
+    async def test_it_gives_one_final_with_all_words(self, make_ink: MakeSTT) -> None:
+        script = Script("One two three.", Turn("Four five.", gap=0.5))
+        pcm = script.audio(ROOM)
+        middle = ROOM.size(script.spans[0][1] + 0.5)
+        heard = Heard()
+        async with (
+            InkServer(script) as server,
+            make_ink(server.url, endpoint="manual").stream() as stream,
+        ):
+            listening = asyncio.create_task(collect(stream, heard))
+            for part in (pcm[:middle], pcm[middle:]):
+                async for frame in paced(part):
+                    stream.push_frame(frame)
+                stream.flush()
+            stream.end_input()
+            await listening
+            assert server.connections[0].path == "/stt/websocket"
+        texts = [text for text in heard.texts(FINAL) if text]
+        assert "".join(texts) == "One two three. Four five."
+        assert len(texts) == 2
+
+    async def test_it_gives_a_final_even_when_nothing_was_said(self, make_ink: MakeSTT) -> None:
+        heard = Heard()
+        async with (
+            InkServer(Script()) as server,
+            make_ink(server.url, endpoint="manual").stream() as stream,
+        ):
+            listening = asyncio.create_task(collect(stream, heard))
+            async for frame in paced(ROOM.silence(0.3)):
+                stream.push_frame(frame)
+            stream.flush()
+            await until(lambda: heard.of(FINAL))
+            listening.cancel()
+        assert heard.texts(FINAL) == [""]
+
+
+@CAN_FLUSH
+class TestPushToTalk:
+    @pytest.mark.parametrize(
+        "make", ["ink", pytest.param("builtin", marks=pytest.mark.xfail(strict=True))]
+    )
+    async def test_the_turn_is_committed_in_one_round_trip(
+        self, make: str, make_ink: MakeSTT, make_builtin: MakeSTT
+    ) -> None:
+        script = Script("A table for two, please.")
+        pcm = script.audio(ROOM)[: ROOM.size(script.spans[0][1] + 0.1)]
+        async with InkServer(script) as server:
+            recogniser = (
+                make_ink(server.url, endpoint="manual")
+                if make == "ink"
+                else make_builtin(server.url)
+            )
+            async with call(recogniser, turn_handling={"turn_detection": "manual"}) as running:
+                await running.microphone.speak(pcm)
+                began = time.monotonic()
+                words = await running.session.commit_user_turn()
+                took = time.monotonic() - began
+                print(f"\n{make}: committed {took:.3f} s after the button was let go")
+                await running.answered(1)
+        assert words == "A table for two, please."
+        assert took < 1.0, "the session would wait for two seconds"
+
+
+class TestWholeFiles:
+    async def test_recognize_writes_them_down(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.", "Good bye.")
+        async with InkServer(script) as server:
+            pcm = script.audio(ROOM)
+            frame = rtc.AudioFrame(pcm, ROOM_RATE, 1, len(pcm) // 2)
+            event = await make_ink(server.url).recognize([frame])
+        data = event.alternatives[0]
+        assert event.type is FINAL
+        assert data.text == "Hello there. Good bye."
+        assert data.words
+        assert data.end_time == pytest.approx(script.seconds, abs=0.1)
+
+    async def test_a_refusal_has_its_status(self, make_ink: MakeSTT) -> None:
+        frame = rtc.AudioFrame(ROOM.silence(0.2), ROOM_RATE, 1, ROOM_RATE // 5)
+        async with InkServer(Script(), api_keys=["another"]) as server:
+            with pytest.raises(APIStatusError) as refused:
+                await make_ink(server.url).recognize([frame])
+        assert (refused.value.status_code, refused.value.retryable) == (401, False)
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("options", "named"),
+        [
+            ({"endpoint": "batch"}, "endpoint"),
+            pytest.param({"turn_end_threshold": 0.2}, "turn_", marks=CAN_FLUSH),
+            pytest.param({"model": "ink-2", "language": "de"}, "language", marks=CAN_FLUSH),
+            pytest.param({"model": "ink-whisper", "keyterm": ["Ink"]}, "keyterms", marks=CAN_FLUSH),
+        ],
+    )
+    def test_a_wrong_one_is_named(self, options: dict[str, Any], named: str) -> None:
+        with pytest.raises(UsageError, match=named):
+            ink.STT(api_key="sk_test", **{"endpoint": "manual", **options})
+
+    @CAN_FLUSH
+    def test_other_languages_have_their_model(self) -> None:
+        recogniser = ink.STT(api_key="sk_test", endpoint="manual", language="de")
+        assert recogniser.model == "ink-whisper"
+        assert not recogniser.capabilities.keyterms
+        assert recogniser.capabilities.aligned_transcript == "word"
+
+    @CAN_FLUSH
+    def test_thresholds_cannot_be_changed_either(self) -> None:
+        with pytest.raises(UsageError, match="turn_"):
+            ink.STT(api_key="sk_test", endpoint="manual").update_options(turn_end_threshold=0.2)
+
+
+async def collect(stream: stt.RecognizeStream, heard: Heard) -> None:
+    async for event in stream:
+        heard.events.append(event)
