@@ -74,7 +74,6 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._fragments: list[bytes] = []
         self._fragmented_text = False
-        self._fragments_size = 0
         self._answered = False
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

@@ -32,7 +32,8 @@ class Timing:
     Attributes:
         turn: Number of the turn in this session, from 1. A turn that survives a lost connection
             keeps its number.
-        position: Seconds of audio handed to the client when the event arrived.
+        position: Seconds of the stream that the server had heard when it said so, judged by the
+            round trip.
         speech_start: Wall-clock time (`time.time()` seconds) at which the turn's speech began,
             as heard in the audio itself; None when it could not be heard.
         speech_end: Wall-clock time of the last speech heard in the turn so far; None when unknown
