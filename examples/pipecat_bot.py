@@ -5,13 +5,13 @@ speaks with an offline voice. With CARTESIA_API_KEY it hears with Ink and speaks
 OPENAI_API_KEY (and OPENAI_BASE_URL and OPENAI_MODEL, for any compatible server) it thinks with that
 model.
 
-Pipecat's runner says where to open it in a browser; `--help` lists what it takes, such as `--port`.
+Open http://localhost:7860 and talk, write, interrupt; the page shows each turn as it happens.
+`--help` lists what Pipecat's runner takes, such as `--port`. Its own client is at `/client/`.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from datetime import date
 from functools import cache
 from typing import Any
@@ -29,13 +29,15 @@ from pipecat.transports.base_transport import BaseTransport, TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from cartesia_ink_plugins.demo.booking import INSTRUCTIONS
-from cartesia_ink_plugins.demo.local_ink import LocalInk
+from cartesia_ink_plugins.demo.page_events import PageReporter
 from cartesia_ink_plugins.demo.pipecat_services import (
     BookingLLMService,
     OfflineTTSService,
     book_table,
 )
+from cartesia_ink_plugins.demo.start import offline_without_key
 from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.demo.web import serve_page
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 
 OFFLINE = "CARTESIA_BASE_URL"
@@ -54,12 +56,13 @@ async def bot(arguments: RunnerArguments) -> None:
 
 async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None:
     """Hold the conversation until the caller leaves."""
+    stt = InkTurnsSTTService()  # decides when the caller's turn is over, and predicts it
     context = LLMContext(tools=[book_table])
     aggregators = LLMContextAggregatorPair(context)
     pipeline = Pipeline(
         [
             transport.input(),
-            InkTurnsSTTService(),  # decides when the caller's turn is over, and predicts it
+            stt,
             aggregators.user(),
             make_llm(),
             make_voice(),
@@ -72,6 +75,10 @@ async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None
         params=PipelineParams(enable_metrics=True),
         idle_timeout_secs=arguments.pipeline_idle_timeout_secs,
     )
+
+    reporter = PageReporter(worker.rtvi)  # tells the page what happens; a bot needs none
+    reporter.follow(stt)
+    worker.add_observer(reporter)
 
     async def greet(transport: BaseTransport, caller: object) -> None:
         await worker.queue_frames([LLMRunFrame()])
@@ -120,10 +127,10 @@ def offline_voice() -> Voice:
 
 
 if __name__ == "__main__":
-    from pipecat.runner.run import main
+    from pipecat.runner.run import app, main
 
-    with ExitStack() as stack:
-        if not os.environ.get("CARTESIA_API_KEY"):
-            os.environ.update(stack.enter_context(LocalInk()).environment())
-            offline_voice()
+    serve_page(app)
+    with offline_without_key() as offline:
+        if offline:
+            offline_voice()  # before anyone calls
         main()

@@ -1,0 +1,162 @@
+"""What happens in a pipeline, told to the page in the browser as it happens.
+
+Every event is an RTVI server message whose data is `{"kind": ..., "at": seconds, ...}`, where `at`
+is on the pipeline's own clock. The page makes its time line and its history of these alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
+    EagerEndOfTurnCancelFrame,
+    EagerTranscriptionFrame,
+    ErrorFrame,
+    Frame,
+    FunctionCallResultFrame,
+    InterimTranscriptionFrame,
+    InterruptionFrame,
+    LLMContextFrame,
+    MetricsFrame,
+    ProposedUserStartedSpeakingFrame,
+    ProposedUserStoppedSpeakingFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+)
+from pipecat.observers.base_observer import BaseObserver, FramePushed
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.frameworks.rtvi import RTVIProcessor
+from pipecat.services.llm_service import LLMService
+from pipecat.services.stt_service import STTService
+from pipecat.transports.base_output import BaseOutputTransport
+
+from cartesia_ink_plugins.pipecat.latency import TurnLatencyMetricsData
+from cartesia_ink_plugins.pipecat.speculation import SpeculationMetricsData
+
+PageEvent: TypeAlias = dict[str, Any]
+
+
+class PageReporter(BaseObserver):
+    """Tells the page what the caller said, what became of it, and what the bot does.
+
+    Example::
+
+        worker.add_observer(PageReporter(worker.rtvi))
+    """
+
+    def __init__(self, rtvi: RTVIProcessor) -> None:
+        """Report to a page.
+
+        Args:
+            rtvi: Of the worker; its messages reach the page on the data channel.
+        """
+        super().__init__()
+        self._rtvi = rtvi
+        self._final = ""
+        self._last_error = -1
+
+    def follow(self, stt: STTService) -> None:
+        """Also tell when the connection to Ink is lost, and when it is there again.
+
+        Args:
+            stt: A service with the events `on_connected` and `on_disconnected`.
+        """
+        lost = False
+
+        async def on_disconnected(service: STTService) -> None:
+            nonlocal lost
+            lost = True
+            await self._rtvi.send_server_message({"kind": "ink.lost"})
+
+        async def on_connected(service: STTService) -> None:
+            nonlocal lost
+            # The first connection is made before there is anyone to tell.
+            if lost:
+                lost = False
+                await self._rtvi.send_server_message({"kind": "ink.back"})
+
+        stt.add_event_handler("on_disconnected", on_disconnected)
+        stt.add_event_handler("on_connected", on_connected)
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        """See a frame on its way from one processor to the next.
+
+        Args:
+            data: The frame, and between which processors.
+        """
+        at = round(data.timestamp / 1e9, 3)
+        for event in self._describe(data):
+            await self._rtvi.send_server_message({**event, "at": at})
+
+    def _describe(self, data: FramePushed) -> list[PageEvent]:
+        """The events that a frame stands for; a frame counts at one place of its way only."""
+        frame = data.frame
+        if isinstance(frame, ErrorFrame) and frame.id != self._last_error:
+            self._last_error = frame.id
+            return [{"kind": "error", "text": frame.error}]
+        if data.direction is not FrameDirection.DOWNSTREAM:
+            return []
+        if isinstance(data.source, STTService):
+            return self._of_stt(frame)
+        if isinstance(data.source, BaseOutputTransport):
+            return _of_voice(frame)
+        if isinstance(frame, FunctionCallResultFrame) and isinstance(data.source, LLMService):
+            # Function calls of frameworks and people need not be simple values.
+            arguments = {name: str(value) for name, value in dict(frame.arguments).items()}
+            return [{"kind": "call", "name": frame.function_name, "arguments": arguments}]
+        if isinstance(frame, LLMContextFrame) and isinstance(data.destination, LLMService):
+            return [{"kind": "reply.begun", "early": frame.speculation}]
+        if isinstance(frame, InterruptionFrame) and isinstance(
+            data.destination, BaseOutputTransport
+        ):
+            return [{"kind": "interruption"}]
+        return []
+
+    def _of_stt(self, frame: Frame) -> list[PageEvent]:
+        match frame:
+            case ProposedUserStartedSpeakingFrame():
+                self._final = ""
+                return [{"kind": "turn.start"}]
+            case EagerTranscriptionFrame():
+                return [{"kind": "turn.eager_end", "text": frame.text}]
+            case InterimTranscriptionFrame():
+                return [{"kind": "turn.update", "text": frame.text}]
+            case EagerEndOfTurnCancelFrame():
+                return [{"kind": "turn.resume"}]
+            case TranscriptionFrame():
+                self._final = frame.text
+            case ProposedUserStoppedSpeakingFrame():
+                return [{"kind": "turn.end", "text": self._final}]
+            case MetricsFrame():
+                return _of_metrics(frame)
+        return []
+
+
+def _of_voice(frame: Frame) -> list[PageEvent]:
+    match frame:
+        case BotStartedSpeakingFrame():
+            return [{"kind": "bot.start"}]
+        case BotStoppedSpeakingFrame():
+            return [{"kind": "bot.stop"}]
+        case TTSTextFrame():
+            return [
+                {
+                    "kind": "bot.text",
+                    "text": frame.text,
+                    "joined": frame.includes_inter_frame_spaces,
+                }
+            ]
+    return []
+
+
+def _of_metrics(frame: MetricsFrame) -> list[PageEvent]:
+    events: list[PageEvent] = []
+    for data in frame.data:
+        match data:
+            case TurnLatencyMetricsData(stage=stage, value=value):
+                events.append({"kind": "latency", "stage": stage, "seconds": round(value, 3)})
+            case SpeculationMetricsData(outcome=outcome, lead=lead):
+                events.append({"kind": "speculation", "outcome": outcome, "lead": round(lead, 3)})
+    return events
