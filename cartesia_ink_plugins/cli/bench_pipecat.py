@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
         ) from None
     from cartesia_ink_plugins.pipecat.bench import measure, report
 
+    if sys.platform != "linux":
+        raise UsageError("bench pipecat reads /proc and holds processes to cores: only on Linux")
     if min(*args.streams, args.rounds) < 1 or args.seconds <= 0:
         raise UsageError("--streams, --rounds and --seconds must be positive")
     for streams in args.streams:

@@ -15,11 +15,10 @@ from pipecat.frames.frames import EagerTranscriptionFrame, Frame
 
 from cartesia_ink_plugins.pipecat.llms import LLMWatch
 
-# How many turns of the event loop a frame is given to travel. Two are needed for every processor on
-# the way, so this is plenty where the destination is not seen ...
-_TRAVEL = 32
-# ... and enough for a service that was seen taking the frame.
-_TAKING = 4
+# What a frame is given to travel where its arrival is not seen: seconds, and turns of the event loop
+# should that be blocked meanwhile. Each processor on the way takes two turns.
+_TRAVEL_TIME = 0.002
+_TRAVEL_TURNS = 6
 
 
 class TurnWitness:
@@ -73,15 +72,16 @@ class TurnWitness:
 
         Without an aggregator that tells, the frame is given time to travel and no more.
         """
-        travel = _TRAVEL
+        travel_time = _TRAVEL_TIME
         try:
             if self.attached and not self._estranged:
                 await asyncio.wait_for(self._handled.wait(), self._patience)
                 if self._is_prediction and self._llms.sees_any:
                     await self._llms.prediction_begun(self._patience)
-                    travel = _TAKING
+                    travel_time = 0.0
         except TimeoutError:
             logger.debug("something in the pipeline keeps the user's words to itself")
             self._estranged = True
-        for _ in range(travel):
+        await asyncio.sleep(travel_time)
+        for _ in range(_TRAVEL_TURNS):
             await asyncio.sleep(0)
