@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import APIStatusError, LanguageCode, stt
+from livekit.agents import APIConnectOptions, APIStatusError, LanguageCode, stt
 from livekit.agents.stt import SpeechEventType
 
 from cartesia_ink_plugins import livekit as ink
@@ -151,8 +151,9 @@ class TestWholeFiles:
     async def test_a_refusal_has_its_status(self, make_ink: MakeSTT) -> None:
         frame = rtc.AudioFrame(ROOM.silence(0.2), ROOM_RATE, 1, ROOM_RATE // 5)
         async with InkServer(Script(), api_keys=["another"]) as server:
+            once = APIConnectOptions(max_retry=0)
             with pytest.raises(APIStatusError) as refused:
-                await make_ink(server.url).recognize([frame])
+                await make_ink(server.url).recognize([frame], conn_options=once)
         assert (refused.value.status_code, refused.value.retryable) == (401, False)
 
 
