@@ -12,7 +12,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import InkError, UsageError
+from cartesia_ink_plugins.core.events import Connected, DialFailed
 from cartesia_ink_plugins.core.options import Credentials
 
 if TYPE_CHECKING:
@@ -88,7 +90,9 @@ async def _play(framework: str, *, live: bool, save: Path) -> int:
 
     async with AsyncExitStack() as stack:
         where: dict[str, Any] = {}
-        if not live:
+        if live:
+            await _reach()
+        else:
             _say("Starting a local Ink server and loading the bot's voice ...")
             ink = await stack.enter_async_context(LocalInk())
             where = {"url": ink.url, "api_key": ANY_KEY}
@@ -107,6 +111,21 @@ async def _play(framework: str, *, live: bool, save: Path) -> int:
         raise UsageError(f"{save}: {error.strerror}") from None
     _say(f"\nThe call is in {save}: the caller on the left, the bot on the right.")
     return 0 if result.passed else 1
+
+
+async def _reach() -> None:
+    """Make sure that Cartesia's Ink can be heard with, before anybody is called.
+
+    Raises:
+        InkError: It cannot be reached, or it refuses.
+    """
+    async with InkTurnsClient() as client:
+        async for event in client:
+            match event:
+                case Connected():
+                    return
+                case DialFailed(reason=reason):
+                    raise InkError(f"{client.options.base_url} cannot be reached: {reason}")
 
 
 async def _hold_call(

@@ -9,11 +9,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from cartesia_ink_plugins.core.errors import InkError
+from cartesia_ink_plugins.core.errors import InkError, UsageError
 
 COMMANDS = ("demo", "transcribe", "serve", "bench")
 """The commands in the order in which the help lists them; each is a module beside this one."""
 
+FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -46,11 +47,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except InkError as error:
         print(f"cartesia-ink {args.command}: {error}", file=sys.stderr)
-        return BAD_INPUT
+        return BAD_INPUT if isinstance(error, UsageError) else FAILED
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python must not try to write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return FAILED
     return int(status)
 
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import RefusedError, UsageError
+from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
+    DialFailed,
     ErrorMessage,
     TurnEagerEnd,
     TurnEnd,
@@ -64,14 +65,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 2 for bad input, 1 when the service refuses.
+        The exit status.
     """
     recordings = [open_recording(path) for path in args.files]
-    try:
-        asyncio.run(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=Out(args)))
-    except RefusedError as error:
-        print(f"cartesia-ink transcribe: {error}", file=sys.stderr)
-        return 1
+    asyncio.run(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=Out(args)))
     return 0
 
 
@@ -244,6 +241,8 @@ async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out
                     out.turn(recording, event, began)
                 case TurnUpdate(transcript=text) | TurnEagerEnd(transcript=text):
                     words = text
+                case DialFailed(reason=reason):
+                    out.trouble(f"{recording.path}: {reason}; trying again")
                 case AudioGap(seconds=seconds):
                     out.trouble(f"{recording.path}: {seconds:.1f} s of audio were lost")
                 case ErrorMessage(message=message):

@@ -16,8 +16,8 @@ import sys
 from types import TracebackType
 from typing import Self
 
-from cartesia_ink_plugins.core.errors import InkError
-from cartesia_ink_plugins.demo.voice import INSTALL, MissingExtraError
+from cartesia_ink_plugins.core.errors import InkError, UsageError
+from cartesia_ink_plugins.demo.voice import INSTALL
 
 ANY_KEY = "local"
 """A key for a server that accepts any."""
@@ -41,8 +41,8 @@ class LocalInk:
         """Start the server and wait until it listens, which takes some seconds.
 
         Raises:
-            MissingExtraError: The `speech` extra is not installed.
-            InkError: The server did not start; the message says why.
+            UsageError: The `speech` extra is not installed, or not as it should be.
+            InkError: The server did not start.
         """
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__],
@@ -58,9 +58,9 @@ class LocalInk:
             self.url = fields["url"]
             return
         self.stop()
-        if fields.get("missing"):
-            raise MissingExtraError(f"the local Ink server needs {fields['missing']}: {INSTALL}")
-        raise InkError(f"the local Ink server did not start: {fields.get('error', 'it died')}")
+        if "error" in fields:
+            raise UsageError(f"the local Ink server cannot run: {fields['error']}")
+        raise InkError("the local Ink server did not start")
 
     def stop(self) -> None:
         """Stop it; may be called at any time."""
@@ -118,7 +118,7 @@ async def serve() -> int:
 
         engine = await asyncio.to_thread(SpeechEngine)
     except ImportError as error:
-        return _tell({"missing": error.name})
+        return _tell({"error": f"{error.name} is not installed; {INSTALL}"})
     except InkError as error:
         return _tell({"error": str(error)})
     async with InkServer(engine) as server:
@@ -127,7 +127,7 @@ async def serve() -> int:
     return 0
 
 
-def _tell(fields: dict[str, str | None]) -> int:
+def _tell(fields: dict[str, str]) -> int:
     sys.stdout.write(json.dumps(fields) + "\n")
     sys.stdout.flush()
     return 1

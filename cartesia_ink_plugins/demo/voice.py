@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, Samples
-from cartesia_ink_plugins.core.errors import InkError
+from cartesia_ink_plugins.core.errors import UsageError
 
 if TYPE_CHECKING:
     from piper import PiperVoice
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'cartesia-ink-plugins[demo]'"
 
 
-class MissingExtraError(InkError):
+class MissingExtraError(UsageError):
     """A package of the `demo` extra is not installed; the message says how to install it."""
 
 

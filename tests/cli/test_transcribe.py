@@ -12,6 +12,7 @@ import subprocess
 import sys
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -142,8 +143,12 @@ def test_a_directory_and_a_file_without_audio(
 def test_a_file_that_may_not_be_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refuse(path: Path, mode: str) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    path_open = Path.open
+
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        if path == NAME:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return path_open(path, *args, **options)
 
     monkeypatch.setattr(Path, "open", refuse)
     assert main(["transcribe", str(NAME)]) == 2
