@@ -1,6 +1,8 @@
-"""Cartesia Ink for Pipecat: `InkTurnsSTTService`."""
+"""Cartesia Ink for Pipecat: with turns, with finalize, and for whole utterances."""
 
+from cartesia_ink_plugins.pipecat.batch import InkBatchSTTService
 from cartesia_ink_plugins.pipecat.latency import TurnLatencyMetricsData
+from cartesia_ink_plugins.pipecat.manual import InkManualSTTService, InkManualSTTSettings
 from cartesia_ink_plugins.pipecat.settings import InkTurnsSTTSettings
 from cartesia_ink_plugins.pipecat.speculation import (
     AlwaysSpeculate,
@@ -15,6 +17,9 @@ from cartesia_ink_plugins.pipecat.stt import InkTurnsSTTService
 
 __all__ = [
     "AlwaysSpeculate",
+    "InkBatchSTTService",
+    "InkManualSTTService",
+    "InkManualSTTSettings",
     "InkTurnsSTTService",
     "InkTurnsSTTSettings",
     "SpeculateWhileKept",

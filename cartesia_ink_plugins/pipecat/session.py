@@ -1,10 +1,10 @@
-"""The service's session with Ink: audio frames in, turn events out, everything else told."""
+"""A service's session with Ink: audio frames in, words out, everything else told."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from loguru import logger
 from pipecat.frames.frames import InputAudioRawFrame
@@ -18,11 +18,16 @@ from cartesia_ink_plugins.core.events import (
     Disconnected,
     ErrorMessage,
     Event,
+    Final,
+    ManualEvent,
     SettingsRejected,
-    TurnEvent,
 )
-from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.options import TurnSettings
 from cartesia_ink_plugins.pipecat.intake import AudioIntake
+
+Client = InkTurnsClient | InkManualClient
+T = TypeVar("T")
 
 
 class Host(Protocol):
@@ -46,17 +51,15 @@ class Host(Protocol):
         """Report an error up the pipeline."""
 
 
-class InkSession:
+class InkSession(Generic[T]):
     """Makes one client after another: a new one for another sample rate, or after a refusal."""
 
     def __init__(
         self,
         host: Host,
         *,
-        options: Callable[[int], TurnsOptions],
-        credentials: Credentials,
-        resilience: Resilience | None,
-        feed: Callable[[TurnEvent], None],
+        make: Callable[[int], Client],
+        feed: Callable[[T], Awaitable[None] | None],
         rejected: Callable[[TurnSettings], None],
         call: Callable[..., Awaitable[None]],
     ) -> None:
@@ -64,21 +67,17 @@ class InkSession:
 
         Args:
             host: The service.
-            options: What to ask for, given the sample rate in Hz.
-            credentials: Who asks.
-            resilience: How hard to fight for the user's words.
-            feed: Takes the turn events.
+            make: Makes a client, given the sample rate in Hz.
+            feed: Takes the events that have the user's words.
             rejected: Called with the thresholds that hold after the server has refused others.
             call: Calls the user's handlers of a named event.
         """
         self._host = host
-        self._options = options
-        self._credentials = credentials
-        self._resilience = resilience
+        self._make = make
         self._feed = feed
         self._rejected = rejected
         self._call = call
-        self._client: InkTurnsClient | None = None
+        self._client: Client | None = None
         self._reader: asyncio.Task[None] | None = None
         self._intake: AudioIntake | None = None
         self._has_heard = False
@@ -91,11 +90,10 @@ class InkSession:
 
     def open(self, sample_rate: int) -> None:
         """Begin to dial, for audio of this rate in Hz."""
-        options = self._options(sample_rate)
-        self._intake = AudioIntake(options.format)
+        client = self._make(sample_rate)
+        self._intake = AudioIntake(client.options.format)
         self._counted = 0.0
         self.is_refused = False
-        client = InkTurnsClient(options, self._credentials, resilience=self._resilience)
         client.start()
         self._client = client
         self._reader = self._host.create_task(self._read(client), "events")
@@ -154,13 +152,22 @@ class InkSession:
 
     def configure(self, changes: TurnSettings) -> None:
         """Change thresholds in mid-session."""
-        if self._client:
+        if isinstance(self._client, InkTurnsClient):
             self._client.configure(changes)
 
     def update_keyterms(self, keyterms: list[str]) -> None:
         """Expect other words from the next turn on."""
         if self._client:
             self._client.update_keyterms(keyterms)
+
+    def request_final(self) -> asyncio.Future[Final] | None:
+        """Say that speech is over; None when there is no session."""
+        if not isinstance(self._client, InkManualClient):
+            return None
+        try:
+            return self._client.request_final()
+        except ClosedError:
+            return None
 
     def take_usage(self) -> float:
         """Seconds of audio that were sent since this was called last, by whichever client."""
@@ -169,7 +176,7 @@ class InkSession:
         usage, self._unreported = self._unreported, 0.0
         return usage
 
-    def _count(self, client: InkTurnsClient) -> None:
+    def _count(self, client: Client) -> None:
         numbers = client.snapshot()
         sent = numbers.sent + numbers.replayed + numbers.silence
         self._unreported += sent - self._counted
@@ -177,7 +184,7 @@ class InkSession:
 
     # -- what comes out ---------------------------------------------------------------------------
 
-    async def _read(self, client: InkTurnsClient) -> None:
+    async def _read(self, client: Client) -> None:
         try:
             async for event in client:
                 await self._handle(event, client)
@@ -191,7 +198,7 @@ class InkSession:
                 force_treat_as_permanent=True,
             )
 
-    async def _handle(self, event: Event, client: InkTurnsClient) -> None:
+    async def _handle(self, event: Event | ManualEvent, client: Client) -> None:
         match event:
             case Connected(request_id=request_id):
                 logger.info(f"{self._host}: connected (request_id={request_id})")
@@ -212,11 +219,12 @@ class InkSession:
                 await self._call("on_audio_gap", seconds)
             case ErrorMessage(status=status, message=message):
                 await self._host.push_error(f"Ink reports an error ({status}): {message}")
-            case SettingsRejected(error=error):
+            case SettingsRejected(error=error) if isinstance(client, InkTurnsClient):
                 self._rejected(client.options.turn)
                 await self._host.push_error(f"Ink refuses the new settings: {error.message}")
             case _:
-                self._feed(event)
+                if waiting := self._feed(cast("T", event)):
+                    await waiting
 
     async def _went_offline(self) -> None:
         if self._is_online:

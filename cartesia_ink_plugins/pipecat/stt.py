@@ -25,8 +25,9 @@ from pipecat.turns.user_stop import EagerMatchPolicy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.utils.tracing.service_decorators import traced_stt
 
+from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.events import TurnEnd
+from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llms import LLMWatch
@@ -140,6 +141,8 @@ class InkTurnsSTTService(STTService):
         super().__init__(sample_rate=sample_rate, settings=store, **kwargs)
         if credentials is None:
             credentials = Credentials(api_key=api_key) if api_key else None
+        self._credentials = credentials or Credentials.from_environment()
+        self._resilience = resilience
         self._url = url
         self._encoding = encoding
         self._drain_timeout = drain_timeout
@@ -176,11 +179,9 @@ class InkTurnsSTTService(STTService):
             interrupt_on=interrupt_on,
             resume_grace=resume_grace,
         )
-        self._session = InkSession(
+        self._session: InkSession[TurnEvent] = InkSession(
             self,
-            options=self._options,
-            credentials=credentials or Credentials.from_environment(),
-            resilience=resilience,
+            make=self._make_client,
             feed=self._sequencer.feed,
             rejected=self._restore,
             call=self._call_event_handler,
@@ -286,6 +287,10 @@ class InkTurnsSTTService(STTService):
         await super().set_usable(is_usable)
         if is_usable and self._session.is_refused and not self._ending:
             await self._session.reopen()
+
+    def _make_client(self, sample_rate: int) -> InkTurnsClient:
+        options = self._options(sample_rate)
+        return InkTurnsClient(options, self._credentials, resilience=self._resilience)
 
     def _options(self, sample_rate: int) -> TurnsOptions:
         where = {"base_url": self._url} if self._url else {}
