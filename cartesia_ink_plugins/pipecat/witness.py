@@ -15,8 +15,8 @@ from pipecat.frames.frames import EagerTranscriptionFrame, Frame
 
 from cartesia_ink_plugins.pipecat.llms import LLMWatch
 
-# What a frame is given to travel where its arrival is not seen: seconds, and turns of the event loop
-# should that be blocked meanwhile. Each processor on the way takes two turns.
+# What a frame is given to travel where its arrival is not seen: seconds, and turns of the event
+# loop, should that be blocked meanwhile. Each processor on the way takes two turns.
 _TRAVEL_TIME = 0.002
 _TRAVEL_TURNS = 6
 
