@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import socket
 import ssl
@@ -85,8 +86,9 @@ class Connection(asyncio.Protocol):
         """
         loop = asyncio.get_running_loop()
         options: dict[str, Any] = {}
-        if isinstance(loop, asyncio.BaseEventLoop):
-            # uvloop, on which many servers run bots, does not know this argument.
+        if isinstance(loop, asyncio.BaseEventLoop) and not _is_address(self._uri.host):
+            # uvloop, on which many servers run bots, does not know this argument. Where there is
+            # only one address it would do nothing but drop a socket when it is cancelled.
             options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
         await loop.create_connection(
             lambda: self,
@@ -249,3 +251,11 @@ class Connection(asyncio.Protocol):
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.on_lost(self, reason, code)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -92,7 +92,8 @@ async def fill(ink: InkTurnsClient) -> None:
     async with asyncio.timeout(10):
         while ink.snapshot().sent > sent:
             sent = ink.snapshot().sent
-            ink.send_audio(bytes(2**20))
+            if ink.snapshot().pending < 10.0:
+                ink.send_audio(bytes(2**20))
             await asyncio.sleep(0.1)
 
 
@@ -605,9 +606,12 @@ class TestBackpressure:
             await peer.upgrade()
             await say(peer, Connected())
             peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
-            await go_on.wait()
+            while not go_on.is_set():
+                peer.send(Opcode.PONG, b"")  # alive, but busy
+                await asyncio.sleep(0.1)
             peer.writer.transport.resume_reading()  # type: ignore[attr-defined]
             while data := await peer.reader.read(2**20):
+                peer.send(Opcode.PONG, b"")
                 received += len(data)
 
         async with raw_server(talk) as server, client(server.url, resilience=FULL) as ink:
