@@ -111,16 +111,24 @@ class Outcome:
         return count
 
     def delays(self, stretches: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-        """Start delays and end delays, given where there is speech."""
-        starts, ends, over = [], [], 0.0
+        """Start delays and end delays, given where there is speech.
+
+        A turn starts with the stretches before its `turn.start`, back to the last pause of 0.3 s or
+        the last `turn.end`; it ends with the last stretch that is over at its `turn.end`.
+        """
+        starts, ends, closed = [], [], 0.0
         for at, event in self.events:
             match event:
                 case TurnStart():
-                    begun = [begin for begin, end in stretches if end > over and begin < at]
-                    starts += [at - begun[0]] if begun else []
+                    begun: float | None = None
+                    for begin, end in reversed(stretches):
+                        if begin < at and end > closed and (begun is None or begun - end < 0.3):
+                            begun = max(begin, closed)
+                    starts += [] if begun is None else [at - begun]
                 case TurnEnd():
-                    over = max((end for begin, end in stretches if begin < at), default=at)
-                    ends.append(at - over)
+                    over = [end for _, end in stretches if end <= at]
+                    ends += [at - over[-1]] if over else []
+                    closed = at
         return starts, ends
 
 

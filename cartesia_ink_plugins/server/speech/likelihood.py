@@ -35,7 +35,7 @@ _BACK = 0.75
 # Gaps up to this belong to words, not between them: the likelihood begins to fall after it.
 _HOLD_SECONDS = 0.16
 # How long to wait, in seconds, by the chance that the words are a whole sentence.
-_WHOLE = (0.0, 0.3, 0.6, 0.87, 0.93, 0.97, 1.0)
+_WHOLE = (0.0, 0.25, 0.45, 0.87, 0.93, 0.97, 1.0)
 _PATIENCE = (3.0, 2.4, 1.5, 1.3, 0.8, 0.62, 0.6)
 # Where a likelihood of 1 has fallen to when a turn ends with the default threshold.
 _REFERENCE = 0.3

@@ -20,6 +20,8 @@ _TOKENS_AT_LEAST = 8
 _BEAMS = 5
 # After "a table for" it is no sentence, even if Whisper likes to put a full stop.
 _UNFINISHED = 0.2
+# The next word is as good as certain.
+_BROKEN_OFF = 0.1
 # What Whisper says when there is nothing: its training data are full of subtitles.
 _PHANTOMS = frozenset(
     """
@@ -88,29 +90,47 @@ class Recogniser:
         """Answer one request; blocks for a tenth of a second or two."""
         heard = self._whisper.encode(request.features)
         prefix = self._tokens(request.prefix)
+        cap = _TOKENS_AT_LEAST + round(_TOKENS_PER_SECOND * request.voiced)
         decoded = self._whisper.decode(
             heard,
             prefix=prefix,
             context=self._tokens(request.context),
-            max_tokens=_TOKENS_AT_LEAST + round(_TOKENS_PER_SECOND * request.voiced),
+            max_tokens=cap,
             beams=_BEAMS if request.melody is not None else 1,
         )
         following = self._whisper.text(decoded.tokens)
         if not credible(following, decoded, request.voiced, after_text=bool(request.prefix)):
-            following = ""
-        tokens = prefix + (decoded.tokens if following else ())
+            following, decoded = "", replace(decoded, tokens=())
+        tokens = prefix + decoded.tokens
         answer = Answer(following)
         if request.melody is not None:
-            sentence = self._whisper.sentence(heard, tokens)
+            tokens, sentence = self._judge(heard, tokens, len(prefix), cap)
+            following = self._whisper.text(tokens[len(prefix) :])
             if sentence is not None and unfinished(request.prefix + following):
                 sentence = min(sentence, _UNFINISHED)
             complete = self._smart_turn(request.melody)
-            answer = replace(answer, sentence=sentence, complete=complete)
+            answer = Answer(following, sentence, complete)
         if request.keep is not None:
             latest = request.frames - request.keep
             cut = self._cut(heard, tokens, len(prefix), request.frames, latest)
             answer = replace(answer, cut=cut)
         return answer
+
+    def _judge(
+        self, heard: Any, tokens: tuple[int, ...], settled: int, cap: int
+    ) -> tuple[tuple[int, ...], float | None]:
+        """Say whether a text is a whole sentence; go on with one that was broken off.
+
+        A search with several beams sometimes stops where there is no end in sight.
+        """
+        sentence = self._whisper.sentence(heard, tokens)
+        bare = self._whisper.without_marks(tokens)
+        if sentence is None or sentence > _BROKEN_OFF or len(bare) < settled:
+            return tokens, sentence
+        more = self._whisper.decode(heard, prefix=bare, max_tokens=cap).tokens
+        if not more:
+            return tokens, sentence
+        return bare + more, self._whisper.sentence(heard, bare + more)
 
     def _tokens(self, text: str) -> tuple[int, ...]:
         return self._whisper.tokens(text) if text else ()

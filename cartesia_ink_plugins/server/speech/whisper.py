@@ -139,22 +139,27 @@ class Whisper:
         chance that nothing follows: without a mark Whisper writes a phrase, such as "book a room",
         as well as the beginning of something. Anything else is no end.
         """
-        last = len(tokens)
-        while last and tokens[last - 1] in self._marks:
-            last -= 1
-        if not last:
+        tokens = self.without_marks(tokens)
+        if not tokens:
             return None
         result = self._model.generate(
             heard,
-            [[*self._prompt, *tokens[:last]]],
+            [[*self._prompt, *tokens]],
             beam_size=1,
-            max_length=2 * (last + 1),
+            max_length=2 * (len(tokens) + 1),
             suppress_blank=False,
             return_logits_vocab=True,
         )[0]
-        row = np.asarray(result.logits[0][last], np.float64).reshape(-1)
+        row = np.asarray(result.logits[0][len(tokens)], np.float64).reshape(-1)
         row = np.exp(row - row.max())
         return float((row[self._closing].sum() + 0.5 * row[self._end]) / row.sum())
+
+    def without_marks(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """A text without the punctuation at its end."""
+        last = len(tokens)
+        while last and tokens[last - 1] in self._marks:
+            last -= 1
+        return tokens[:last]
 
     def word_times(self, heard: Any, tokens: tuple[int, ...], frames: int) -> list[int]:
         """When the tokens of a text are over.
