@@ -320,14 +320,7 @@ class InkTurnsSTTService(STTService):
         await self._session.hear(frame)
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Hand audio to the session; the words come on their own.
-
-        Args:
-            audio: 16-bit mono audio of the service's sample rate.
-
-        Yields:
-            None, once.
-        """
+        """Hand 16-bit mono audio to the session; the words come on their own."""
         frame = InputAudioRawFrame(audio=audio, sample_rate=self.sample_rate, num_channels=1)
         await self.process_audio_frame(frame, FrameDirection.DOWNSTREAM)
         yield None
