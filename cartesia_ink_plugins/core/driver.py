@@ -368,8 +368,8 @@ def seconds_to_wait(retry_after: str | None) -> float | None:
     if retry_after is None:
         return None
     try:
-        seconds = max(0.0, float(retry_after))
-        return seconds if math.isfinite(seconds) else None
+        seconds = float(retry_after)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         try:
             moment = email.utils.parsedate_to_datetime(retry_after)

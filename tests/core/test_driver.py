@@ -1,0 +1,57 @@
+"""What the driver makes of an HTTP error. All else of it is tested with the clients it drives."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+
+import pytest
+
+from cartesia_ink_plugins.core.driver import explanation, seconds_to_wait
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (b'{"type":"error","title":"Unauthorized","message":"No such key."}', "No such key."),
+        (b'{"title":"Unauthorized"}', "Unauthorized"),
+        (b'{"message":"two\\nlines"}', "two lines"),
+        (b'{"message":17}', "17"),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b"null", ""),
+        (b"<html>Bad gateway</html>", ""),
+        (b"\xff\xfe", ""),
+        (b"", ""),
+    ],
+)
+def test_an_error_is_explained_in_one_line(body: bytes, text: str) -> None:
+    assert explanation(body) == text
+
+
+def test_a_long_explanation_is_cut() -> None:
+    assert len(explanation(b'{"message":"' + b"x" * 10_000 + b'"}')) == 200
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        ("7", 7.0),
+        ("1.5", 1.5),
+        ("-3", 0.0),
+        ("inf", None),
+        ("nan", None),
+        ("soon", None),
+        ("", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+    ],
+)
+def test_retry_after(header: str | None, seconds: float | None) -> None:
+    assert seconds_to_wait(header) == seconds
+
+
+def test_retry_after_as_a_date() -> None:
+    header = email.utils.formatdate(time.time() + 100, usegmt=True)
+    assert seconds_to_wait(header) == pytest.approx(100, abs=2)
