@@ -105,9 +105,17 @@ class Process:
 class LiveKitServer(Process):
     """The real server, built from its Go module, on free ports of the loopback interface."""
 
-    def __init__(self, folder: Path, *, name: str = "server", redis: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        name: str = "server",
+        redis: str | None = None,
+        webhook: str | None = None,
+    ) -> None:
         super().__init__(name, folder)
         self._redis = redis
+        self._webhook = webhook
         self.port = free_port()
 
     @property
@@ -172,6 +180,8 @@ class LiveKitServer(Process):
         }
         if self._redis:
             config["redis"] = {"address": self._redis}
+        if self._webhook:
+            config["webhook"] = {"api_key": KEY, "urls": [self._webhook]}
         return config
 
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from livekit import api
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.e2e.livekit.caller import RoomCaller
-from tests.e2e.livekit.rig import KEY, SECRET, LiveKitServer, Process, Worker, free_port
+from tests.e2e.livekit.rig import LiveKitServer, Process, Worker, free_port
 from tests.livekit.harness import until
 from tests.needs import ROOT
 
@@ -29,6 +29,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
+REDISPATCH = ROOT / "examples" / "livekit_redispatch.py"
 AGENT = ROOT / "tests" / "e2e" / "livekit" / "fleet_agent.py"
 RATE = 24_000
 ROOM = AudioFormat(sample_rate=RATE)
@@ -59,7 +60,7 @@ class Fleet:
 
 @asynccontextmanager
 async def fleet(folder: Path, names: Sequence[str], *, max_calls: int) -> AsyncIterator[Fleet]:
-    """Start Redis, two servers, and workers of which each is registered with the first server."""
+    """Start Redis, two servers, workers registered with the first, and who replaces lost agents."""
     redis = Process("redis", folder)
     port = free_port()
     await redis.spawn("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "")
@@ -67,12 +68,23 @@ async def fleet(folder: Path, names: Sequence[str], *, max_calls: int) -> AsyncI
         stack.push_async_exit(redis.__aexit__)
         await redis.until(lambda: "Ready to accept" in redis.text(), "was ready")
         ink = await stack.enter_async_context(InkServer(SCRIPT))
+        hook = free_port()
         servers = [
             await stack.enter_async_context(
-                LiveKitServer(folder, name=name, redis=f"127.0.0.1:{port}")
+                LiveKitServer(
+                    folder,
+                    name=name,
+                    redis=f"127.0.0.1:{port}",
+                    webhook=f"http://127.0.0.1:{hook}/",
+                )
             )
             for name in ("back", "front")
         ]
+        redispatch = Process("redispatch", folder)
+        stack.push_async_exit(redispatch.__aexit__)
+        await redispatch.spawn(
+            sys.executable, str(REDISPATCH), env=servers[0].environment() | {"PORT": str(hook)}
+        )
         workers = [
             Worker(
                 AGENT,
@@ -108,15 +120,13 @@ async def test_calls_are_shared_out_and_a_drained_worker_finishes_its_own(tmp_pa
 
 
 async def test_a_killed_workers_caller_is_picked_up_by_another(tmp_path: Path) -> None:
-    """LiveKit does not send an agent again by itself: whoever sees it leave must ask for one."""
+    """LiveKit does not send an agent again by itself: the example asks for one."""
     async with fleet(tmp_path, ["alpha", "beta"], max_calls=2) as running:
         caller, killed = await running.call("room")
         running.workers[killed].kill()
-        # A little less than half a minute, until the server gives its connection up.
+        # It takes the server a little less than half a minute to give its connection up.
         await until(lambda: not caller.agents, seconds=60.0)
-        async with api.LiveKitAPI(running.door.url.replace("ws", "http"), KEY, SECRET) as livekit:
-            request = api.CreateAgentDispatchRequest(room="room")
-            await livekit.agent_dispatch.create_dispatch(request)
         await caller.meet()
         [other] = running.workers.keys() - {killed}
         assert await caller.ask(ROOM.silence(2.0) + SECOND, f"{other} heard: Two.")
+        assert len(caller.agents) == 1
