@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 CORE_TESTS := tests/core
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format test-floors test-core soak bench-engine bench-pipecat wheel clean
+.PHONY: help demo test check format test-floors test-core soak bench-engine bench-livekit bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its c
 
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
 	$(BIN)/cartesia-ink bench engine $(BENCH_ARGS)
+
+bench-livekit: $(VENV)/.has-dev ## Measure a stream in LiveKit, beside the built-in plugin
+	$(BIN)/python -m tests.bench.livekit_streams $(BENCH_ARGS)
 
 bench-pipecat: $(VENV)/.has-dev ## Measure a stream in Pipecat, beside the built-in service
 	$(BIN)/cartesia-ink bench pipecat $(BENCH_ARGS)
