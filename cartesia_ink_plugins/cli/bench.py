@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cartesia_ink_plugins.cli import bench_pipecat
+from cartesia_ink_plugins.cli import bench_manual, bench_pipecat
 from cartesia_ink_plugins.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     engine.add_argument("--verbose", action="store_true", help="show every event")
     engine.set_defaults(run=run)
     bench_pipecat.add_parser(benches)
+    bench_manual.add_parser(benches)
 
 
 def run(args: argparse.Namespace) -> int:
