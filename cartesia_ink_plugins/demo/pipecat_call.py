@@ -208,32 +208,8 @@ async def hold_pipecat_call(
         voice: The bot's voice.
         pace: How fast the bot thinks.
     """
-    journal = telephone.journal
     transport = TelephoneTransport(telephone)
-    llm = BookingLLMService(pace=pace, watch=journal.note)
-    tts = OfflineTTSService(voice, watch=journal.note)
-
-    @functools.wraps(book_table)
-    async def book_and_note(params: FunctionCallParams, **arguments: Any) -> None:
-        await book_table(params, **arguments)
-        journal.note(Happening.BOOKED, json.dumps(arguments))
-
-    context = LLMContext(tools=[book_and_note])
-    aggregators = LLMContextAggregatorPair(context)
-    pipeline = Pipeline(
-        [
-            transport.input(),
-            stt,
-            TurnNotes(journal),
-            aggregators.user(),
-            llm,
-            tts,
-            transport.output(),
-            aggregators.assistant(),
-        ]
-    )
-    note_bot(aggregators, telephone)
-    worker = PipelineWorker(pipeline, params=PipelineParams(), enable_rtvi=False)
+    worker = _make_bot(telephone, transport, stt, voice, pace)
     ready = asyncio.Event()
 
     async def started(worker: PipelineWorker, frame: Frame) -> None:
@@ -249,9 +225,10 @@ async def hold_pipecat_call(
         calling = asyncio.create_task(telephone.run(transport.input().deliver))
         try:
             await asyncio.wait([calling, running], return_when=asyncio.FIRST_COMPLETED)
+            if calling.done():
+                calling.result()
         finally:
             calling.cancel()
-        await asyncio.gather(calling, return_exceptions=True)
         if not running.done():
             await worker.queue_frames([EndFrame()])
         await running
@@ -259,6 +236,38 @@ async def hold_pipecat_call(
         if not running.done():
             await worker.cancel()
             await asyncio.gather(running, return_exceptions=True)
+
+
+def _make_bot(
+    telephone: Telephone,
+    transport: TelephoneTransport,
+    stt: STTService,
+    voice: Speaker,
+    pace: Pace | None,
+) -> PipelineWorker:
+    """Put the pipeline together."""
+    journal = telephone.journal
+
+    @functools.wraps(book_table)
+    async def book_and_note(params: FunctionCallParams, **arguments: Any) -> None:
+        await book_table(params, **arguments)
+        journal.note(Happening.BOOKED, json.dumps(arguments))
+
+    aggregators = LLMContextAggregatorPair(LLMContext(tools=[book_and_note]))
+    note_bot(aggregators, telephone)
+    pipeline = Pipeline(
+        [
+            transport.input(),
+            stt,
+            TurnNotes(journal),
+            aggregators.user(),
+            BookingLLMService(pace=pace, watch=journal.note),
+            OfflineTTSService(voice, watch=journal.note),
+            transport.output(),
+            aggregators.assistant(),
+        ]
+    )
+    return PipelineWorker(pipeline, params=PipelineParams(), enable_rtvi=False)
 
 
 async def _first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
