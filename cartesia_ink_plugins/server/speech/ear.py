@@ -145,16 +145,15 @@ class SpeechEar:
         if self._pumping or self._aborted:
             return
         self._pumping = True
+        steps = 0
         try:
-            for _ in range(_AT_ONCE):
-                if not self._step():
+            while self._step():
+                steps += 1
+                if self._loop and steps == _AT_ONCE:
+                    self._loop.call_soon(self._pump)
                     return
         finally:
             self._pumping = False
-        if self._loop:
-            self._loop.call_soon(self._pump)
-        else:
-            self._pump()
 
     def _step(self) -> bool:
         """Go one step on; False when there is nothing to do now."""
@@ -198,7 +197,7 @@ class SpeechEar:
 
         def done(job: Future[Answer]) -> None:
             # The loop may be closed by now, and then nobody waits for this.
-            if not job.cancelled() and not loop.is_closed():
+            if not loop.is_closed():
                 loop.call_soon_threadsafe(self._answered, asked, job, monotonic() - began)
 
         job.add_done_callback(done)
@@ -209,7 +208,15 @@ class SpeechEar:
             self._listener.partial_every = max(PARTIAL_EVERY, _REST * seconds)
         if self._aborted:
             return
-        if error := job.exception():
-            logger.error("recognition failed", exc_info=error)
-        self._say(self._listener.answer(asked, Answer("") if error else job.result()))
+        self._say(self._listener.answer(asked, _answer(job)))
         self._pump()
+
+
+def _answer(job: Future[Answer]) -> Answer:
+    """What came of a job: nothing when it was dropped or failed, which costs words, not the turn."""
+    if job.cancelled():
+        return Answer("")
+    if error := job.exception():
+        logger.error("recognition failed", exc_info=error)
+        return Answer("")
+    return job.result()

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.transcripts import Transcript
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
 from cartesia_ink_plugins.server.manual_engine import ManualEar, ManualEmit, ManualRequest
@@ -51,6 +52,7 @@ class SpeechEngine:
         self._recogniser = Recogniser(model, SmartTurn(onnx_session(weights.smart_turn)))
         self._files = FileRecogniser(model)
         self._workers = Workers(threads) if threads else None
+        self._closed = False
 
     def open(
         self,
@@ -60,7 +62,13 @@ class SpeechEngine:
         *,
         keyterms: Sequence[str] = (),
     ) -> SpeechEar:
-        """Open an ear for a connection; keyterms are given to Whisper as what came before."""
+        """Open an ear for a connection; keyterms are given to Whisper as what came before.
+
+        Raises:
+            UsageError: The engine is closed, or the audio cannot be resampled here.
+        """
+        if self._closed:
+            raise UsageError("speech engine: it is closed")
         listener = Listener(self.voice(), thresholds, context=_context(keyterms))
         return SpeechEar(listener, format, emit, self._recogniser, self._workers)
 
@@ -90,9 +98,9 @@ class SpeechEngine:
 
     async def aclose(self) -> None:
         """Stop the threads, when what they are doing is done."""
-        workers, self._workers = self._workers, None
-        if workers:
-            await asyncio.to_thread(workers.shutdown)
+        self._closed = True
+        if self._workers:
+            await asyncio.to_thread(self._workers.shutdown)
 
 
 def _context(keyterms: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ WINDOW = 400
 BANDS = 80
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 
-_KEPT_SECONDS = 40
+_KEPT = 30 * FRAMES_PER_SECOND
 _FLOOR = -20.0  # decades; below anything that a window may show
 
 Features = npt.NDArray[np.float32]
@@ -30,24 +30,28 @@ Features = npt.NDArray[np.float32]
 class LogMel:
     """The log-mel analysis of one stream; frames are numbered from its beginning.
 
-    Only the newest 40 seconds are kept.
+    At least the newest 30 seconds are kept.
     """
 
-    __slots__ = ("_energies", "_first", "_levels", "_rest")
+    __slots__ = ("_count", "_energies", "_first", "_levels", "_rest")
 
     def __init__(self) -> None:
         """Begin in silence."""
         self._rest = np.zeros(WINDOW // 2, np.float32)
-        self._levels = np.empty((0, BANDS), np.float32)
-        self._energies = np.empty(0, np.float32)
-        self._first = 0
+        self._levels = np.empty((2 * _KEPT, BANDS), np.float32)
+        self._energies = np.empty(2 * _KEPT, np.float32)
+        self._first = self._count = 0
 
     def __len__(self) -> int:
         """How many frames the stream has so far."""
-        return self._first + len(self._levels)
+        return self._first + self._count
 
     def append(self, samples: Samples) -> None:
         """Analyse what came; 12.5 ms of it have to wait for what follows."""
+        for start in range(0, len(samples), _KEPT * HOP):
+            self._append(samples[start : start + _KEPT * HOP])
+
+    def _append(self, samples: Samples) -> None:
         rest = np.concatenate((self._rest, samples))
         count = (len(rest) - WINDOW) // HOP + 1
         if count <= 0:
@@ -56,13 +60,22 @@ class LogMel:
         windows = np.lib.stride_tricks.sliding_window_view(rest, WINDOW)[::HOP][:count]
         spectrum = np.fft.rfft(windows * _window(), axis=-1)
         power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-        levels = np.log10(np.maximum(power @ _filters(), 10.0**_FLOOR))
-        energies = np.square(windows[:, :HOP]).sum(axis=1)
         self._rest = rest[count * HOP :]
-        surplus = max(0, len(self._levels) + count - _KEPT_SECONDS * FRAMES_PER_SECOND)
-        self._levels = np.concatenate((self._levels, levels))[surplus:]
-        self._energies = np.concatenate((self._energies, energies))[surplus:]
-        self._first += surplus
+        if self._count + count > len(self._levels):
+            self._forget(self._count + count - _KEPT)
+        new = slice(self._count, self._count + count)
+        self._levels[new] = np.log10(np.maximum(power @ _filters(), 10.0**_FLOOR))
+        self._energies[new] = np.square(windows[:, :HOP]).sum(axis=1)
+        self._count += count
+
+    def _forget(self, frames: int) -> None:
+        """Make room: forget the oldest frames."""
+        frames = min(frames, self._count)
+        kept = self._count - frames
+        self._levels[:kept] = self._levels[frames : self._count].copy()
+        self._energies[:kept] = self._energies[frames : self._count].copy()
+        self._first += frames
+        self._count = kept
 
     def whisper(self, start: int, end: int, frames: int, *, lead: int = 0) -> Features:
         """What Whisper takes: silence, frames `start` to `end`, then silence up to `frames`.
@@ -98,7 +111,7 @@ class LogMel:
         return _scaled(levels - np.log10(variance + 1e-7))
 
     def _clamp(self, frame: int) -> int:
-        return min(max(0, frame - self._first), len(self._levels))
+        return min(max(0, frame - self._first), self._count)
 
 
 def _scaled(levels: Features) -> Features:

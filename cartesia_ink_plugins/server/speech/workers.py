@@ -25,9 +25,18 @@ class Workers:
         }
         self._calm = threading.Condition()
         self._pauses = 0
+        self._shut = False
 
     def submit(self, kind: Kind, job: Callable[[], Answer]) -> Future[Answer]:
-        """Have a job done; those of a kind in the order they came."""
+        """Have a job done; those of a kind in the order they came.
+
+        After `shutdown` nothing is done any more: the future is a cancelled one.
+        """
+        with self._calm:
+            if self._shut:
+                cancelled: Future[Answer] = Future()
+                cancelled.cancel()
+                return cancelled
         if kind is Kind.PARTIAL:
             return self._pools[kind].submit(self._when_calm, job)
         with self._calm:
@@ -38,6 +47,8 @@ class Workers:
 
     def shutdown(self) -> None:
         """Wait for what is being done; drop what has not begun."""
+        with self._calm:
+            self._shut = True
         for pool in self._pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -264,3 +264,13 @@ async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
     await ear.close()
     assert heard.kinds == ["turn.start", "turn.end"]
     assert len([request for request in asked if request.melody is not None]) == 1
+
+
+async def test_when_the_engine_is_closed_nothing_breaks(workers: Workers) -> None:
+    heard = Heard()
+    ear = open_ear(heard, hello, workers)
+    workers.shutdown()
+    ear.hear(CALL)
+    assert heard.kinds == ["turn.start"]
+    await ear.close()
+    assert heard.kinds == ["turn.start", "turn.end"]
