@@ -95,6 +95,7 @@ class Link:
         self._dial_timeout = resilience.dial_timeout
         self._state = LinkState.RESTING
         self._reached = 0
+        self._least = max(format.size(resilience.coalesce), 1)
         self._chunk = max(format.size(_CHUNK), format.sample_width)
         self._pace_at = _NEVER
         self._dial_deadline = _NEVER
@@ -217,12 +218,23 @@ class Link:
         if self._state is LinkState.OPEN:
             self.pump(now)
 
-    def pump(self, now: float) -> None:
-        """Send as much of the backlog as the pace allows, in order."""
+    def flush(self, now: float) -> None:
+        """Send also what is too little to be a message of its own."""
+        if self._state is LinkState.OPEN:
+            self.pump(now, flush=True)
+
+    def pump(self, now: float, *, flush: bool = False) -> None:
+        """Send as much of the backlog as the pace allows, in order.
+
+        Args:
+            now: The time.
+            flush: Whether also to send what is too little to be a message of its own.
+        """
         self._pace_at = _NEVER
         end = self.ledger.end if self.barrier is None else self.barrier
+        least = 1 if flush or self.barrier is not None else self._least
         pending = end - self.sent
-        while pending > 0 and self._blocked_since is None:
+        while pending >= least and self._blocked_since is None:
             size = pending if pending < self._chunk else self._chunk
             if self.pacer.allows(now) < size:
                 self._pace_at = now + self.pacer.wait(size)
@@ -280,7 +292,7 @@ class Link:
                         return "no answer to a ping"
             if not self._healthy and now - self.opened_at >= _HEALTHY_AFTER:
                 self.progress()
-            self.pump(now)
+            self.pump(now, flush=True)
         return None
 
     def deadline(self) -> float:

@@ -186,6 +186,7 @@ class ManualSession:
                 self._over(is_complete=True)
                 return
             self.link.dial(now)
+        self.link.flush(now)
         self._speak(now)
 
     def abort(self) -> None:
@@ -319,9 +320,7 @@ class ManualSession:
     def _beat(self, now: float) -> None:
         """What has to be looked at every half second."""
         link = self.link
-        self._beat_at = now + _BEAT
-        if link.state is LinkState.RESTING:
-            self._beat_at = _NEVER
+        self._beat_at = _NEVER if link.state is LinkState.RESTING else now + _BEAT
         if link.state is not LinkState.OPEN or link.backlog:
             return
         for _ in range(self._filler.due(now, in_turn=False)):

@@ -275,6 +275,9 @@ class Resilience:
         dial_timeout: Seconds until a hung connection attempt is given up.
         drain_timeout: Seconds that `finish()` waits for the last words once they are sent.
         stall_timeout: Seconds of speech without any turn event until the connection is replaced.
+        coalesce: Seconds of audio that are gathered into one message, at most 0.1. 0 sends every
+            piece as it comes, which is soonest; 0.04 halves the cost of 20 ms frames for about 10
+            ms of delay.
         idle: What to do when no audio comes for minutes: let the server close the connection and
             dial again when there is audio (`"redial"`), or send silence (`"silence"`).
     """
@@ -284,6 +287,7 @@ class Resilience:
     dial_timeout: float = 5.0
     drain_timeout: float = 5.0
     stall_timeout: float = 5.0
+    coalesce: float = 0.0
     idle: Literal["redial", "silence"] = "redial"
 
     def __post_init__(self) -> None:
@@ -293,5 +297,7 @@ class Resilience:
         for name in ("ledger_seconds", "dial_timeout", "drain_timeout", "stall_timeout"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name}: {getattr(self, name)} is not positive")
+        if not 0 <= self.coalesce <= 0.1:
+            raise UsageError(f"coalesce: {self.coalesce} is not from 0 to 0.1 seconds")
         if self.idle not in ("redial", "silence"):
             raise UsageError(f"idle: {self.idle!r} is neither 'redial' nor 'silence'")

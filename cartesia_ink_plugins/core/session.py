@@ -173,6 +173,7 @@ class TurnsSession:
                 self._over()
                 return
             self.link.dial(now)
+        self.link.flush(now)
         self._say_close()
 
     def abort(self) -> None:
@@ -280,7 +281,7 @@ class TurnsSession:
     def _fill(self, now: float) -> float:
         """Send silence where audio stopped; return when to look again."""
         for _ in range(self._filler.due(now, in_turn=self.conversation.is_open)):
-            self.link.send_silence(SILENCE)
+            self.recovery.fill(SILENCE)
         return self._filler.next_at
 
     def _announce(self, request_id: str | None) -> None:

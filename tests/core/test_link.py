@@ -337,3 +337,17 @@ class EveryByte(RuleBasedStateMachine):
 
 
 TestEveryByte = EveryByte.TestCase
+
+
+def test_small_pieces_can_be_gathered_into_messages_and_none_stays_behind() -> None:
+    pcm16 = AudioFormat()
+    link = Link(pcm16, Resilience(coalesce=0.04), lambda: 0.0)
+    link.dial(0.0)
+    link.opened(0, 0.0)
+    link.actions.clear()
+    piece = bytes(pcm16.size(0.02))
+    for number in range(5):
+        link.take(piece, 0.02 * number)
+    assert [action for action in link.actions if isinstance(action, bytes)] == [piece * 2] * 2
+    link.flush(0.1)
+    assert link.actions[-1] == piece
