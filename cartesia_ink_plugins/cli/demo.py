@@ -146,8 +146,11 @@ async def _hold_call(
 
 
 def _quieten(*, verbose: bool) -> None:
-    """Leave the terminal to the call: of the frameworks' logs, only warnings are shown."""
+    """Leave the terminal to the call: of the frameworks' logs, only trouble is shown."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
+    if not verbose:
+        # It warns of every withdrawn reply, which the call shows by itself.
+        logging.getLogger("livekit.agents").setLevel(logging.ERROR)
     try:
         from loguru import logger
     except ImportError:

@@ -96,7 +96,7 @@ class Telephone:
         return time.monotonic() - self._began if self._began is not None else 0.0
 
     async def run(
-        self, deliver: Callable[[bytes], Awaitable[None]], *, timeout: float = 180.0
+        self, deliver: Callable[[bytes], Awaitable[None]], *, timeout: float = 300.0
     ) -> None:
         """Hold the call until the caller hangs up.
 

@@ -102,7 +102,7 @@ class Manners:
     """
 
     answer_after: float = 1.2
-    patience: float = 9.0
+    patience: float = 20.0
     hang_up_after: float = 1.2
 
 
