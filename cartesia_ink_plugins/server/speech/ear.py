@@ -213,7 +213,7 @@ class SpeechEar:
 
 
 def _answer(job: Future[Answer]) -> Answer:
-    """What came of a job: nothing when it was dropped or failed, which costs words, not the turn."""
+    """What came of a job; one that was dropped or failed costs words, not the turn."""
     if job.cancelled():
         return Answer("")
     if error := job.exception():
