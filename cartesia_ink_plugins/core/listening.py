@@ -48,10 +48,17 @@ class Listening:
         self._stalled_at: int | None = None
         self._noise = 0
         self._known_text = ""
+        self._hushed_at = 0
 
     def hear(self, pcm: bytes, now: float) -> None:
         """Take the next audio."""
         self._clock.hear(pcm, now)
+
+    def hush(self, end: int) -> None:
+        """The audio stopped at a position, and silence is sent in its place."""
+        if self._hushed_at != end:
+            self._hushed_at = end
+            self._clock.interrupt()
 
     # --- checkpoints --------------------------------------------------------------------------
 
@@ -202,7 +209,10 @@ class Listening:
     def _finished(self, sent: int) -> Speech | None:
         """The latest stretch that is over, even if somebody has just begun to speak again."""
         last = self._clock.last(sent)
-        if last is None or sent - last.end >= self._format.size(_SETTLED_SILENCE):
+        settled = self._format.size(_SETTLED_SILENCE)
+        # What the server has heard is known to some hundredths of a second only.
+        hushed = 0 <= self._hushed_at - sent < settled
+        if last is None or hushed or sent - last.end >= settled:
             return last
         if sent - last.start > self._format.size(_FRESH_SPEECH):
             return None

@@ -73,6 +73,11 @@ class Recovery:
             # A pause after which nobody spoke is not the pause the server meant.
             conversation.revoke_checkpoint()
 
+    def fill(self, seconds: float) -> None:
+        """Send silence where audio stopped; the words before it are over."""
+        self._link.send_silence(seconds)
+        self._listening.hush(self._link.sent)
+
     def settle_between_turns(self) -> None:
         """Let go of audio in which there was nothing to hear."""
         link, listening = self._link, self._listening

@@ -104,6 +104,14 @@ class SpeechClock:
                 return
         anchors.append((self._end - size, now - size / self._format.byte_rate))
 
+    def interrupt(self) -> None:
+        """No more audio comes for now: whoever spoke cannot be heard any more."""
+        self._listen()
+        if self._stretches:
+            self._stretches[-1].open = False
+        self._recent.clear()
+        self._above = 0
+
     def stretches(self, after: int, before: int) -> list[Speech]:
         """The stretches of speech that lie, at least partly, between two positions."""
         self._listen()
