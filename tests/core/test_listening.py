@@ -131,6 +131,15 @@ class TestIsItOver:
         assert not listening.spoke(at(FIRST_END), at(SECOND_START))
         assert not listening.spoke(at(FIRST_START), at(FIRST_START + 0.05))
 
+    def test_words_before_a_muted_microphone_are_over(self) -> None:
+        muted = FIRST_END - 0.1
+        listening = listened(muted)
+        assert seconds(listening.end_checkpoint(at(muted), 0)) < muted
+        listening.hush(at(muted))
+        assert seconds(listening.end_checkpoint(at(muted), 0)) == pytest.approx(muted, abs=0.03)
+        timing = listening.timing(TurnEnd("one two"), at(muted))
+        assert timing.speech_end == pytest.approx(EPOCH + muted, abs=0.03)
+
 
 class TestTime:
     def test_a_turn_has_the_time_of_its_onset(self) -> None:

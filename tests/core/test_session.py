@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -450,6 +450,21 @@ class TestAudioThatStopsInMidTurn:
         assert world.finals == script.transcripts
         accounts = world.session.link.accounts
         assert 0.5 < PCM16.seconds(accounts.silence) < 3.0
+
+    @pytest.mark.parametrize("fault", [Reset, HalfOpen, Mute, lambda at: Away(at, 3.0)])
+    @pytest.mark.parametrize("after", [-0.3, 0.02, 0.4, 0.8, 2.0])
+    def test_no_word_is_lost_or_said_twice_when_the_connection_is_lost_then(
+        self, fault: Callable[[float], Fault], after: float
+    ) -> None:
+        script = Script("Hello there.", Turn("I'd like a table for two people", after=0.0))
+        start, end = script.spans[1]
+        for muted in np.arange(start + 0.4, end + 0.01, 0.3):
+            pcm = script.audio()[: PCM16.size(muted)]
+            expected = World(script, audio=pcm, tail=0.0).run(finish=False, limit=60.0).finals
+            world = World(script, [fault(muted + after)], audio=pcm, tail=0.0)
+            world.run(finish=False, limit=60.0)
+            check_order(world.events)
+            assert world.finals == expected
 
     def test_it_is_not_faster_than_real_time(self) -> None:
         hand = connected()

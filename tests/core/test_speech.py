@@ -238,6 +238,17 @@ def test_speech_that_goes_on_is_open_and_speech_that_is_over_is_not() -> None:
     assert not speech.open
 
 
+def test_speech_is_over_when_no_more_audio_comes() -> None:
+    word = Script(Turn("one two three", after=0.0), lead_in=0.5).audio()
+    clock = listen(PCM16, word)
+    clock.interrupt()
+    for at in range(0, len(word), 640):
+        clock.hear(word[at : at + 640], 60.0 + PCM16.seconds(at + 640))
+    first, second = clock.stretches(0, 2 * len(word))
+    assert not first.open
+    assert PCM16.seconds(second.start) == pytest.approx(PCM16.seconds(len(word)) + 0.5, abs=0.03)
+
+
 def test_speech_is_only_seen_in_the_part_that_is_asked_for() -> None:
     clock = listen(PCM16, SCRIPT.audio())
     (first, *_), last = SCRIPT.spans, SCRIPT.spans[-1]
