@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -57,6 +58,8 @@ class ConnectionDriver:
         self._record = record
         self._loop = asyncio.get_running_loop()
         self._idle: asyncio.TimerHandle | None = None
+        self._obeying: asyncio.Task[None] | None = None
+        self._held: deque[tuple[bytes | str, float]] = deque()
 
     async def run(self) -> None:
         """Serve until the connection has ended; leaves nothing behind."""
@@ -68,6 +71,9 @@ class ConnectionDriver:
         finally:
             if self._idle is not None:
                 self._idle.cancel()
+            if self._obeying is not None:
+                self._obeying.cancel()
+                await asyncio.wait([self._obeying])
             self._connection.abort()
             if self._record.close_code is None:
                 self._record.close_code = self._wire.close_code or 1006
@@ -81,10 +87,11 @@ class ConnectionDriver:
         """Take one frame; tell whether there can be another."""
         message = await self._websocket.receive()
         match message.type:
-            case WSMsgType.BINARY:
-                self._connection.receive_audio(message.data, self._loop.time())
-            case WSMsgType.TEXT:
-                await self._obey(self._connection.receive_text(message.data))
+            case WSMsgType.BINARY | WSMsgType.TEXT if self._obeying is not None:
+                # What comes after a command is heard after it; pings are answered meanwhile.
+                self._held.append((message.data, self._loop.time()))
+            case WSMsgType.BINARY | WSMsgType.TEXT:
+                self._take(message.data, self._loop.time())
             case WSMsgType.PING:
                 self._connection.receive_ping(self._loop.time())
                 self._wire.pong(message.data)
@@ -100,12 +107,23 @@ class ConnectionDriver:
                 return False
         return True
 
-    async def _obey(self, command: Command | None) -> None:
+    def _take(self, data: bytes | str, now: float) -> None:
+        """Hear audio, or begin to do what a text asks for."""
+        if isinstance(data, bytes):
+            self._connection.receive_audio(data, now)
+        elif command := self._connection.receive_text(data):
+            self._obeying = asyncio.create_task(self._obey(command))
+
+    async def _obey(self, command: Command) -> None:
+        """Do what takes its time, and then take what came meanwhile."""
         match command:
             case Command.CLOSE:
                 await self._connection.finish()
             case Command.FINALIZE:
                 await self._connection.flush()
+        self._obeying = None
+        while self._held and self._obeying is None:
+            self._take(*self._held.popleft())
 
     def _watch_idle(self) -> None:
         """Look again when the connection may be idle for too long."""

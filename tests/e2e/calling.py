@@ -12,7 +12,13 @@ from typing import Any
 
 import aiohttp
 import av
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 
 from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, Caller, Line
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Telephone
@@ -49,11 +55,19 @@ class WebCall:
     Attributes:
         telephone: Where both voices meet.
         messages: What the bot told on the data channel.
+        channel: The data channel.
     """
 
     telephone: Telephone
     microphone: Microphone
     messages: list[dict[str, Any]] = field(default_factory=list)
+    channel: RTCDataChannel | None = None
+
+    def send(self, kind: str, data: object) -> None:
+        """Tell the bot something, as the page does."""
+        assert self.channel is not None
+        message = {"label": "rtvi-ai", "type": kind, "id": "1", "data": data}
+        self.channel.send(json.dumps(message))
 
     async def hold(self, timeout: float = 60.0) -> None:
         """Play the caller until he hangs up."""
@@ -76,7 +90,7 @@ async def web_call(url: str, lines: Sequence[Line]) -> AsyncIterator[WebCall]:
     # No STUN: everything is on this machine.
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection.addTrack(call.microphone)
-    channel = connection.createDataChannel("chat")
+    channel = call.channel = connection.createDataChannel("chat")
     listening: list[asyncio.Task[None]] = []
 
     def receive(data: str) -> None:

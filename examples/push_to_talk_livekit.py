@@ -1,0 +1,90 @@
+"""A LiveKit agent that is talked to with a button: `python examples/push_to_talk_livekit.py dev`.
+
+The button is the application's: it calls the RPC methods `start_turn` when it is pressed,
+`end_turn` when it is let go, and `cancel_turn` to take words back. The turn is committed one round
+trip after that: `ink.STT(endpoint="manual")` gives its final transcript when the session asks.
+
+With no key it needs no network either, as `livekit_agent.py`, whose settings it takes.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts
+
+from cartesia_ink_plugins import livekit as ink
+from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
+from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
+from cartesia_ink_plugins.demo.voice import Voice
+
+
+def prepare(process: JobProcess) -> None:
+    """Load the offline voice before there is a call."""
+    if os.environ.get("CARTESIA_API_KEY") == ANY_KEY:
+        process.userdata["voice"] = Voice.load_now()
+
+
+server = AgentServer(setup_fnc=prepare)
+
+
+@server.rtc_session()
+async def answer(context: JobContext) -> None:
+    """Answer a call."""
+    session: AgentSession[None] = AgentSession(
+        stt=ink.STT(endpoint="manual"),
+        llm=BookingLLM(),  # here stands the LLM of your choice
+        tts=make_voice(context.proc),
+        vad=None,
+        turn_handling={"turn_detection": "manual"},
+    )
+    await session.start(agent=BookingAgent(), room=context.room)
+    session.input.set_audio_enabled(False)  # nobody presses the button yet
+    button = Button(session)
+    for method in (button.start_turn, button.end_turn, button.cancel_turn):
+        context.room.local_participant.register_rpc_method(method.__name__, method)
+
+
+class Button:
+    """What the application may do with the button."""
+
+    def __init__(self, session: AgentSession[None]) -> None:
+        self.session = session
+
+    async def start_turn(self, call: rtc.RpcInvocationData) -> str:
+        """The button is pressed: the agent falls silent and listens."""
+        await self.session.interrupt()
+        self.session.clear_user_turn()
+        self.session.input.set_audio_enabled(True)
+        return ""
+
+    async def end_turn(self, call: rtc.RpcInvocationData) -> str:
+        """The button is let go: the agent answers. Returns the words."""
+        self.session.input.set_audio_enabled(False)
+        return await self.session.commit_user_turn()
+
+    async def cancel_turn(self, call: rtc.RpcInvocationData) -> str:
+        """Never mind."""
+        self.session.input.set_audio_enabled(False)
+        self.session.clear_user_turn()
+        return ""
+
+
+def make_voice(process: JobProcess) -> tts.TTS[Any]:
+    """The agent's voice: offline, or Cartesia's."""
+    if "voice" in process.userdata:
+        return OfflineTTS(process.userdata["voice"])
+    from livekit.plugins import cartesia
+
+    return cartesia.TTS()
+
+
+if __name__ == "__main__":
+    with ExitStack() as stack:
+        if not os.environ.get("CARTESIA_API_KEY"):
+            # In a process of its own; the calls find it through their environment.
+            os.environ.update(stack.enter_context(LocalInk()).environment())
+        cli.run_app(server)
