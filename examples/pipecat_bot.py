@@ -130,7 +130,7 @@ if __name__ == "__main__":
     from pipecat.runner.run import app, main
 
     serve_page(app)
-    with offline_without_key() as offline:
-        if offline:
+    with offline_without_key():
+        if OFFLINE in os.environ:
             offline_voice()  # before anyone calls
         main()

@@ -14,23 +14,20 @@ from cartesia_ink_plugins.demo.local_ink import LocalInk
 
 
 @contextmanager
-def offline_without_key() -> Iterator[bool]:
+def offline_without_key() -> Iterator[None]:
     """Have a local Ink server for as long as the bot runs, unless there is a key for the real one.
 
     What a person can mend is said in one line, and ends the program with status 2.
-
-    Yields:
-        Whether there is no key.
     """
     try:
         _check_port()
         if os.environ.get("CARTESIA_API_KEY"):
-            yield False
+            yield
             return
         _say("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
         with LocalInk() as ink:
             os.environ.update(ink.environment())
-            yield True
+            yield
     except InkError as error:
         _say(f"{os.path.basename(sys.argv[0])}: {error}")
         sys.exit(2)

@@ -1,0 +1,149 @@
+"""The page of `examples/pipecat_bot.py` in a real browser, as people use it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("playwright", reason="pip install -e '.[dev]'")
+
+from cartesia_ink_plugins.core.events import (
+    TurnEagerEnd,
+    TurnEnd,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.testing import InkServer
+from tests.e2e.bots import running_bot
+from tests.e2e.browser.person import PHONE, person_at, record
+from tests.e2e.browser.prompter import Prompter
+
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+def silence(tmp_path: Path) -> Path:
+    return record(tmp_path / "silence.wav", [1.0])
+
+
+def environment(server: InkServer) -> dict[str, str]:
+    return {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any"}
+
+
+async def test_a_caller_talks_and_is_answered(tmp_path: Path) -> None:
+    """Speech recognition and all: what a newcomer sees and hears."""
+    caller = record(tmp_path / "caller.wav", [6.0, "1_date", 9.0, "2_party", 30.0])
+    async with running_bot() as bot, person_at(bot.url, caller) as person:
+        await person.calls()
+        await person.hears_voice()
+        await person.sees("table", "#talk .you", timeout=40)
+        await person.sees("six of us", "#talk .you", timeout=40)
+        await person.sees("bot speaks", "#talk .you .facts", timeout=20)
+        await person.sees("At what time?", "#talk .bot", timeout=20)
+
+
+async def test_each_turn_is_shown_as_it_happens(silence: Path) -> None:
+    ink = Prompter()
+    async with (
+        InkServer(ink) as server,
+        running_bot(environment=environment(server)) as bot,
+        person_at(bot.url, silence) as person,
+    ):
+        await person.calls()
+        await person.sees("For which day may I book?", "#talk .bot")
+        ink.hears(TurnStart(), TurnUpdate("A table, please."))
+        await person.sees("A table, please.", "#heard")
+        ink.hears(TurnEagerEnd("A table, please."))
+        await person.sees("a reply is begun, and held back", "#doing")
+        ink.hears(TurnResume())
+        await person.sees("You went on: the reply is withdrawn", "#doing")
+        whole = "A table, please. For next Friday."
+        ink.hears(TurnUpdate(whole), TurnEagerEnd(whole))
+        await person.sees("a reply is begun, and held back", "#doing")
+        ink.hears(TurnEnd(whole))
+        await person.sees(whole, "#talk .you")
+        await person.sees("a reply withdrawn", "#talk .you .facts")
+        await person.sees("s early", "#talk .you .facts")
+
+        await person.hears_voice()
+        ink.hears(TurnStart(), TurnUpdate("Wait"))
+        await person.sees("interrupted by you", "#talk .bot")
+        await person.hears_silence()
+        assert "how many people" not in await person.page.inner_text("#talk")
+
+        ink.hears(TurnEagerEnd("Wait, for six people."), TurnEnd("Wait, for six people."))
+        await person.sees("Wait, for six people.", "#talk .you")
+        await person.sees("At what time?", "#talk .bot")
+
+
+async def test_a_telephone_and_a_keyboard_are_enough(silence: Path) -> None:
+    async with (
+        InkServer(Prompter()) as server,
+        running_bot(environment=environment(server)) as bot,
+        person_at(bot.url, silence, size=PHONE) as person,
+    ):
+        page = person.page
+        await page.keyboard.press("c")
+        await person.sees("In a call", "#state")
+        await person.sees("For which day may I book?", "#talk .bot")
+        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        assert await page.evaluate(overflow) == 0
+        await page.keyboard.press("m")
+        await person.sees("Muted", "#mute")
+        await page.keyboard.press("/")
+        await page.keyboard.type("On Friday, for two people.")
+        await page.keyboard.press("Enter")
+        await person.sees("On Friday, for two people.", "#talk .you")
+        await person.sees("At what time?", "#talk .bot")
+        await page.keyboard.press("Escape")
+        await person.sees("Not connected", "#state")
+        await person.sees("Call again", "#call")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("NotAllowedError", "The microphone is not allowed"),
+        ("NotFoundError", "There is no microphone"),
+        ("NotReadableError", "The microphone is in use"),
+    ],
+)
+async def test_without_a_microphone_one_can_go_on(error: str, words: str, silence: Path) -> None:
+    async with (
+        InkServer(Prompter()) as server,
+        running_bot(environment=environment(server)) as bot,
+        person_at(bot.url, silence, microphone_error=error) as person,
+    ):
+        await person.clicks("Call")
+        await person.sees(words, "#notice")
+        await person.clicks("Go on without a microphone")
+        await person.sees("In a call, without a microphone", "#state")
+        await person.hears_voice()
+        await person.clicks("My name is Taylor.")
+        await person.sees("My name is Taylor.", "#lines .playing")
+
+
+async def test_a_bot_that_is_gone_is_said_to_be_gone(silence: Path) -> None:
+    async with (
+        InkServer(Prompter()) as server,
+        running_bot(environment=environment(server)) as bot,
+        person_at(bot.url, silence) as person,
+    ):
+        await person.calls()
+        await person.sees("For which day may I book?", "#talk .bot")
+        bot.process.kill()
+        await person.sees("The bot is gone", "#notice")
+        await person.page.locator("#notice").get_by_role("button", name="Call again").click()
+        await person.sees("The bot cannot be reached", "#notice")
+        await person.sees("For which day may I book?", "#talk .bot")  # nothing is lost
+
+
+async def test_the_page_asks_nothing_of_the_internet(silence: Path) -> None:
+    async with running_bot() as bot, person_at("about:blank", silence) as person:
+        asked: list[str] = []
+        person.page.on("request", lambda request: asked.append(request.url))
+        await person.page.goto(bot.url)
+        await person.calls()
+    assert {url.split("/")[2] for url in asked if url.startswith("http")} == {bot.url[7:]}
