@@ -1,0 +1,169 @@
+"""`examples/twilio_bot.py`, called by a client that speaks Twilio's media streams.
+
+https://www.twilio.com/docs/voice/media-streams/websocket-messages
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart, TurnUpdate
+from cartesia_ink_plugins.demo.caller import LINES, SAMPLE_RATE, recording
+from cartesia_ink_plugins.demo.voice import resample
+from cartesia_ink_plugins.testing import InkServer
+from tests.e2e.bots import running_bot
+from tests.e2e.browser.prompter import Prompter
+
+STREAM = "MZ00000000000000000000000000000000"
+CALL = "CA00000000000000000000000000000000"
+MULAW = AudioFormat(Encoding.PCM_MULAW, 8_000)
+CHUNK = 160  # 20 ms
+SILENCE = b"\xff" * CHUNK
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@dataclass
+class Twilio:
+    """Twilio's end of a media stream, in real time.
+
+    Attributes:
+        socket: To the bot.
+        playing: The bot's audio that has arrived and was not cleared.
+        cleared: How often the bot has cleared what it had not said yet.
+        sent: The caller's audio.
+    """
+
+    socket: ClientConnection
+    playing: bytearray = field(default_factory=bytearray)
+    cleared: int = 0
+    sent: bytearray = field(default_factory=bytearray)
+    _number: int = 1
+
+    async def tell(self, event: str, **fields: Any) -> None:
+        self._number += 1
+        message = {"event": event, "sequenceNumber": str(self._number), "streamSid": STREAM}
+        await self.socket.send(json.dumps({**message, **fields}))
+
+    async def listen(self) -> None:
+        """Take what the bot sends, and answer its marks as Twilio does."""
+        async for text in self.socket:
+            message = json.loads(text)
+            assert message["streamSid"] == STREAM
+            match message["event"]:
+                case "media":
+                    self.playing += base64.b64decode(message["media"]["payload"])
+                case "clear":
+                    self.cleared += 1
+                    self.playing.clear()
+                case "mark":
+                    await self.tell("mark", mark=message["mark"])
+
+    async def say(self, audio: bytes) -> None:
+        """Stream the caller's audio, 20 ms at a time, and silence where there is less."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for tick, start in enumerate(range(0, len(audio), CHUNK), 1):
+            chunk = audio[start : start + CHUNK].ljust(CHUNK, b"\xff")
+            self.sent += chunk
+            payload = base64.b64encode(chunk).decode()
+            await self.tell("media", media={"track": "inbound", "payload": payload})
+            await asyncio.sleep(max(0.0, began + tick * 0.02 - loop.time()))
+
+    async def listens(self, until: str, timeout: float = 40.0) -> None:
+        """Stream silence until the bot is heard, or is heard no more."""
+        async with asyncio.timeout(timeout):
+            heard = len(self.playing)
+            while True:
+                await self.say(SILENCE * 25)
+                more = len(self.playing) > heard
+                heard = len(self.playing)
+                if more == (until == "voice"):
+                    return
+
+
+@asynccontextmanager
+async def telephone_call(url: str) -> AsyncIterator[Twilio]:
+    async with connect(url.replace("http", "ws", 1) + "/ws") as socket:
+        twilio = Twilio(socket)
+        await socket.send(
+            json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
+        )
+        form = {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1}
+        start = {
+            "accountSid": "AC0",
+            "streamSid": STREAM,
+            "callSid": CALL,
+            "tracks": ["inbound"],
+            "mediaFormat": form,
+            "customParameters": {},
+        }
+        await socket.send(
+            json.dumps(
+                {"event": "start", "sequenceNumber": "1", "start": start, "streamSid": STREAM}
+            )
+        )
+        listening = asyncio.create_task(twilio.listen())
+        try:
+            yield twilio
+            await twilio.tell("stop", stop={"accountSid": "AC0", "callSid": CALL})
+        finally:
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+
+
+def by_telephone(name: str) -> bytes:
+    """A line of the recorded caller as it comes over a telephone."""
+    line = next(line for line in LINES if line.name == name)
+    samples = AudioFormat(Encoding.PCM_S16LE, SAMPLE_RATE).decode(recording(line))
+    return MULAW.encode(resample(samples, SAMPLE_RATE, 8_000))
+
+
+async def test_a_caller_is_greeted_heard_and_can_interrupt() -> None:
+    """Ink gets the very bytes that Twilio sends, and an interruption clears Twilio's buffer."""
+    ink = Prompter()
+    async with InkServer(ink) as server:
+        environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any"}
+        async with (
+            running_bot("twilio_bot.py", transport="twilio", environment=environment) as bot,
+            telephone_call(bot.url) as twilio,
+        ):
+            await twilio.listens("voice")
+            await twilio.listens("silence")
+            await twilio.say(by_telephone("1_date"))
+            words = "A table for next Friday, please."
+            ink.hears(TurnStart(), TurnUpdate(words), TurnEagerEnd(words), TurnEnd(words))
+            await twilio.listens("voice")
+            cleared = twilio.cleared
+            ink.hears(TurnStart(), TurnUpdate("Wait"))
+            await twilio.listens("silence")
+            assert twilio.cleared > cleared
+            ink.hears(TurnEagerEnd("Wait, for six people."), TurnEnd("Wait, for six people."))
+            await twilio.listens("voice")
+            record = server.connections[0]
+    assert {("encoding", "pcm_mulaw"), ("sample_rate", "8000")} <= set(record.query)
+    # μ-law has two zeros, which sound the same.
+    sent, heard = (audio.replace(b"\x7f", b"\xff") for audio in (bytes(twilio.sent), ink.audio))
+    assert heard in sent
+    assert len(heard) > 0.9 * len(sent)
+
+
+async def test_with_no_key_the_telephone_is_answered_all_the_same() -> None:
+    async with (
+        running_bot("twilio_bot.py", transport="twilio") as bot,
+        telephone_call(bot.url) as twilio,
+    ):
+        await twilio.listens("voice")
+        await twilio.listens("silence")
+        await twilio.say(by_telephone("1_date"))
+        await twilio.listens("voice")
