@@ -147,6 +147,13 @@ class RoomCaller:
         async for frame in paced(pcm, rate=self.sample_rate, frame=TICK_SECONDS):
             await self._source.capture_frame(frame)
 
+    async def call(self, method: str) -> str:
+        """Call an RPC method of the agent."""
+        participant = self._room.local_participant
+        return await participant.perform_rpc(
+            destination_identity=self.agents[0], method=method, payload=""
+        )
+
     async def meet(self) -> None:
         """Wait for an agent to join."""
         await until(lambda: self.agents, seconds=60.0)
