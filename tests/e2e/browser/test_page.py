@@ -40,7 +40,7 @@ async def test_a_caller_talks_and_is_answered(tmp_path: Path) -> None:
         await person.hears_voice()
         await person.sees("table", "#talk .you", timeout=40)
         await person.sees("six of us", "#talk .you", timeout=40)
-        await person.sees("bot speaks", "#talk .you .facts", timeout=20)
+        await person.sees("bot heard", "#talk .you .facts", timeout=20)
         await person.sees("At what time?", "#talk .bot", timeout=20)
 
 
@@ -76,6 +76,7 @@ async def test_each_turn_is_shown_as_it_happens(silence: Path) -> None:
         ink.hears(TurnEagerEnd("Wait, for six people."), TurnEnd("Wait, for six people."))
         await person.sees("Wait, for six people.", "#talk .you")
         await person.sees("At what time?", "#talk .bot")
+        await person.sees("bot heard", "#talk .you .facts")
 
 
 async def test_a_telephone_and_a_keyboard_are_enough(silence: Path) -> None:
