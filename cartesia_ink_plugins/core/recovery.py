@@ -69,8 +69,13 @@ class Recovery:
                 conversation.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.
                 link.ledger.settle(checkpoint.position)
-        elif isinstance(event, TurnResume) and not listening.spoke(checkpoint.position, heard):
+        elif listening.spoke(checkpoint.position, heard):
+            return
+        elif isinstance(event, TurnResume):
             # A pause after which nobody spoke is not the pause the server meant.
+            conversation.revoke_checkpoint()
+        elif conversation.is_eager and conversation.text != checkpoint.text:
+            # Words that come late: those of the eager end were not all that was said before it.
             conversation.revoke_checkpoint()
 
     def fill(self, seconds: float) -> None:

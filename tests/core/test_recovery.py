@@ -75,6 +75,15 @@ class TestCheckpoints:
         hand.hear(TurnResume())
         assert checkpoint(hand) == onset
 
+    def test_a_pause_before_which_more_was_said_than_the_eager_end_had_is_not(self) -> None:
+        hand = spoken()
+        onset = checkpoint(hand)
+        hand.silence(0.4)
+        hand.hear(TurnEagerEnd(" four five"))
+        hand.silence(0.1)
+        hand.hear(TurnUpdate(" four five six"))
+        assert checkpoint(hand) == onset
+
     def test_a_pause_after_which_somebody_spoke_was(self) -> None:
         hand = spoken()
         hand.silence(0.4)
