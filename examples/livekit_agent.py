@@ -37,7 +37,12 @@ def prepare(process: JobProcess) -> None:
         process.userdata["voice"] = Voice.load_now()
 
 
-server = AgentServer(setup_fnc=prepare, load_fnc=load, load_threshold=0.99)
+server = AgentServer(
+    setup_fnc=prepare,
+    load_fnc=load,
+    load_threshold=0.99,
+    initialize_process_timeout=60.0,  # the offline voice takes a while on a busy machine
+)
 
 
 @server.rtc_session()

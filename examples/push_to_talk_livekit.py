@@ -28,7 +28,8 @@ def prepare(process: JobProcess) -> None:
         process.userdata["voice"] = Voice.load_now()
 
 
-server = AgentServer(setup_fnc=prepare)
+# The offline voice takes a while on a busy machine.
+server = AgentServer(setup_fnc=prepare, initialize_process_timeout=60.0)
 
 
 @server.rtc_session()
