@@ -12,21 +12,25 @@ Open http://localhost:7860 and talk, write, interrupt; the page shows each turn 
 from __future__ import annotations
 
 import os
+import sys
 from datetime import date
 from functools import cache
 from typing import Any
 
-from pipecat.frames.frames import LLMRunFrame
-from pipecat.pipeline.pipeline import Pipeline
-from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
-from pipecat.runner.types import RunnerArguments
-from pipecat.runner.utils import create_transport
-from pipecat.services.llm_service import LLMService
-from pipecat.services.tts_service import TTSService
-from pipecat.transports.base_transport import BaseTransport, TransportParams
-from pipecat.workers.runner import WorkerRunner
+try:
+    from pipecat.frames.frames import LLMRunFrame
+    from pipecat.pipeline.pipeline import Pipeline
+    from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+    from pipecat.processors.aggregators.llm_context import LLMContext
+    from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+    from pipecat.runner.types import RunnerArguments
+    from pipecat.runner.utils import create_transport
+    from pipecat.services.llm_service import LLMService
+    from pipecat.services.tts_service import TTSService
+    from pipecat.transports.base_transport import BaseTransport, TransportParams
+    from pipecat.workers.runner import WorkerRunner
+except ImportError as error:
+    sys.exit(f"{error.name or error} is missing: pip install 'cartesia-ink-plugins[examples]'")
 
 from cartesia_ink_plugins.demo.booking import INSTRUCTIONS
 from cartesia_ink_plugins.demo.page_events import PageReporter
