@@ -8,7 +8,7 @@ What is measured, in seconds of the wall clock since the first byte of a clip wa
   are closed), each edge then moved by at most 0.2 s to where the level crosses 30 dB below the
   loudest 10 ms of the stretch.
 - *errors*: word substitutions, deletions and insertions of all turns together against the
-  transcript, both in lower case, without punctuation, with numbers written out.
+  transcript, both in lower case, without punctuation and fillers ("uh"), with numbers written out.
 - *revised*: transcripts that do not begin with the one before them.
 - *lag*: the most audio that was ever waiting for the engine, which does not count the decodes that
   run beside it.
@@ -230,11 +230,12 @@ _SMALL = (
     "sixteen seventeen eighteen nineteen"
 ).split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_FILLERS = frozenset(("uh", "um", "er", "hm", "hmm", "mm", "mhm"))
 _SPELLINGS = {"mr": "mister", "ok": "okay", "pm": "p m", "am": "a m"}
 
 
 def words_of(text: str) -> list[str]:
-    """The words that count: lower case, no punctuation, numbers written out."""
+    """The words that count: lower case, no punctuation or fillers, numbers written out."""
     text = re.sub(r"\b([ap])\.m\b\.?", r"\1m", text.lower())
     words: list[str] = []
     for word in re.findall(r"\d+|[a-z']+", text.replace("\u2019", "'")):
@@ -242,7 +243,7 @@ def words_of(text: str) -> list[str]:
         # "a m" is also how "am" would be read; only the clock says it after a number.
         if word == "am" and not (words and words[-1] in {*_SMALL, *_TENS, "o'clock"}):
             spoken = word
-        words += spoken.split()
+        words += [] if spoken in _FILLERS else spoken.split()
     return words
 
 

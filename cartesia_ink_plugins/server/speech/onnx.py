@@ -17,17 +17,16 @@ VAD_SECONDS = VAD_SAMPLES / SAMPLE_RATE
 SMART_TURN_FRAMES = 800
 
 _CONTEXT = 64
-# Noise wears the recurrent state out: speech that follows it is heard late or not at all. A reset
-# in clear silence clears it; in speech it would make the model lose confidence for a moment.
-_RESET_AFTER = round(2.0 / VAD_SECONDS)
+# Long noise wears the recurrent state out: speech that follows is heard late or not at all. A reset
+# clears it; but a fresh state is less sure of the next words, so a pause must not cause one.
 _RESET_CHANCE = 0.1
-_RESET_RUN = 5
+_RESET_AFTER = round(6.0 / VAD_SECONDS)
 
 
 class Voice:
     """Silero VAD for one stream."""
 
-    __slots__ = ("_age", "_context", "_quiet", "_session", "_state")
+    __slots__ = ("_context", "_quiet", "_session", "_state")
 
     def __init__(self, session: Any) -> None:
         """Begin a stream.
@@ -38,7 +37,7 @@ class Voice:
         self._session = session
         self._state = np.zeros((2, 1, 128), np.float32)
         self._context = np.zeros(_CONTEXT, np.float32)
-        self._age = self._quiet = 0
+        self._quiet = 0
 
     def __call__(self, samples: Samples) -> float:
         """The chance, 0 to 1, that the next 32 ms (512 samples at 16 kHz) are speech."""
@@ -49,16 +48,15 @@ class Voice:
         )
         self._context = heard[-_CONTEXT:]
         result = float(chance[0, 0])
-        self._age += 1
         self._quiet = self._quiet + 1 if result < _RESET_CHANCE else 0
-        if self._age >= _RESET_AFTER and self._quiet >= _RESET_RUN:
+        if self._quiet >= _RESET_AFTER:
             self._forget()
         return result
 
     def _forget(self) -> None:
         self._state = np.zeros((2, 1, 128), np.float32)
         self._context = np.zeros(_CONTEXT, np.float32)
-        self._age = self._quiet = 0
+        self._quiet = 0
 
 
 class SmartTurn:

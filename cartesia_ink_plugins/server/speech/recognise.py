@@ -11,7 +11,7 @@ from typing import Any
 from cartesia_ink_plugins.server.speech.features import Features
 from cartesia_ink_plugins.server.speech.onnx import SmartTurn
 from cartesia_ink_plugins.server.speech.whisper import Decoded, Whisper
-from cartesia_ink_plugins.server.speech.words import split, unfinished
+from cartesia_ink_plugins.server.speech.words import after, split, unfinished
 
 # Nobody says more than this; what has more is a loop on noise.
 _TOKENS_PER_SECOND = 9
@@ -89,35 +89,60 @@ class Recogniser:
     def __call__(self, request: Request) -> Answer:
         """Answer one request; blocks for a tenth of a second or two."""
         heard = self._whisper.encode(request.features)
-        prefix = self._tokens(request.prefix)
-        cap = _TOKENS_AT_LEAST + round(_TOKENS_PER_SECOND * request.voiced)
-        decoded = self._whisper.decode(
+        if request.melody is None:
+            decoded = self._decode(heard, request, request.prefix)
+            answer = Answer(following := self._credible(request, decoded))
+            tokens = self._tokens(request.prefix) + (decoded.tokens if following else ())
+            if request.keep is not None:
+                latest = request.frames - request.keep
+                settled = len(self._tokens(request.prefix))
+                cut = self._cut(heard, tokens, settled, request.frames, latest)
+                answer = replace(answer, cut=cut)
+            return answer
+        following, sentence = self._pause(heard, request)
+        if sentence is not None and unfinished(request.prefix + following):
+            sentence = min(sentence, _UNFINISHED)
+        return Answer(following, sentence, self._smart_turn(request.melody))
+
+    def _pause(self, heard: Any, request: Request) -> tuple[str, float | None]:
+        """What follows the prefix, and the chance that all of it is a whole sentence.
+
+        The text is found anew, as what follows is best found without being tied to the prefix; only
+        when it turns out differently up to there, the prefix is forced on it.
+        """
+        decoded = self._decode(heard, request, "")
+        prefix = ""
+        if after(request.prefix, self._whisper.text(decoded.tokens)) is None:
+            prefix = request.prefix
+            decoded = self._decode(heard, request, prefix)
+        if not self._credible(request, decoded):
+            decoded = replace(decoded, tokens=())
+        if not prefix and not decoded.tokens:
+            prefix = request.prefix
+        settled = self._tokens(prefix)
+        tokens, sentence = self._judge(heard, settled + decoded.tokens, len(settled), request)
+        following = self._whisper.text(tokens[len(settled) :])
+        if not prefix:
+            following = after(request.prefix, following) or ""
+        return following, sentence
+
+    def _decode(self, heard: Any, request: Request, prefix: str) -> Decoded:
+        return self._whisper.decode(
             heard,
-            prefix=prefix,
+            prefix=self._tokens(prefix),
             context=self._tokens(request.context),
-            max_tokens=cap,
-            beams=_BEAMS if request.melody is not None else 1,
+            max_tokens=_cap(request, prefix),
+            beams=1 if request.melody is None else _BEAMS,
         )
-        following = self._whisper.text(decoded.tokens)
-        if not credible(following, decoded, request.voiced, after_text=bool(request.prefix)):
-            following, decoded = "", replace(decoded, tokens=())
-        tokens = prefix + decoded.tokens
-        answer = Answer(following)
-        if request.melody is not None:
-            tokens, sentence = self._judge(heard, tokens, len(prefix), cap)
-            following = self._whisper.text(tokens[len(prefix) :])
-            if sentence is not None and unfinished(request.prefix + following):
-                sentence = min(sentence, _UNFINISHED)
-            complete = self._smart_turn(request.melody)
-            answer = Answer(following, sentence, complete)
-        if request.keep is not None:
-            latest = request.frames - request.keep
-            cut = self._cut(heard, tokens, len(prefix), request.frames, latest)
-            answer = replace(answer, cut=cut)
-        return answer
+
+    def _credible(self, request: Request, decoded: Decoded) -> str:
+        """The text of a decode, if it can be believed."""
+        text = self._whisper.text(decoded.tokens)
+        known = bool(request.prefix)
+        return text if credible(text, decoded, request.voiced, after_text=known) else ""
 
     def _judge(
-        self, heard: Any, tokens: tuple[int, ...], settled: int, cap: int
+        self, heard: Any, tokens: tuple[int, ...], settled: int, request: Request
     ) -> tuple[tuple[int, ...], float | None]:
         """Say whether a text is a whole sentence; go on with one that was broken off.
 
@@ -127,6 +152,7 @@ class Recogniser:
         bare = self._whisper.without_marks(tokens)
         if sentence is None or sentence > _BROKEN_OFF or len(bare) < settled:
             return tokens, sentence
+        cap = _cap(request, request.prefix)
         more = self._whisper.decode(heard, prefix=bare, max_tokens=cap).tokens
         if not more:
             return tokens, sentence
@@ -149,6 +175,12 @@ class Recogniser:
             if self._whisper.text(tokens[number : number + 1]).startswith(" "):
                 best = (len(self._whisper.text(tokens[:number])), ends[number - 1])
         return best
+
+
+def _cap(request: Request, prefix: str) -> int:
+    """How many new tokens there may be."""
+    known = 0 if prefix else len(request.prefix) // 2
+    return _TOKENS_AT_LEAST + known + round(_TOKENS_PER_SECOND * request.voiced)
 
 
 def credible(text: str, decoded: Decoded, voiced: float, *, after_text: bool) -> bool:

@@ -16,7 +16,7 @@ from cartesia_ink_plugins.server.speech.weights import INSTALL
 # Frames of 10 ms. Whisper was made for windows of 30 s; 15 s are less than half the work and as
 # good, below 12 s it fails. It makes fewer errors when speech does not begin at once.
 WINDOW_FRAMES = 1500
-LEAD_FRAMES = 50
+LEAD_FRAMES = 60
 AUDIO_FRAMES = WINDOW_FRAMES - LEAD_FRAMES
 
 

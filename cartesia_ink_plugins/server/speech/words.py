@@ -15,7 +15,7 @@ _AGREEING = 3
 _HELD_BACK = 1
 
 _WORD = re.compile(r"\s*\S+")
-_BARE = re.compile(r"[a-z']+")
+_BARE = re.compile(r"[a-z0-9']+")
 _NEVER_LAST = frozenset(
     (
         "a an the my your our their every and but or because if than as of for to at from with "
@@ -76,6 +76,21 @@ def _agreed(guesses: Sequence[Sequence[str]]) -> int:
             break
         count += 1
     return count
+
+
+def after(settled: str, text: str) -> str | None:
+    """What follows the settled words in a text, if it begins with them; None if it does not.
+
+    Case and punctuation may differ.
+    """
+    known, words = _WORD.findall(settled), _WORD.findall(text)
+    if [_bare(word) for word in words[: len(known)]] != [_bare(word) for word in known]:
+        return None
+    return "".join(words[len(known) :])
+
+
+def _bare(word: str) -> str:
+    return "".join(_BARE.findall(word.lower())) or word.strip()
 
 
 def unfinished(text: str) -> bool:

@@ -25,6 +25,7 @@ NOTHING = np.zeros(16_000, np.float32)
         ("And so am I, OK?", "and so am i okay"),
         ("21 people, 105 rooms, 2026", "twenty one people one hundred five rooms two thousand "
          "twenty six"),
+        ("Uh, let's, um, go.", "let's go"),
         ("", ""),
     ],
 )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cartesia_ink_plugins.server.speech.words import Words, split
+from cartesia_ink_plugins.server.speech.words import Words, after, split
 
 texts = st.text(alphabet="ab .,", max_size=30)
 
@@ -68,3 +68,11 @@ def test_a_phrase_said_over_and_over_is_said_once() -> None:
         " you.",
     ]
     assert split(" no no no") == [" no", " no", " no"]
+
+
+def test_what_follows_the_settled_words_is_found_whatever_their_case_and_punctuation() -> None:
+    assert after(" Hi, I'd like", " hi I'd like to book") == " to book"
+    assert after("", " Hello.") == " Hello."
+    assert after(" Hello.", " Hello") == ""
+    assert after(" Hello", " Yellow bird") is None
+    assert after(" Hello there", " Hello") is None
