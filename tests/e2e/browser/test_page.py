@@ -76,7 +76,6 @@ async def test_each_turn_is_shown_as_it_happens(silence: Path) -> None:
         ink.hears(TurnEagerEnd("Wait, for six people."), TurnEnd("Wait, for six people."))
         await person.sees("Wait, for six people.", "#talk .you")
         await person.sees("At what time?", "#talk .bot")
-        await person.sees("bot heard", "#talk .you .facts")
 
 
 async def test_a_telephone_and_a_keyboard_are_enough(silence: Path) -> None:
