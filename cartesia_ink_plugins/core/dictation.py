@@ -52,6 +52,14 @@ class Dictation:
         spoke = self.voice.spoke(self.segments.mark.position, self._link.ledger.end)
         return bool(self.flushes or self._link.backlog or spoke)
 
+    @property
+    def backlog_seconds(self) -> float:
+        """How long it takes to send what the present connection, or the next, was not sent yet."""
+        link = self._link
+        sent = link.sent if link.state is LinkState.OPEN else self.segments.mark.position
+        size = link.ledger.end - max(sent, link.ledger.start)
+        return link.format.seconds(size) / link.pacer.rate
+
     # --- connections --------------------------------------------------------------------------
 
     def reconnected(self) -> int:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+MOST_REPLAYS = 3
+"""For so many replays an answer is waited for."""
+
 
 @dataclass(slots=True)
 class Flush:
@@ -15,14 +18,14 @@ class Flush:
         timeout: Seconds that the answer may take once the audio is sent.
         deadline: When it is given up.
         sent: Whether the present connection was told.
-        extended: Whether the deadline was moved for a replay; that is done once.
+        replays: How often the deadline was moved for a replay.
     """
 
     position: int
     timeout: float
     deadline: float
     sent: bool = False
-    extended: bool = False
+    replays: int = 0
 
 
 class Flushes:
@@ -72,7 +75,7 @@ class Flushes:
         return self._queue.popleft().position
 
     def reconnected(self, sent: int, byte_rate: float, now: float) -> None:
-        """Another connection replays audio from a position on; wait for that, but only once.
+        """Another connection replays audio from a position on; wait for that, but not for ever.
 
         Args:
             sent: Where it begins.
@@ -80,8 +83,8 @@ class Flushes:
             now: The time.
         """
         for flush in self._queue:
-            if not flush.extended:
-                flush.extended = True
+            if flush.replays < MOST_REPLAYS:
+                flush.replays += 1
                 replay = max(0, flush.position - sent) / byte_rate
                 flush.deadline = max(flush.deadline, now + flush.timeout + replay)
 

@@ -29,6 +29,7 @@ from cartesia_ink_plugins.core.events import (
     Unknown,
     decode,
 )
+from cartesia_ink_plugins.core.flushes import MOST_REPLAYS
 from cartesia_ink_plugins.core.link import Action, Drop, Link, LinkState
 from cartesia_ink_plugins.core.manual_options import ManualOptions
 from cartesia_ink_plugins.core.options import Resilience
@@ -78,9 +79,9 @@ class ManualSession:
         self._filler = Filler(idle=resilience.idle == "silence")
         self._beat_at = _NEVER
         self._finish_deadline: float | None = None
-        self._close_sent = False
-        self._answered = False
-        self._wants_redial = False
+        self._finish_wait = 0.0
+        self._finish_replays = 0
+        self._close_sent = self._answered = self._wants_redial = False
 
     # --- what the driver reads ---------------------------------------------------------------
 
@@ -157,7 +158,7 @@ class ManualSession:
             self._tell([dictation.end(self.link.ledger.end, is_complete=True)])
             return dictation.number - 1
         wait = self._resilience.drain_timeout if timeout is None else timeout
-        number = dictation.finalize(wait, now + wait + self._backlog_seconds())
+        number = dictation.finalize(wait, now + wait + self.dictation.backlog_seconds)
         if self.link.state is LinkState.RESTING:
             self.link.dial(now)
         self._speak(now)
@@ -179,8 +180,8 @@ class ManualSession:
         """Take no more audio; send what is left, say `close`, and give the last words."""
         if self._finish_deadline is not None or self.is_closed:
             return
-        wait = self._resilience.drain_timeout if timeout is None else timeout
-        self._finish_deadline = now + wait + self._backlog_seconds()
+        self._finish_wait = self._resilience.drain_timeout if timeout is None else timeout
+        self._finish_deadline = now + self._finish_wait + self.dictation.backlog_seconds
         if self.link.state is LinkState.RESTING:
             if not self.dictation.is_owed_words:
                 self._over(is_complete=True)
@@ -209,6 +210,10 @@ class ManualSession:
         link.opened(self.dictation.reconnected(), now)
         self._events += link.take_gap()
         self.dictation.replay_begins(now)
+        if self._finish_deadline is not None and self._finish_replays < MOST_REPLAYS:
+            self._finish_replays += 1
+            replayed = now + self._finish_wait + self.dictation.backlog_seconds
+            self._finish_deadline = max(self._finish_deadline, replayed)
         self._speak(now)
 
     def refused(
@@ -240,8 +245,7 @@ class ManualSession:
         self.link.heard(now)
         if self.link.state is not LinkState.OPEN:
             return
-        message = decode(data)
-        match message:
+        match message := decode(data):
             case Transcript():
                 self._has_answered()
                 self._tell(self.dictation.take(message, now))
@@ -273,8 +277,7 @@ class ManualSession:
         if self._finish_deadline is not None and now >= self._finish_deadline:
             self._over(is_complete=False)
             return
-        reason = self.link.tick(now)
-        if reason:
+        if reason := self.link.tick(now):
             self._drop(reason, None, now)
         self._give_up_late(now)
         self._speak(now)
@@ -286,9 +289,6 @@ class ManualSession:
     def _check_open(self, method: str) -> None:
         if self._finish_deadline is not None or self.is_closed:
             raise ClosedError(f"{method}: the session is finished and takes no more audio")
-
-    def _backlog_seconds(self) -> float:
-        return self.link.format.seconds(self.link.backlog) / self.link.pacer.rate
 
     def _speak(self, now: float) -> None:
         """Say `finalize` and `close` where they belong in the audio."""

@@ -96,7 +96,7 @@ class FileRecogniser:
         return self._timed(piece, decoded.tokens, ends)
 
     def _timed(self, piece: _Piece, tokens: tuple[int, ...], ends: list[int]) -> list[Word]:
-        """Gather tokens to words; a word begins with the first speech after the one before it."""
+        """Gather tokens to words; a word has no silence before it or behind it."""
         spans: list[tuple[str, float]] = []
         for token, frame in zip(tokens, ends, strict=True):
             text = self._whisper.text((token,))
@@ -109,10 +109,12 @@ class FileRecogniser:
         words: list[Word] = []
         begin = 0.0
         offset = piece.start / SAMPLE_RATE
+        length = len(piece.samples) / SAMPLE_RATE
         for text, span_end in spans:
-            end = max(span_end, begin)
+            end = min(max(span_end, begin), length)
             start = min(_speech_after(piece.chances, begin), end)
-            words.append(Word(text, round(offset + start, 3), round(offset + end, 3)))
+            stop = max(start, _speech_before(piece.chances, end))
+            words.append(Word(text, round(offset + start, 3), round(offset + stop, 3)))
             begin = end
         return words
 
@@ -123,6 +125,14 @@ def _speech_after(chances: list[float], seconds: float) -> float:
         if chances[step] >= _VOICED:
             return max(seconds, step * VAD_SECONDS)
     return seconds
+
+
+def _speech_before(chances: list[float], seconds: float) -> float:
+    """When speech was last heard, up to a time."""
+    for step in range(min(int(seconds / VAD_SECONDS), len(chances) - 1), -1, -1):
+        if chances[step] >= _VOICED:
+            return min(seconds, (step + 1) * VAD_SECONDS)
+    return 0.0
 
 
 def _pieces(samples: Samples, chances: list[float]) -> list[_Piece]:
