@@ -24,7 +24,11 @@ def load(server: AgentServer) -> float:
 
 server = AgentServer(
     initialize_process_timeout=60.0,
-    load_fnc=load, load_threshold=0.99, port=0, num_idle_processes=1, drain_timeout=60
+    load_fnc=load,
+    load_threshold=0.99,
+    port=0,
+    num_idle_processes=1,
+    drain_timeout=60,
 )
 
 
