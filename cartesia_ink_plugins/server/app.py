@@ -248,7 +248,10 @@ class InkServer:
             autoping=False, autoclose=False, compress=False, max_msg_size=_MAX_MESSAGE
         )
         websocket.headers["X-Request-Id"] = record.request_id
-        await websocket.prepare(request)
+        try:
+            await websocket.prepare(request)
+        except ConnectionResetError:  # the client left between its request and our answer
+            return websocket
         assert request.transport is not None
         wire = Wire(request.transport)
         self._answered(record, 101)
