@@ -14,7 +14,7 @@ import math
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from cartesia_ink_plugins.core.connection import Connection
@@ -32,6 +32,10 @@ class Target(Protocol):
     @property
     def cartesia_version(self) -> str:
         """Version of the API."""
+
+    @property
+    def extra_headers(self) -> Mapping[str, str]:
+        """More headers of the upgrade request."""
 
     def url(self, access_token: str | None = None) -> str:
         """The address."""
@@ -298,6 +302,7 @@ class Driver(Generic[S, E]):
             self._token = await self._credentials.token()
             url = session.options.url(self._token)
             headers = {
+                **session.options.extra_headers,
                 "Cartesia-Version": session.options.cartesia_version,
                 **self._credentials.headers(),
             }

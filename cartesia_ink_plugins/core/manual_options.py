@@ -6,7 +6,7 @@ Parameters: https://docs.cartesia.ai/api-reference/stt/manual/websocket
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
@@ -15,6 +15,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.options import (
     API_VERSION,
     DEFAULT_BASE_URL,
+    check_headers,
     check_keyterms,
     check_sample_rate,
     websocket_url,
@@ -39,6 +40,8 @@ class ManualOptions:
             `finalize`; whisper only.
         base_url: Scheme and host of the API; `https`, `wss`, `http`, `ws` or no scheme at all.
         cartesia_version: Version of the API.
+        extra_headers: More headers of the upgrade request, for what stands between you and the
+            API; never printed. How one proves who one is stands in `Credentials` only.
     """
 
     model: str = "ink-2"
@@ -52,11 +55,13 @@ class ManualOptions:
         default_factory=lambda: os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     )
     cartesia_version: str = API_VERSION
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse what the server could only answer with a broken stream."""
         object.__setattr__(self, "encoding", Encoding.parse(self.encoding))
         object.__setattr__(self, "keyterms", check_keyterms(self.keyterms))
+        object.__setattr__(self, "extra_headers", check_headers(self.extra_headers))
         object.__setattr__(self, "language", check_language(self.language, self.model))
         if not self.model:
             raise UsageError("model: is empty; use 'ink-2' or 'ink-whisper'")

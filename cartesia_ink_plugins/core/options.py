@@ -9,7 +9,8 @@ Parameters: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Literal
@@ -24,6 +25,11 @@ TURNS_PATH = "/stt/turns/websocket"
 MAX_KEYTERMS = 100
 _LONGEST_END_TIMEOUT_MS = 11_200
 MAX_KEYTERM_CHARACTERS = 1200
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OUR_HEADERS = frozenset(
+    "authorization x-api-key cartesia-version host connection upgrade content-length "
+    "transfer-encoding".split()
+)
 _SCHEMES = {"": "wss", "wss": "wss", "https": "wss", "ws": "ws", "http": "ws"}
 
 TokenProvider = Callable[[], Awaitable[str]]
@@ -104,6 +110,8 @@ class TurnsOptions:
         turn: Thresholds of turn detection.
         base_url: Scheme and host of the API; `https`, `wss`, `http`, `ws` or no scheme at all.
         cartesia_version: Version of the API.
+        extra_headers: More headers of the upgrade request, for what stands between you and the
+            API; never printed. How one proves who one is stands in `Credentials` only.
     """
 
     model: str = "ink-2"
@@ -115,11 +123,13 @@ class TurnsOptions:
         default_factory=lambda: os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     )
     cartesia_version: str = API_VERSION
+    extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse what the server could only answer with a broken stream."""
         object.__setattr__(self, "encoding", Encoding.parse(self.encoding))
         object.__setattr__(self, "keyterms", check_keyterms(self.keyterms))
+        object.__setattr__(self, "extra_headers", check_headers(self.extra_headers))
         if not self.model:
             raise UsageError("model: is empty; use 'ink-2'")
         if "whisper" in self.model:
@@ -177,6 +187,22 @@ def check_sample_rate(sample_rate: object) -> None:
     """
     if not (isinstance(sample_rate, int) and 1_000 <= sample_rate <= 384_000):
         raise UsageError(f"sample_rate: {sample_rate!r} is not a rate in Hz, such as 16000")
+
+
+def check_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a copy of the headers.
+
+    Raises:
+        UsageError: One is no header, or one that the client writes itself.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise UsageError(f"extra_headers: {name!r} is no name of a header")
+        if name.lower() in _OUR_HEADERS or name.lower().startswith("sec-"):
+            raise UsageError(f"extra_headers: {name!r} is written by the client")
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+            raise UsageError(f"extra_headers: the value of {name!r} cannot stand in a header")
+    return dict(headers)
 
 
 def websocket_url(base_url: str, path: str) -> str:

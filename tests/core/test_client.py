@@ -379,6 +379,25 @@ class TestCredentials:
                 assert SECRET not in repr(thing)
         assert SECRET not in caplog.text
 
+    async def test_extra_headers_go_with_every_dial_and_into_no_log(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def talk(peer: Peer) -> None:
+            await peer.upgrade()
+            peer.writer.transport.abort()
+
+        caplog.set_level(logging.DEBUG)
+        async with (
+            raw_server(talk) as server,
+            client(server.url, extra_headers={"X-Tenant": "tenant 17"}) as ink,
+        ):
+            await until(ink, Disconnected)
+            await until(ink, Disconnected)
+            for peer in server.peers[:2]:
+                assert "\r\nX-Tenant: tenant 17\r\n" in peer.request
+                assert f"\r\nX-API-Key: {SECRET}\r\n" in peer.request
+        assert "tenant 17" not in caplog.text
+
 
 class TestALostConnection:
     @pytest.mark.parametrize("code", [1000, 1006, 1011, 1012])

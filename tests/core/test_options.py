@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.manual_options import ManualOptions
 from cartesia_ink_plugins.core.options import (
     Credentials,
     Resilience,
@@ -293,6 +294,44 @@ class TestCredentials:
         for credentials in (Credentials(api_key=SECRET), Credentials(access_token=SECRET)):
             assert credentials.redact(f"bad key {SECRET}!") == "bad key ***!"
             assert credentials.redact("all well") == "all well"
+
+
+class TestExtraHeaders:
+    KINDS = pytest.mark.parametrize("kind", [TurnsOptions, ManualOptions])
+
+    @KINDS
+    def test_are_taken_as_they_are_and_never_printed(
+        self, kind: type[TurnsOptions | ManualOptions]
+    ) -> None:
+        given = {"X-Tenant": SECRET}
+        options = kind(extra_headers=given)
+        given["X-Tenant"] = "changed later"
+        assert options.extra_headers == {"X-Tenant": SECRET}
+        assert SECRET not in repr(options)
+        assert SECRET not in options.url()
+
+    @KINDS
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("authorization", "Bearer other"),
+            ("X-API-KEY", "other"),
+            ("Cartesia-Version", "2020-01-01"),
+            ("Host", "elsewhere"),
+            ("Sec-WebSocket-Protocol", "chat"),
+            ("X-Tenant: a\r\nX-API-Key", "other"),
+            ("", "nameless"),
+            ("X-Tenant", f"{SECRET}\r\nX-API-Key: other"),
+            ("X-Tenant", f"{SECRET}é"),
+            ("X-Tenant", 7),
+        ],
+    )
+    def test_what_would_break_the_request_is_refused_without_its_value(
+        self, kind: type[TurnsOptions | ManualOptions], name: str, value: Any
+    ) -> None:
+        with pytest.raises(UsageError, match=r"^extra_headers: ") as refused:
+            kind(extra_headers={name: value})
+        assert SECRET not in str(refused.value)
 
 
 def test_options_are_values() -> None:
