@@ -8,8 +8,8 @@ position that may still be needed leaves the ledger.
 
 from __future__ import annotations
 
-from cartesia_ink_plugins.core.conversation import Conversation
-from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEvent, TurnResume
+from cartesia_ink_plugins.core.conversation import Checkpoint, Conversation
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnEvent, TurnResume
 from cartesia_ink_plugins.core.link import Link, LinkState
 from cartesia_ink_plugins.core.listening import Listening
 
@@ -35,7 +35,17 @@ class Recovery:
         return self._link.sent < self._lost_at + self._link.format.size(_REPLAY_LATENCY)
 
     @property
-    def has_unheard_speech(self) -> bool:
+    def is_owed(self) -> bool:
+        """Whether the server has still to say something about audio that was handed in."""
+        return self._conversation.is_open or self._link.backlog > 0 or self._has_unheard_speech
+
+    @property
+    def resume_at(self) -> int:
+        """The stream position from which the next connection is sent audio."""
+        return max(self._resume_at, self._link.ledger.start)
+
+    @property
+    def _has_unheard_speech(self) -> bool:
         """Whether there was speech since the last turn that no turn event has answered."""
         link = self._link
         unannounced = self._listening.idle_checkpoint(link.sent, self._floor)
@@ -69,19 +79,16 @@ class Recovery:
                 conversation.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.
                 link.ledger.settle(checkpoint.position)
-        elif listening.spoke(checkpoint.position, heard):
-            return
-        elif isinstance(event, TurnResume):
-            # A pause after which nobody spoke is not the pause the server meant.
-            conversation.revoke_checkpoint()
-        elif conversation.is_eager and conversation.text != checkpoint.text:
-            # Words that come late: those of the eager end were not all that was said before it.
+        elif self._doubts(event, checkpoint) and not listening.spoke(checkpoint.position, heard):
             conversation.revoke_checkpoint()
 
-    def fill(self, seconds: float) -> None:
-        """Send silence where audio stopped; the words before it are over."""
-        self._link.send_silence(seconds)
-        self._listening.hush(self._link.sent)
+    def _doubts(self, event: TurnEvent, checkpoint: Checkpoint) -> bool:
+        """Whether an event makes the last checkpoint doubtful, should nobody have spoken since."""
+        if isinstance(event, TurnResume):
+            # A pause after which nobody spoke is not the pause the server meant.
+            return True
+        # Words that come late: those of the eager end were not all that was said before it.
+        return self._conversation.is_eager and self._conversation.text != checkpoint.text
 
     def settle_between_turns(self) -> None:
         """Let go of audio in which there was nothing to hear."""
@@ -105,8 +112,8 @@ class Recovery:
             self._resume_at = conversation.checkpoints[-1].position
         conversation.reconnected()
 
-    def reconnected(self) -> int:
-        """There is a connection again.
+    def reconnected(self, now: float) -> int:
+        """There is a connection, the first or another one.
 
         Returns:
             The position from which it is to be sent audio.
@@ -115,7 +122,16 @@ class Recovery:
         if self._conversation.is_open and held > self._resume_at:
             # The turn was longer than the ledger: go on from the words that are known.
             self._conversation.reconnected(keep_known=True, overlaps=held < self._lost_at)
-        return max(self._resume_at, held)
+        self._listening.connected(self.resume_at, now)
+        return self.resume_at
+
+    def speak(self, now: float) -> None:
+        """On this endpoint nothing is said between the audio."""
+
+    def last(self, *, is_complete: bool) -> list[TurnEvent]:
+        """End the open turn with the words known so far, because nothing more will be said."""
+        timing = self._listening.timing(TurnEnd(""), self._link.sent)
+        return self._conversation.end_with_known_text(timing)
 
     def carried_turn_is_over(self, now: float) -> bool:
         """Whether the audio shows that a turn whose connection died has ended."""
