@@ -5,7 +5,7 @@ See https://docs.cartesia.ai/build-with-cartesia/capability-guides/audio-encodin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -63,20 +63,19 @@ class AudioFormat:
     Attributes:
         encoding: How a sample is written.
         sample_rate: Samples per second, in Hz.
+        sample_width: Bytes per sample.
+        byte_rate: Bytes per second.
     """
 
     encoding: Encoding = Encoding.PCM_S16LE
     sample_rate: int = 16_000
+    sample_width: int = field(init=False, repr=False, compare=False)
+    byte_rate: int = field(init=False, repr=False, compare=False)
 
-    @property
-    def sample_width(self) -> int:
-        """Bytes per sample."""
-        return self.encoding.sample_width
-
-    @property
-    def byte_rate(self) -> int:
-        """Bytes per second."""
-        return self.sample_rate * self.sample_width
+    def __post_init__(self) -> None:
+        """Reckon once what every frame of audio asks for."""
+        object.__setattr__(self, "sample_width", self.encoding.sample_width)
+        object.__setattr__(self, "byte_rate", self.sample_rate * self.sample_width)
 
     def seconds(self, size: int) -> float:
         """Duration of `size` bytes, in seconds."""
