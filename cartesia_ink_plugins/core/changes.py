@@ -15,12 +15,11 @@ _ANSWER_WITHIN = 5.0
 class Changes:
     """The options as they are now, and the change that may yet be refused."""
 
-    __slots__ = ("_before", "_changed_at", "_missed", "options", "wants_redial")
+    __slots__ = ("_before", "_changed_at", "_missed", "options")
 
     def __init__(self, options: TurnsOptions) -> None:
         """Begin with what the user set."""
         self.options = options
-        self.wants_redial = False
         self._before: TurnSettings | None = None
         self._changed_at = 0.0
         self._missed = False

@@ -21,7 +21,7 @@ from cartesia_ink_plugins.core.driver import Driver
 from cartesia_ink_plugins.core.events import Event, TurnEagerEnd, TurnEnd, TurnResume, TurnUpdate
 from cartesia_ink_plugins.core.observe import Snapshot, snapshot
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
-from cartesia_ink_plugins.core.session import TurnsSession
+from cartesia_ink_plugins.core.session import Said, TurnsSession
 
 
 class InkTurnsClient:
@@ -53,7 +53,7 @@ class InkTurnsClient:
         """
         self._options = options or TurnsOptions()
         self._resilience = resilience or Resilience()
-        self._driver: Driver[TurnsSession, Event] = Driver(
+        self._driver: Driver[TurnsSession, Said] = Driver(
             self._make, credentials or Credentials.from_environment(), ssl_context, _enqueue
         )
 
@@ -92,7 +92,7 @@ class InkTurnsClient:
     def request_id(self) -> str | None:
         """The id of the present connection, to quote to Cartesia's support."""
         session = self._driver.session
-        return session.request_id if session else None
+        return session.life.request_id if session else None
 
     def send_audio(self, pcm: bytes) -> None:
         """Hand in audio; returns at once, whatever the state of the network.

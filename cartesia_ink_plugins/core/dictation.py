@@ -47,38 +47,32 @@ class Dictation:
         return not self.flushes and self._settled == self._link.ledger.end
 
     @property
-    def is_owed_words(self) -> bool:
+    def is_owed(self) -> bool:
         """Whether the server has still to say something about the audio."""
         spoke = self.voice.spoke(self.segments.mark.position, self._link.ledger.end)
         return bool(self.flushes or self._link.backlog or spoke)
 
     @property
-    def backlog_seconds(self) -> float:
-        """How long it takes to send what the present connection, or the next, was not sent yet."""
-        link = self._link
-        sent = link.sent if link.state is LinkState.OPEN else self.segments.mark.position
-        size = link.ledger.end - max(sent, link.ledger.start)
-        return link.format.seconds(size) / link.pacer.rate
+    def resume_at(self) -> int:
+        """The stream position from which the next connection is sent audio."""
+        return max(self.segments.mark.position, self._link.ledger.start)
 
     # --- connections --------------------------------------------------------------------------
 
-    def reconnected(self) -> int:
-        """There is a connection, the first or another one.
+    def reconnected(self, now: float) -> int:
+        """There is a connection, the first or another one; what waits for an answer waits for it.
 
         Returns:
             The position from which it is to be sent audio.
         """
-        held, mark = self._link.ledger.start, self.segments.mark.position
-        if self._link.accounts.connections:
-            self.segments.reconnected(keep_known=held > mark, overlaps=held < self._lost_at)
-        self._opened_from = max(held, mark)
+        link, held = self._link, self._link.ledger.start
+        if link.accounts.connections:
+            missing = held > self.segments.mark.position
+            self.segments.reconnected(keep_known=missing, overlaps=held < self._lost_at)
+        self._opened_from = self.resume_at
         self._set_barrier()
-        return self._opened_from
-
-    def replay_begins(self, now: float) -> None:
-        """The connection is sent audio from here on; what waits for an answer waits for that."""
-        link = self._link
-        self.flushes.reconnected(link.sent, link.format.byte_rate * link.pacer.rate, now)
+        self.flushes.reconnected(self.resume_at, link.format.byte_rate * link.pacer.rate, now)
+        return self.resume_at
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -147,15 +141,19 @@ class Dictation:
             logger.info("final %d is not confirmed by the server", timing.turn)
         return replace(final, timing=timing)
 
-    def end_all(self, *, is_complete: bool) -> list[Final]:
-        """Give what is known, because nothing more will be said."""
+    def forget(self) -> None:
+        """Expect no answer any more to what was asked."""
+        self.flushes.clear()
+
+    def last(self, request_id: str | None, *, is_complete: bool) -> list[Final]:
+        """The words known so far, because nothing more will be said."""
         finals = []
         while self.flushes:
             finals.append(self.end(self.flushes.take(), is_complete=is_complete))
         if self.segments.text:
             last = self.end(self._link.ledger.end, is_complete=is_complete)
             finals += [last] if last.text else []
-        return finals
+        return [replace(final, request_id=request_id) for final in finals]
 
     def pass_silence(self, now: float) -> None:
         """Let go of audio in which there was nothing to hear."""

@@ -15,10 +15,12 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from cartesia_ink_plugins.core.connection import Connection
 from cartesia_ink_plugins.core.errors import RefusedError
+from cartesia_ink_plugins.core.events import LifeEvent
+from cartesia_ink_plugins.core.lifecycle import Lifecycle
 from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping
 from cartesia_ink_plugins.core.options import Credentials
 
@@ -41,55 +43,34 @@ class Target(Protocol):
         """The address."""
 
 
-E = TypeVar("E")
-E_co = TypeVar("E_co", covariant=True)
+W = TypeVar("W")
 
 
-class Session(Protocol[E_co]):
-    """What is driven; `TurnsSession` describes the methods."""
+class Session(Protocol[W]):
+    """What is driven; `TurnsSession` describes the methods, and when they are called."""
 
     link: Link
-    refusal: RefusedError | None
-    request_id: str | None
+    life: Lifecycle[W]
 
     @property
     def options(self) -> Target: ...  # noqa: D102
 
     @property
-    def is_closed(self) -> bool: ...  # noqa: D102
-
-    @property
     def deadline(self) -> float: ...  # noqa: D102
 
-    def take_actions(self) -> list[Action]: ...  # noqa: D102
-
-    def take_events(self) -> Sequence[E_co]: ...  # noqa: D102
-
-    def start(self, now: float) -> None: ...  # noqa: D102
-
-    def finish(self, now: float, timeout: float | None = None) -> None: ...  # noqa: D102
-
-    def abort(self) -> None: ...  # noqa: D102
+    def send_audio(self, pcm: bytes, now: float) -> None: ...  # noqa: D102
 
     def opened(self, now: float, request_id: str | None = None) -> None: ...  # noqa: D102
 
-    def refused(  # noqa: D102
-        self, status: int, now: float, *, retry_after: float | None = None, message: str = ""
-    ) -> None: ...
-
-    def lost(self, reason: str, now: float, code: int | None = None) -> None: ...  # noqa: D102
-
     def receive(self, data: str | bytes, now: float) -> None: ...  # noqa: D102
-
-    def pong(self, now: float) -> None: ...  # noqa: D102
 
     def tick(self, now: float) -> None: ...  # noqa: D102
 
 
-S = TypeVar("S", bound=Session[object])
+S = TypeVar("S", bound=Session[Any])
 
 
-class Driver(Generic[S, E]):
+class Driver(Generic[S, W]):
     """Drives one session over all its connections, and queues its events."""
 
     def __init__(
@@ -97,7 +78,7 @@ class Driver(Generic[S, E]):
         make: Callable[[float], S],
         credentials: Credentials,
         ssl_context: ssl.SSLContext | None,
-        enqueue: Callable[[deque[E], E], None],
+        enqueue: Callable[[deque[LifeEvent | W], LifeEvent | W], None],
         ended: Callable[[], None] | None = None,
     ) -> None:
         """Prepare; nothing is made before the first use.
@@ -122,7 +103,7 @@ class Driver(Generic[S, E]):
         self._leftovers: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._armed = _NEVER
-        self._queue: deque[E] = deque()
+        self._queue: deque[LifeEvent | W] = deque()
         self._changed = asyncio.Event()
         self._refusal_told = False
         self._token: str | None = None
@@ -143,21 +124,22 @@ class Driver(Generic[S, E]):
         """The session and its loop; the first use dials."""
         if self._session is None or self._loop is None:
             session, loop = self._created()
-            session.start(loop.time())
+            session.life.start(loop.time())
             self.drive(session)
             return session, loop
         return self._session, self._loop
 
     def drive(self, session: S) -> None:
         """Do what the session wants done."""
-        for action in session.take_actions():
+        life: Lifecycle[W] = session.life
+        for action in life.take_actions():
             self._do(action)
-        events: Sequence[E] = session.take_events()  # type: ignore[assignment]
+        events = life.take_events()
         for event in events:
             self._enqueue(self._queue, event)
-        if events or session.is_closed:
+        if events or life.is_closed:
             self._changed.set()
-        if session.is_closed and self._ended is not None:
+        if life.is_closed and self._ended is not None:
             self._ended()
         deadline = session.deadline
         if deadline != self._armed:
@@ -166,20 +148,20 @@ class Driver(Generic[S, E]):
     async def finish(self, timeout: float | None) -> None:
         """Say that there is no more audio, and wait for the end."""
         session, loop = self.started()
-        session.finish(loop.time(), timeout)
+        session.life.finish(loop.time(), timeout)
         self.drive(session)
-        while not session.is_closed:
+        while not session.life.is_closed:
             await self._change()
         await self._leave_nothing()
 
     async def aclose(self) -> None:
         """End at once and leave nothing."""
         session, _ = self._created()
-        session.abort()
+        session.life.abort()
         self.drive(session)
         await self._leave_nothing()
 
-    async def next_event(self) -> E:
+    async def next_event(self) -> LifeEvent | W:
         """Wait for the next event.
 
         Raises:
@@ -188,10 +170,10 @@ class Driver(Generic[S, E]):
         """
         session, _ = self.started()
         while not self._queue:
-            if session.is_closed:
-                if session.refusal is not None and not self._refusal_told:
+            if session.life.is_closed:
+                if session.life.refusal is not None and not self._refusal_told:
                     self._refusal_told = True
-                    raise session.refusal
+                    raise session.life.refusal
                 raise StopAsyncIteration
             await self._change()
         return self._queue.popleft()
@@ -213,7 +195,7 @@ class Driver(Generic[S, E]):
         self._attempt = None
         self._discard(connection)
         message = self._redact(explanation(body))
-        session.refused(
+        session.life.refused(
             status, loop.time(), retry_after=seconds_to_wait(retry_after), message=message
         )
         self.drive(session)
@@ -228,7 +210,7 @@ class Driver(Generic[S, E]):
     def on_pong(self) -> None:
         """A ping was answered."""
         session, loop = self.started()
-        session.pong(loop.time())
+        session.link.pong(loop.time())
 
     def on_read(self) -> None:
         """All messages of one read were told."""
@@ -250,7 +232,7 @@ class Driver(Generic[S, E]):
         session, loop = self.started()
         self._attempt = self._connection = None
         self._keep_until_done(asyncio.create_task(_bury(connection)))
-        session.lost(reason, loop.time(), code)
+        session.life.lost(reason, loop.time(), code)
         self.drive(session)
 
     # --- inside -------------------------------------------------------------------------------
@@ -314,7 +296,7 @@ class Driver(Generic[S, E]):
             if self._attempt is not None:
                 self._discard(self._attempt)
                 self._attempt = None
-            session.lost(f"cannot connect: {type(error).__name__}", loop.time())
+            session.life.lost(f"cannot connect: {type(error).__name__}", loop.time())
             self.drive(session)
 
     def _arm(self, deadline: float) -> None:

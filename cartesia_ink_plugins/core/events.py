@@ -232,12 +232,9 @@ class Final:
 TurnEvent: TypeAlias = TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | TurnEnd
 ManualMessage: TypeAlias = Transcript | FlushDone | Done
 Message: TypeAlias = Connected | TurnEvent | ManualMessage | ErrorMessage | Unknown | Malformed
-Event: TypeAlias = (
-    Connected | TurnEvent | ErrorMessage | Disconnected | DialFailed | AudioGap | SettingsRejected
-)
-ManualEvent: TypeAlias = (
-    Connected | Interim | Final | ErrorMessage | Disconnected | DialFailed | AudioGap
-)
+LifeEvent: TypeAlias = Connected | Disconnected | DialFailed | ErrorMessage | AudioGap
+Event: TypeAlias = LifeEvent | TurnEvent | SettingsRejected
+ManualEvent: TypeAlias = LifeEvent | Interim | Final
 
 _BARE: dict[str, type[Connected | TurnStart | TurnResume | FlushDone | Done]] = {
     cls.type: cls for cls in (Connected, TurnStart, TurnResume, FlushDone, Done)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-MOST_REPLAYS = 3
-"""For so many replays an answer is waited for."""
+from cartesia_ink_plugins.core.lifecycle import MOST_REPLAYS
 
 
 @dataclass(slots=True)

@@ -59,7 +59,7 @@ class InkManualClient:
         self._options = options or ManualOptions()
         self._resilience = resilience or Resilience()
         self._waiting: dict[int, asyncio.Future[Final]] = {}
-        self._driver: Driver[ManualSession, ManualEvent] = Driver(
+        self._driver: Driver[ManualSession, Interim | Final] = Driver(
             self._make,
             credentials or Credentials.from_environment(),
             ssl_context,
@@ -100,7 +100,7 @@ class InkManualClient:
     def request_id(self) -> str | None:
         """The id of the present connection, to quote to Cartesia's support."""
         session = self._driver.session
-        return session.request_id if session else None
+        return session.life.request_id if session else None
 
     def send_audio(self, pcm: bytes) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
@@ -219,7 +219,7 @@ class InkManualClient:
     def _leave_nobody_waiting(self) -> None:
         """Nobody answers any more."""
         session = self._driver.session
-        refusal = session.refusal if session else None
+        refusal = session.life.refusal if session else None
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():

@@ -128,7 +128,10 @@ class Recovery:
     def speak(self, now: float) -> None:
         """On this endpoint nothing is said between the audio."""
 
-    def last(self, *, is_complete: bool) -> list[TurnEvent]:
+    def forget(self) -> None:
+        """Nothing is ever asked either."""
+
+    def last(self, request_id: str | None, *, is_complete: bool) -> list[TurnEvent]:
         """End the open turn with the words known so far, because nothing more will be said."""
         timing = self._listening.timing(TurnEnd(""), self._link.sent)
         return self._conversation.end_with_known_text(timing)

@@ -81,7 +81,7 @@ def check(case: Case, world: World) -> None:
     accounts = world.session.link.accounts
     assert accounts.received == accounts.sent, "audio was handed in and never sent"
     assert accounts.lost == 0
-    assert world.session.is_closed, "finish() did not end"
+    assert world.session.life.is_closed, "finish() did not end"
     assert world.largest_ledger <= world.options.format.size(60.0) + 10_000
     for at in world.dials:
         near = [dial for dial in world.dials if at <= dial < at + 10.0]

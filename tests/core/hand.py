@@ -45,7 +45,7 @@ class Hand:
 
     def close(self, code: int | None, reason: str = "closed") -> None:
         """Let the connection end."""
-        self.session.lost(reason, self.now, code)
+        self.session.life.lost(reason, self.now, code)
         self._settle()
 
     # --- the caller ---------------------------------------------------------------------------
@@ -74,11 +74,11 @@ class Hand:
         self._settle()
 
     def _settle(self) -> None:
-        actions = self.session.take_actions()
+        actions = self.session.life.take_actions()
         self.actions += [action for action in actions if not isinstance(action, Ping)]
-        self.events += self.session.take_events()
+        self.events += self.session.life.take_events()
         if self.server_lives and Ping() in actions:
-            self.session.pong(self.now)
+            self.session.link.pong(self.now)
 
     # --- what became of it --------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ def words(count: int = 3) -> bytes:
 def started(options: TurnsOptions | None = None, resilience: Resilience | None = None) -> Hand:
     """A session that is dialling."""
     hand = Hand(options, resilience)
-    hand.session.start(hand.now)
+    hand.session.life.start(hand.now)
     return hand.settle()
 
 

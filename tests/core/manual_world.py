@@ -94,10 +94,10 @@ class ManualWorld:
         if finalize:
             for _, end in self.script.spans:
                 self.at(end + 0.31, self.finalize)
-        self.session.start(self.now)
+        self.session.life.start(self.now)
         self._settle()
         if finish:
-            self.at(format.seconds(len(pcm)) + 0.1, lambda: self.session.finish(self.now))
+            self.at(format.seconds(len(pcm)) + 0.1, lambda: self.session.life.finish(self.now))
         self.run_until(limit)
 
     def at(self, when: float, action: Callable[[], object]) -> None:
@@ -106,18 +106,18 @@ class ManualWorld:
 
     def finalize(self) -> None:
         """Say that speech is over."""
-        if not self.session.is_closed:
+        if not self.session.life.is_closed:
             self.session.finalize(self.now, self.timeout)
 
     def cut(self, code: int = 1006) -> None:
         """The connection breaks; what is under way is lost."""
         if self.wire is not None:
             self.wire = None
-            self.session.lost("broken", self.now, code)
+            self.session.life.lost("broken", self.now, code)
 
     def run_until(self, limit: float) -> None:
         """Let time pass."""
-        while not self.session.is_closed and self.now < limit:
+        while not self.session.life.is_closed and self.now < limit:
             deadline = self.session.deadline
             if self._heap and self._heap[0][0] <= min(deadline, limit):
                 when, _, action = heapq.heappop(self._heap)
@@ -131,11 +131,11 @@ class ManualWorld:
             self._settle()
 
     def _send(self, pcm: bytes) -> None:
-        if not self.session.is_closed:
+        if not self.session.life.is_closed:
             self.session.send_audio(pcm, self.now)
 
     def _settle(self) -> None:
-        for action in self.session.take_actions():
+        for action in self.session.life.take_actions():
             match action:
                 case Dial():
                     self.dials.append(self.now)
@@ -148,7 +148,7 @@ class ManualWorld:
                     self._to_server(partial(_hear, action))
                 case str():
                     self._to_server(partial(self._command, action))
-        self.history += [(self.now, event) for event in self.session.take_events()]
+        self.history += [(self.now, event) for event in self.session.life.take_events()]
 
     # --- network and server -------------------------------------------------------------------
 
@@ -156,7 +156,7 @@ class ManualWorld:
         if self.session.link.state is not LinkState.DIALLING:
             return
         if self.away[0] <= self.now < self.away[1]:
-            self.session.lost("refused", self.now)
+            self.session.life.lost("refused", self.now)
             return
         box: list[Wire] = []
 
@@ -183,7 +183,7 @@ class ManualWorld:
         def arrive() -> None:
             if wire is self.wire:
                 if message is None:
-                    self.session.pong(self.now)
+                    self.session.link.pong(self.now)
                 else:
                     self.session.receive(encode(message), self.now)
 

@@ -36,8 +36,8 @@ def _replay_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
     # The lead-in of half a second is there to forgive less than that.
     reconnected = Recovery.reconnected
 
-    def late(self: Recovery) -> int:
-        return reconnected(self) + 20_000 * (self._lost_at > 0)
+    def late(self: Recovery, now: float) -> int:
+        return reconnected(self, now) + 20_000 * (self._lost_at > 0)
 
     monkeypatch.setattr(Recovery, "reconnected", late)
 
@@ -45,8 +45,8 @@ def _replay_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
 def _replay_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     reconnected = Recovery.reconnected
 
-    def early(self: Recovery) -> int:
-        return max(self._link.ledger.start, reconnected(self) - 32_000)
+    def early(self: Recovery, now: float) -> int:
+        return max(self._link.ledger.start, reconnected(self, now) - 32_000)
 
     monkeypatch.setattr(Recovery, "reconnected", early)
 

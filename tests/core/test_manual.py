@@ -94,9 +94,9 @@ class TestWithoutTrouble:
 class TestFinalize:
     def test_before_any_audio_it_is_empty_at_once(self) -> None:
         world = ManualWorld(SCRIPT)
-        world.session.start(0.0)
+        world.session.life.start(0.0)
         assert world.session.finalize(0.0) == 1
-        [event] = world.session.take_events()
+        [event] = world.session.life.take_events()
         assert isinstance(event, Final)
         assert (event.text, event.is_complete) == ("", True)
 
@@ -251,7 +251,7 @@ class TestLostConnections:
 
     def test_an_idle_connection_rests_until_there_is_audio(self) -> None:
         world = ManualWorld(Script("Hello."))
-        world.session.start(0.0)
+        world.session.life.start(0.0)
         world.run_until(179.0)
         world.cut(1001)
         world._settle()
@@ -275,7 +275,7 @@ class TestTheEnd:
         error = encode(ErrorMessage(402, "No credit.", code="quota_exceeded"))
         world.at(3.0, lambda: world.session.receive(error, world.now))
         world.run(finish=False)
-        refusal = world.session.refusal
+        refusal = world.session.life.refusal
         assert refusal is not None
         assert (refusal.status, refusal.code) == (402, "quota_exceeded")
         assert WORDS.startswith("".join(world.finals))
@@ -285,16 +285,16 @@ class TestTheEnd:
         world = ManualWorld(SCRIPT, away=(4.0, 1e9))
         world.at(4.0, world.cut)
         world.run()
-        assert world.session.is_closed
+        assert world.session.life.is_closed
         assert world.now < 20.0
         assert WORDS.startswith("".join(world.finals))
         whole(world.finals)
 
     def test_abort_is_at_once(self) -> None:
         world = ManualWorld(SCRIPT)
-        world.at(3.0, world.session.abort)
+        world.at(3.0, world.session.life.abort)
         world.run(finish=False)
-        assert world.session.is_closed
+        assert world.session.life.is_closed
         assert world.now == 3.0
 
 

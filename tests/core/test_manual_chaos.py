@@ -60,7 +60,7 @@ def test_every_word_comes_once_whole_and_in_order(seed: int) -> None:
     assert not any(isinstance(event, AudioGap) for event in world.events)
     accounts = world.session.link.accounts
     assert accounts.received == accounts.sent + accounts.lost
-    assert world.session.is_closed
+    assert world.session.life.is_closed
     numbers = [e.timing.turn for e in world.events if isinstance(e, Final) and e.timing]
     assert numbers == list(range(1, len(numbers) + 1))
 

@@ -61,7 +61,7 @@ def held(*faults: Fault, script: Script = SCRIPT, **arguments: object) -> World:
     world = World(script, faults, **arguments).run()  # type: ignore[arg-type]
     check_order(world.events)
     assert world.finals == script.transcripts
-    assert world.session.is_closed
+    assert world.session.life.is_closed
     accounts = world.session.link.accounts
     assert accounts.received == accounts.sent
     return world
@@ -281,7 +281,7 @@ class TestRedialling:
         assert waits[0] <= 0.25 + 3 * world.latency
         assert max(waits) <= 5.0 + 3 * world.latency
         assert world.dials[-1] > 298.0
-        assert not world.session.is_closed
+        assert not world.session.life.is_closed
 
     def test_nothing_but_a_refusal_makes_a_session_deaf(self) -> None:
         script = Script("Hello there.", Turn("Are you there?", gap=400.0, after=2.0))
@@ -330,12 +330,12 @@ class TestRefusals:
     @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
     def test_for_good_are_told_and_not_tried_again(self, status: int) -> None:
         hand = started()
-        hand.session.refused(status, hand.now, message="because")
+        hand.session.life.refused(status, hand.now, message="because")
         hand.wait(600.0)
-        refusal = hand.session.refusal
+        refusal = hand.session.life.refusal
         assert refusal is not None
         assert (refusal.status, str(refusal)) == (status, f"HTTP {status}: because")
-        assert hand.session.is_closed
+        assert hand.session.life.is_closed
         assert hand.dials == 1
         with pytest.raises(ClosedError):
             hand.session.send_audio(b"", hand.now)
@@ -346,7 +346,7 @@ class TestRefusals:
         hand.hear(ErrorMessage(400, "No.", "Invalid model", "model_not_found", None, "r"))
         hand.close(1008)
         hand.wait(600.0)
-        refusal = hand.session.refusal
+        refusal = hand.session.life.refusal
         assert refusal is not None
         assert str(refusal) == "Invalid model: No."
         assert (refusal.status, refusal.code, refusal.request_id) == (400, "model_not_found", "r")
@@ -356,15 +356,15 @@ class TestRefusals:
         hand = started()
         hand.session.opened(hand.now)
         hand.close(1008)
-        assert hand.session.refusal is not None
-        assert hand.session.is_closed
+        assert hand.session.life.refusal is not None
+        assert hand.session.life.is_closed
 
     def test_the_last_words_and_the_lost_audio_are_still_told(self) -> None:
         hand = connected()
         hand.hear(TurnStart(), TurnUpdate("I'd like a table"))
         hand.close(1006)
         hand.silence(1.0)
-        hand.session.refused(402, hand.now)
+        hand.session.life.refused(402, hand.now)
         hand.settle()
         *_, end, gap = hand.events
         assert isinstance(end, TurnEnd)
@@ -376,13 +376,13 @@ class TestRefusals:
     def test_for_now_are_tried_again_not_sooner_than_told(self, status: int, told: float) -> None:
         hand = started()
         hand.silence(0.1)
-        hand.session.refused(status, hand.now, retry_after=told)
+        hand.session.life.refused(status, hand.now, retry_after=told)
         hand.silence(told - 0.1)
         assert hand.dials == 1
         hand.silence(told + 1.0)
         assert hand.dials == 2
         assert hand.events[0] == DialFailed(f"HTTP {status}", status, delays(hand.events)[0])
-        assert hand.session.refusal is None
+        assert hand.session.life.refusal is None
 
     @pytest.mark.parametrize("status", [429, 503])
     def test_no_word_is_lost_meanwhile(self, status: int) -> None:
@@ -398,7 +398,7 @@ class TestIdle:
         hand.wait(600.0)
         assert hand.dials == 0
         assert hand.events == [Disconnected("Idle timeout", 1001, None)]
-        assert not hand.session.is_closed
+        assert not hand.session.life.is_closed
 
     def test_the_next_audio_dials(self) -> None:
         hand = connected()
@@ -439,8 +439,8 @@ class TestIdle:
         hand = connected()
         hand.wait(180.0)
         hand.close(1001)
-        hand.session.finish(hand.now)
-        assert hand.session.is_closed
+        hand.session.life.finish(hand.now)
+        assert hand.session.life.is_closed
 
 
 class TestAudioThatStopsInMidTurn:
@@ -544,7 +544,7 @@ class TestSettingsInMidSession:
         hand.close(1008)
         assert SettingsRejected(error) in hand.events
         assert hand.session.options.turn == before
-        assert hand.session.refusal is None
+        assert hand.session.life.refusal is None
         hand.silence(0.1)
         assert hand.dials == 1
 
@@ -560,15 +560,15 @@ class TestSettingsInMidSession:
         hand.close(1008)
         assert of(SettingsRejected, hand.events)
         assert hand.session.options.turn == TurnSettings()
-        assert not hand.session.is_closed
+        assert not hand.session.life.is_closed
 
     def test_an_error_long_after_a_change_is_not_about_it(self) -> None:
         hand = connected()
         hand.session.configure(TurnSettings(turn_start_threshold=0.7), hand.now)
         hand.silence(30.0)
         hand.hear(ErrorMessage(402, "No credit.", code="quota_exceeded"))
-        assert hand.session.refusal is not None
-        assert hand.session.refusal.code == "quota_exceeded"
+        assert hand.session.life.refusal is not None
+        assert hand.session.life.refusal.code == "quota_exceeded"
 
 
 class TestKeyterms:
@@ -639,33 +639,33 @@ class TestFinishing:
     def test_close_is_said_after_the_last_audio(self) -> None:
         hand = connected()
         hand.speak(words())
-        hand.session.finish(hand.now)
+        hand.session.life.finish(hand.now)
         hand.settle()
         assert hand.actions[-1] == '{"type":"close"}'
         assert hand.audio == words()
 
     def test_everything_comes_until_the_socket_closes(self) -> None:
         hand = connected()
-        hand.session.finish(hand.now)
+        hand.session.life.finish(hand.now)
         hand.hear(TurnStart(), TurnEnd("Hey"))
         hand.close(1000)
         assert [type(event) for event in hand.events] == [TurnStart, TurnEnd]
-        assert hand.session.is_closed
+        assert hand.session.life.is_closed
 
     def test_audio_afterwards_is_an_error(self) -> None:
         hand = connected()
-        hand.session.finish(hand.now)
+        hand.session.life.finish(hand.now)
         with pytest.raises(ClosedError, match=r"^send_audio: "):
             hand.session.send_audio(b"\0\0", hand.now)
 
     def test_a_close_that_is_ignored_takes_bounded_time_and_no_word(self) -> None:
         hand = connected(resilience=Resilience(drain_timeout=2.0))
         hand.hear(TurnStart(), TurnUpdate("Hey you"))
-        hand.session.finish(hand.now)
+        hand.session.life.finish(hand.now)
         hand.wait(1.9)
-        assert not hand.session.is_closed
+        assert not hand.session.life.is_closed
         hand.wait(0.2)
-        assert hand.session.is_closed
+        assert hand.session.life.is_closed
         end = hand.events[-1]
         assert isinstance(end, TurnEnd)
         assert end.transcript == "Hey you"
@@ -676,7 +676,7 @@ class TestFinishing:
         script = Script(Turn("I'd like a table for two people please", after=0.0))
         world = World(script, [fault], tail=0.5).run()
         finished = script.seconds + 0.5
-        assert world.session.is_closed
+        assert world.session.life.is_closed
         assert world.now - finished <= 5.0 + 10.0 / 2
         check_order(world.events)
 
@@ -693,24 +693,24 @@ class TestFinishing:
     def test_its_own_timeout_counts(self) -> None:
         hand = connected()
         hand.hear(TurnStart(), TurnUpdate("Hey"))
-        hand.session.finish(hand.now, 0.5)
+        hand.session.life.finish(hand.now, 0.5)
         hand.wait(0.6)
-        assert hand.session.is_closed
+        assert hand.session.life.is_closed
 
     def test_twice_is_once(self) -> None:
         hand = connected()
-        hand.session.finish(hand.now)
-        hand.session.finish(hand.now)
+        hand.session.life.finish(hand.now)
+        hand.session.life.finish(hand.now)
         assert hand.settle().commands == [CLOSE]
 
     def test_aborting_is_at_once_and_accounts_for_what_was_not_sent(self) -> None:
         hand = connected()
         hand.close(1006)
         hand.silence(1.0)
-        hand.session.abort()
-        hand.session.abort()
+        hand.session.life.abort()
+        hand.session.life.abort()
         hand.settle()
-        assert hand.session.is_closed
+        assert hand.session.life.is_closed
         assert hand.events[-1] == AudioGap(seconds=1.0, position=0.0)
         assert hand.session.deadline == float("inf")
 

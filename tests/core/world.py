@@ -106,6 +106,8 @@ class Wire:
     swallows: bool = False
     mute: bool = False
     received: int = 0
+    up: float = 0.0
+    down: float = 0.0
 
 
 @dataclass
@@ -117,6 +119,7 @@ class World:
     options: TurnsOptions = field(default_factory=TurnsOptions)
     resilience: Resilience = field(default_factory=Resilience)
     latency: float = 0.04
+    jitter: float = 0.0
     tail: float = 3.0
     seed: int = 0
     audio: bytes | None = None
@@ -142,6 +145,7 @@ class World:
         self._refusal: Refusing | None = None
         self._flaps: list[float] = []
         self._spoken_until = 0.0
+        self._delays = random.Random(self.seed)
 
     # --- the caller ---------------------------------------------------------------------------
 
@@ -158,7 +162,7 @@ class World:
         self._speak_next(pieces, finish=finish)
         for fault in self.faults:
             self.at(fault.at, partial(self._strike, fault))
-        self.session.start(self.now)
+        self.session.life.start(self.now)
         self._settle()
         self._run_until(limit)
         return self
@@ -189,10 +193,10 @@ class World:
             self._spoken_until += len(piece) / self.options.format.byte_rate
             self.at(self._spoken_until, partial(speak, piece))
         elif finish:
-            self.at(self.now + 0.05, lambda: self.session.finish(self.now))
+            self.at(self.now + 0.05, lambda: self.session.life.finish(self.now))
 
     def _speak(self, pcm: bytes) -> None:
-        if not self.session.is_closed:
+        if not self.session.life.is_closed:
             self.session.send_audio(pcm, self.now)
             self.largest_ledger = max(
                 self.largest_ledger, self.session.link.ledger.end - self.session.link.ledger.start
@@ -201,7 +205,7 @@ class World:
     # --- time ---------------------------------------------------------------------------------
 
     def _run_until(self, limit: float) -> None:
-        while not self.session.is_closed and self.now < limit:
+        while not self.session.life.is_closed and self.now < limit:
             deadline = self.session.deadline
             if self._heap and self._heap[0][0] <= deadline:
                 when, _, action = heapq.heappop(self._heap)
@@ -216,7 +220,7 @@ class World:
 
     def _settle(self) -> None:
         """Do what the session wants done."""
-        for action in self.session.take_actions():
+        for action in self.session.life.take_actions():
             match action:
                 case Dial():
                     self._dial()
@@ -228,7 +232,7 @@ class World:
                     self._to_server(partial(self._hear, pcm=action))
                 case str():
                     self._to_server(partial(self._command, text=action))
-        self.history += [(self.now, event) for event in self.session.take_events()]
+        self.history += [(self.now, event) for event in self.session.life.take_events()]
 
     # --- the network --------------------------------------------------------------------------
 
@@ -243,10 +247,10 @@ class World:
         if attempt != len(self.dials) or self.session.link.state is not LinkState.DIALLING:
             return
         if self.now < self._away_until:
-            self.session.lost("refused", self.now)
+            self.session.life.lost("refused", self.now)
         elif self.now < self._refusing_until and self._refusal is not None:
             refusal = self._refusal
-            self.session.refused(refusal.status, self.now, retry_after=refusal.retry_after)
+            self.session.life.refused(refusal.status, self.now, retry_after=refusal.retry_after)
         elif self.now >= self._hung_until:
             self._open()
 
@@ -274,14 +278,22 @@ class World:
             if wire.alive and not wire.swallows:
                 arrive(wire)
 
-        self.at(self.now + self.latency, deliver)
+        wire.up = max(wire.up, self.now + self._delay())
+        self.at(wire.up, deliver)
 
     def _to_client(self, arrive: Callable[[], None], wire: Wire) -> None:
         def deliver() -> None:
             if wire is self.wire and wire.alive and not wire.swallows:
                 arrive()
 
-        self.at(self.now + self.latency, deliver)
+        wire.down = max(wire.down, self.now + self._delay())
+        self.at(wire.down, deliver)
+
+    def _delay(self) -> float:
+        """How long a message is under way: mostly the latency, now and then much longer."""
+        if not self.jitter:
+            return self.latency
+        return self.latency + self.jitter * self._delays.random() ** 8
 
     def _cut(self) -> None:
         """The client drops the connection."""
@@ -294,7 +306,7 @@ class World:
         if wire is not None and wire is self.wire:
             wire.alive = False
             self.wire = None
-            self.session.lost("broken", self.now, code)
+            self.session.life.lost("broken", self.now, code)
 
     # --- the server ---------------------------------------------------------------------------
 
@@ -306,7 +318,7 @@ class World:
         self.session.receive(text, self.now)
 
     def _pong(self) -> None:
-        self.session.pong(self.now)
+        self.session.link.pong(self.now)
 
     def _command(self, wire: Wire, text: str) -> None:
         command = json.loads(text)
