@@ -14,11 +14,10 @@ import math
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from cartesia_ink_plugins.core.connection import Connection
-from cartesia_ink_plugins.core.errors import RefusedError
 from cartesia_ink_plugins.core.events import LifeEvent
 from cartesia_ink_plugins.core.lifecycle import Lifecycle
 from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from cartesia_ink_plugins.core.lifecycle import MOST_REPLAYS
+from cartesia_ink_plugins.core.pacing import MOST_REPLAYS
 
 
 @dataclass(slots=True)

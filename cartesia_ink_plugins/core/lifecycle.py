@@ -17,12 +17,9 @@ from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, is_perma
 from cartesia_ink_plugins.core.events import DialFailed, Disconnected, ErrorMessage, LifeEvent
 from cartesia_ink_plugins.core.link import Action, Drop, Link, LinkState
 from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.core.pacing import SILENCE, Filler
+from cartesia_ink_plugins.core.pacing import MOST_REPLAYS, SILENCE, Filler
 
 logger = logging.getLogger(__name__)
-
-MOST_REPLAYS = 3
-"""For so many replays an answer is waited for."""
 
 _BEAT = 0.5
 _RESTS_AFTER = 2.0

@@ -23,6 +23,9 @@ _IDLE_SILENCE_EVERY = 60.0
 SILENCE = 0.1
 """Seconds of silence in one message."""
 
+MOST_REPLAYS = 3
+"""How often a wait for the server's answer is prolonged, because its audio is sent once more."""
+
 Jitter = Callable[[], float]
 
 
