@@ -95,13 +95,10 @@ async def _start(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
+    # In order it would wait for its calls. The local Ink server that it started ends with it.
     if process.returncode is None:
-        process.terminate()
-    try:
-        await asyncio.wait_for(process.wait(), 10)
-    except TimeoutError:
         process.kill()
-        await process.wait()
+    await process.wait()
 
 
 def _free_port() -> int:

@@ -6,11 +6,14 @@ import asyncio
 
 import pytest
 
-from cartesia_ink_plugins.demo.caller import LINES, SAMPLE_RATE, recording
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.demo.caller import SAMPLE_RATE
+from cartesia_ink_plugins.testing import InkServer, Script
 from tests.e2e.bots import running_bot
 from tests.e2e.calling import WebCall, web_call
 
 PIECE = 0.02
+SCRIPT = Script("There will be six of us.", "A table for next Friday, please.")
 
 
 async def speak(call: WebCall, pcm: bytes) -> None:
@@ -29,16 +32,21 @@ async def until(call: WebCall, kind: str, words: str) -> None:
 
 @pytest.mark.timeout(180)
 async def test_what_is_said_while_the_button_is_held_is_answered() -> None:
-    example = "push_to_talk_pipecat.py"
-    async with running_bot(example) as bot, web_call(bot.url, LINES[:1]) as call:
-        await speak(call, bytes(SAMPLE_RATE))
-        await until(call, "bot-transcription", "for which day may i book")
-        await speak(
-            call, recording(LINES[1])
-        )  # nobody holds the button: nobody is meant to hear this
-        call.send("client-message", {"t": "button", "d": {"pressed": True}})
-        await speak(call, recording(LINES[0]))
-        call.send("client-message", {"t": "button", "d": {"pressed": False}})
-        await until(call, "user-transcription", "table")
-        await until(call, "bot-transcription", "for how many people")
-    assert "six" not in " ".join(call.texts("user-transcription")).lower()
+    pcm = SCRIPT.audio()
+    second = AudioFormat().size(SCRIPT.spans[1][0] - 0.5)
+    async with InkServer(SCRIPT) as ink:
+        environment = {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": "any"}
+        async with (
+            running_bot("push_to_talk_pipecat.py", environment=environment) as bot,
+            web_call(bot.url, ()) as call,
+        ):
+            await speak(call, bytes(SAMPLE_RATE))
+            await until(call, "bot-transcription", "for which day may i book")
+            await speak(call, pcm[:second])  # nobody holds the button
+            call.send("client-message", {"t": "button", "d": {"pressed": True}})
+            await speak(call, pcm[second:])
+            call.send("client-message", {"t": "button", "d": {"pressed": False}})
+            await until(call, "bot-transcription", "for how many people")
+            heard = call.texts("user-transcription")
+            assert heard[-1].strip() == "A table for next Friday, please."
+            assert not any("six" in words for words in heard)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 pytest.importorskip("playwright", reason="pip install -e '.[dev]'")
 
@@ -16,11 +18,15 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.testing import InkServer
-from tests.e2e.bots import running_bot
+from tests.e2e.bots import RunningBot, running_bot
 from tests.e2e.browser.person import PHONE, person_at, record
 from tests.e2e.browser.prompter import Prompter
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.needs("chromium"),
+    pytest.mark.timeout(180),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 
 @pytest.fixture
@@ -30,6 +36,22 @@ def silence(tmp_path: Path) -> Path:
 
 def environment(server: InkServer) -> dict[str, str]:
     return {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ink() -> AsyncIterator[Prompter]:
+    """What the bot of this module hears."""
+    yield Prompter()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def bot(ink: Prompter) -> AsyncIterator[RunningBot]:
+    """A bot that every test may call; it takes seconds to start."""
+    async with (
+        InkServer(ink) as server,
+        running_bot(environment=environment(server)) as bot,
+    ):
+        yield bot
 
 
 async def test_a_caller_talks_and_is_answered(tmp_path: Path) -> None:
@@ -44,13 +66,10 @@ async def test_a_caller_talks_and_is_answered(tmp_path: Path) -> None:
         await person.sees("At what time?", "#talk .bot", timeout=20)
 
 
-async def test_each_turn_is_shown_as_it_happens(silence: Path) -> None:
-    ink = Prompter()
-    async with (
-        InkServer(ink) as server,
-        running_bot(environment=environment(server)) as bot,
-        person_at(bot.url, silence) as person,
-    ):
+async def test_each_turn_is_shown_as_it_happens(
+    bot: RunningBot, ink: Prompter, silence: Path
+) -> None:
+    async with person_at(bot.url, silence) as person:
         await person.calls()
         await person.sees("For which day may I book?", "#talk .bot")
         ink.hears(TurnStart(), TurnUpdate("A table, please."))
@@ -78,12 +97,8 @@ async def test_each_turn_is_shown_as_it_happens(silence: Path) -> None:
         await person.sees("At what time?", "#talk .bot")
 
 
-async def test_a_telephone_and_a_keyboard_are_enough(silence: Path) -> None:
-    async with (
-        InkServer(Prompter()) as server,
-        running_bot(environment=environment(server)) as bot,
-        person_at(bot.url, silence, size=PHONE) as person,
-    ):
+async def test_a_telephone_and_a_keyboard_are_enough(bot: RunningBot, silence: Path) -> None:
+    async with person_at(bot.url, silence, size=PHONE) as person:
         page = person.page
         await page.keyboard.press("c")
         await person.sees("In a call", "#state")
@@ -110,14 +125,17 @@ async def test_a_telephone_and_a_keyboard_are_enough(silence: Path) -> None:
         ("NotReadableError", "The microphone is in use"),
     ],
 )
-async def test_without_a_microphone_one_can_go_on(error: str, words: str, silence: Path) -> None:
-    async with (
-        InkServer(Prompter()) as server,
-        running_bot(environment=environment(server)) as bot,
-        person_at(bot.url, silence, microphone_error=error) as person,
-    ):
+async def test_why_there_is_no_microphone_is_said(
+    error: str, words: str, bot: RunningBot, silence: Path
+) -> None:
+    async with person_at(bot.url, silence, microphone_error=error) as person:
         await person.clicks("Call")
         await person.sees(words, "#notice")
+
+
+async def test_without_a_microphone_one_can_go_on(bot: RunningBot, silence: Path) -> None:
+    async with person_at(bot.url, silence, microphone_error="NotFoundError") as person:
+        await person.clicks("Call")
         await person.clicks("Go on without a microphone")
         await person.sees("In a call, without a microphone", "#state")
         await person.hears_voice()
@@ -140,8 +158,8 @@ async def test_a_bot_that_is_gone_is_said_to_be_gone(silence: Path) -> None:
         await person.sees("For which day may I book?", "#talk .bot")  # nothing is lost
 
 
-async def test_the_page_asks_nothing_of_the_internet(silence: Path) -> None:
-    async with running_bot() as bot, person_at("about:blank", silence) as person:
+async def test_the_page_asks_nothing_of_the_internet(bot: RunningBot, silence: Path) -> None:
+    async with person_at("about:blank", silence) as person:
         asked: list[str] = []
         person.page.on("request", lambda request: asked.append(request.url))
         await person.page.goto(bot.url)
