@@ -1,13 +1,15 @@
 """What a stream costs in a Pipecat pipeline: ours, the built-in one, none, and a bare socket.
 
-A server in a process of its own plays turns and takes the audio of all streams. Each measurement is
-a process of its own, too, held to one core; the server has the others. The sides take turns, and
-the medians of the rounds are what counts.
+A server in a process of its own plays turns on the clock of the audio it is sent, so that every
+side has the same work to do, however loaded the machine is. Each measurement is a process of its
+own, too, held to one core; the server has the others. The sides take turns, and the medians of the
+rounds are what counts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -15,16 +17,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-SIDES = ("websockets", "no-op", "built-in", "ours")
+SIDES = ("websockets", "no-op", "built-in", "ours", "ours, 40 ms")
+"""The last one gathers two frames into one message, at the price of 10 ms of delay."""
+
 _FRAME = 0.02
 _RATE = 16_000
-_EVENT_EVERY = 0.1
-_EVENTS_PER_TURN = 10
+_AUDIO_PER_EVENT = _RATE * 2 // 10
+_UPDATES_PER_TURN = 10
 _SETTLE = 1.5
+_PHASES = 10
+# Milliseconds of CPU in a second; with more than that, frames queue for the core.
+_BUSY = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +42,7 @@ class Cost:
         cpu: Milliseconds of CPU per second of one stream.
         p50: Median time from a server's event to the frame at the next processor, milliseconds.
         p99: 99th percentile of it.
-        memory: KiB of resident memory per stream.
+        memory: KiB of resident memory per stream, at the end of the round.
     """
 
     cpu: float
@@ -81,14 +88,15 @@ def report(streams: int, costs: dict[str, Cost]) -> str:
         f"  {'':12}{'CPU ms/stream-s':>16}{'event p50 ms':>14}{'p99 ms':>9}{'KiB/stream':>12}",
     ]
     for side, cost in costs.items():
-        lines.append(
-            f"  {side:12}{cost.cpu:16.2f}{cost.p50:14.2f}{cost.p99:9.2f}{cost.memory:12.0f}"
-        )
+        times = f"{cost.p50:14.2f}{cost.p99:9.2f}" if cost.p99 else f"{'-':>14}{'-':>9}"
+        lines.append(f"  {side:12}{cost.cpu:16.2f}{times}{cost.memory:12.0f}")
     ours, theirs = costs["ours"], costs["built-in"]
     lines.append(
-        f"  ours / built-in: CPU {ours.cpu / theirs.cpu:.2f}, p99 {ours.p99 / theirs.p99:.2f}, "
-        f"memory {ours.memory / max(theirs.memory, 1):.2f}"
+        f"  ours / built-in: CPU {ours.cpu / theirs.cpu:.2f}, p50 {ours.p50 / theirs.p50:.2f}, "
+        f"p99 {ours.p99 / theirs.p99:.2f}, memory {ours.memory / max(theirs.memory, 1):.2f}"
     )
+    if busy := [side for side, cost in costs.items() if cost.cpu * streams > _BUSY]:
+        lines.append(f"  The core was too busy for times to mean much: {', '.join(busy)}")
     return "\n".join(lines)
 
 
@@ -114,34 +122,38 @@ async def _serve() -> None:
     from websockets.asyncio.server import ServerConnection, serve
     from websockets.exceptions import ConnectionClosed
 
-    async def events(connection: ServerConnection) -> None:
-        """Turns whose words are the time at which they were sent."""
-        while True:
-            await connection.send('{"type":"turn.start","request_id":"bench"}')
-            words = ""
-            for number in range(_EVENTS_PER_TURN):
-                await asyncio.sleep(_EVENT_EVERY)
-                words += f" {time.monotonic_ns()}"
-                kind = "turn.end" if number == _EVENTS_PER_TURN - 1 else "turn.update"
-                message = {"type": kind, "transcript": words, "request_id": "bench"}
-                await connection.send(json.dumps(message))
-
     async def handle(connection: ServerConnection) -> None:
-        await connection.send('{"type":"connected","request_id":"bench"}')
-        player = asyncio.create_task(events(connection))
-        try:
+        await connection.send(_message("connected"))
+        player, heard = _play(), 0
+        with contextlib.suppress(ConnectionClosed):
             async for message in connection:
                 if isinstance(message, str):
                     break
-        except ConnectionClosed:
-            pass
-        finally:
-            player.cancel()
+                heard += len(message)
+                while heard >= _AUDIO_PER_EVENT:
+                    heard -= _AUDIO_PER_EVENT
+                    await connection.send(next(player))
 
     async with serve(handle, "127.0.0.1", 0, compression=None) as server:
         sys.stdout.write(f"{next(iter(server.sockets)).getsockname()[1]}\n")
         sys.stdout.flush()
         await asyncio.get_running_loop().create_future()
+
+
+def _play() -> Iterator[str]:
+    """A message for each tenth of a second: turns whose words are the times they were sent."""
+    while True:
+        yield _message("turn.start")
+        words = ""
+        for _ in range(_UPDATES_PER_TURN):
+            words += f" {time.monotonic_ns()}"
+            yield _message("turn.update", transcript=words)
+        yield _message("turn.eager_end", transcript=words)
+        yield _message("turn.end", transcript=words)
+
+
+def _message(kind: str, **fields: str) -> str:
+    return json.dumps({"type": kind, **fields, "request_id": "bench"})
 
 
 # -- in the process that is measured --------------------------------------------------------------
@@ -159,17 +171,21 @@ class _Clock:
     def heard(self, words: str) -> None:
         self.delays.append(time.monotonic_ns() - int(words.split()[-1]))
 
-    async def run(self, feed: Any) -> Cost:
+    async def run(self, feed: Callable[[int], Awaitable[object]]) -> Cost:
+        """Give each stream a frame every 20 ms, but not all of them at the same instant."""
         await asyncio.sleep(_SETTLE)
         gc.collect()
-        self.delays.clear()
-        memory = (_resident() - self.memory) / self.streams
+        phases = [range(phase, self.streams, _PHASES) for phase in range(_PHASES)][: self.streams]
         before, due = time.process_time(), time.perf_counter()
         for _ in range(round(self.seconds / _FRAME)):
-            await feed()
-            due += _FRAME
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            for phase in phases:
+                for stream in phase:
+                    await feed(stream)
+                due += _FRAME / len(phases)
+                await asyncio.sleep(max(0.0, due - time.perf_counter()))
         cpu = time.process_time() - before
+        gc.collect()
+        memory = (_resident() - self.memory) / self.streams
         delays = sorted(self.delays) or [0]
         return Cost(
             cpu=cpu * 1000 / (self.streams * self.seconds),
@@ -207,11 +223,7 @@ async def _bare(clock: _Clock, port: str) -> Cost:
     listeners = [asyncio.create_task(listen(socket)) for socket in sockets]
     pcm = _noise()
 
-    async def feed() -> None:
-        for socket in sockets:
-            await socket.send(pcm)
-
-    cost = await clock.run(feed)
+    cost = await clock.run(lambda stream: sockets[stream].send(pcm))
     for listener in listeners:
         listener.cancel()
     await asyncio.gather(*(socket.close() for socket in sockets))
@@ -249,21 +261,21 @@ async def _pipelines(side: str, clock: _Clock, port: str) -> Cost:
     running = asyncio.create_task(runner.run())
     pcm = _noise()
 
-    async def feed() -> None:
-        for worker in workers:
-            await worker.queue_frame(InputAudioRawFrame(pcm, _RATE, 1))
-
-    cost = await clock.run(feed)
+    cost = await clock.run(
+        lambda stream: workers[stream].queue_frame(InputAudioRawFrame(pcm, _RATE, 1))
+    )
     await asyncio.gather(*(worker.cancel() for worker in workers))
     await running
     return cost
 
 
 def _service(side: str, url: str) -> Any:
-    if side == "ours":
+    if side.startswith("ours"):
+        from cartesia_ink_plugins.core.options import Resilience
         from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 
-        return InkTurnsSTTService(api_key="bench", url=url)
+        resilience = Resilience(coalesce=0.0 if side == "ours" else 2 * _FRAME)
+        return InkTurnsSTTService(api_key="bench", url=url, resilience=resilience)
     if side == "built-in":
         from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
 

@@ -157,6 +157,8 @@ class TurnSequencer:
         self._counts = SpeculationCounts()
         self._user_muted = False
         self._user_turn_open = False
+        # An interruption may be on its way that would take a prediction with it.
+        self._may_be_cut = False
         # The bot speaks or is about to; and an interruption has cut that off.
         self._bot_busy = False
         self._reply_cut = False
@@ -235,9 +237,8 @@ class TurnSequencer:
         await self._outlet.propose_start(self._witness.expect)
         if self._interrupt_on == "start":
             await self._interrupt(turn)
-        if not self._witness.attached:
-            # Strategies of the user's own may interrupt from where they are, upstream.
-            await self._witness.settled()
+        # Strategies of the user's own may interrupt from where they are, upstream.
+        self._may_be_cut = not self._witness.attached
 
     async def _interrupt(self, turn: _Turn) -> None:
         if not turn.interruption_due:
@@ -258,6 +259,9 @@ class TurnSequencer:
         if text.strip():
             await self._withdraw_unless_matching(text)
         if self._worth_answering(text):
+            if self._may_be_cut:
+                self._may_be_cut = False
+                await self._witness.settled()
             self._speculation = _Speculation(text, asyncio.get_running_loop().time())
             await self._outlet.push_eager(text, event, self._witness.expect)
             await self._witness.settled()
