@@ -3,6 +3,7 @@
 `@pytest.mark.needs("chromium")` skips a test, with the reason, where Chromium is missing.
 `.ci/run` installs whatever can be installed, so under `CI=true` such a skip is a failure. Two
 things no script can install: the shared folder of recorded speech, and a key for the real service.
+`python -m tests.needs` names what `.ci/run` has to install, one command a line.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from ctypes.util import find_library
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +61,12 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def pulseaudio() -> str | None:
+    """PulseAudio, and what leads PortAudio to it."""
+    libraries = (find_library("portaudio"), *Path("/usr/lib").glob("*/alsa-lib/*_pcm_pulse.so"))
+    return shutil.which("pulseaudio") if len(libraries) > 1 and all(libraries) else None
+
+
 def network_namespaces() -> str | None:
     """`ip`, for root, who may cut a cable; not in CI, where nobody promises that."""
     if os.environ.get("CI", "").lower() == "true" or os.geteuid() != 0:
@@ -81,11 +89,13 @@ NEEDS: dict[str, Need] = {
         installable=False,
     ),
     "chromium": Need(chromium, "apt-get install chromium"),
-    "flite": Need(lambda: shutil.which("flite"), "apt-get install flite"),
     "network-namespaces": Need(
         network_namespaces,
         "run as root on Linux with iproute2, outside of CI",
         installable=False,
+    ),
+    "pulseaudio": Need(
+        pulseaudio, "apt-get install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
     ),
     "redis-server": Need(lambda: shutil.which("redis-server"), "apt-get install redis-server"),
     "livekit-server": Need(
@@ -121,3 +131,9 @@ def missing(what: str) -> Need | None:
         return None
     # The floors are older on purpose.
     return Need(lambda: None, f"{requirement.name} is {version} here", installable=False)
+
+
+if __name__ == "__main__":
+    for need in NEEDS.values():
+        if need.installable and not need.found():
+            print(need.advice)

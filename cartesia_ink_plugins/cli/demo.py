@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import shutil
-import sys
-from contextlib import AsyncExitStack
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import InkError, UsageError
-from cartesia_ink_plugins.core.events import Connected, DialFailed
+from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, quieten
+from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.options import Credentials
-
-if TYPE_CHECKING:
-    from cartesia_ink_plugins.demo.telephone import Telephone
-    from cartesia_ink_plugins.demo.voice import Voice
-
-INSTALL = "pip install 'cartesia-ink-plugins[demo]'"
 
 _EPILOG = """\
 The bot is a small assistant that follows rules; the voices are synthetic and come with the package;
@@ -73,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{save.parent}: no such directory")
     if args.live:
         Credentials.from_environment()  # says at once that there is no key
-    _quieten(verbose=args.verbose)
+    quieten(verbose=args.verbose)
     try:
         return asyncio.run(_play(args.framework, live=args.live, save=save))
     except ImportError as error:
@@ -82,27 +71,16 @@ def run(args: argparse.Namespace) -> int:
 
 async def _play(framework: str, *, live: bool, save: Path) -> int:
     from cartesia_ink_plugins.demo.caller import LINES, Caller
-    from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
     from cartesia_ink_plugins.demo.report import report
     from cartesia_ink_plugins.demo.show import Live, table
-    from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Telephone
-    from cartesia_ink_plugins.demo.voice import Voice
+    from cartesia_ink_plugins.demo.telephone import Telephone
 
-    async with AsyncExitStack() as stack:
-        where: dict[str, Any] = {}
-        if live:
-            await _reach()
-        else:
-            _say("Starting a local Ink server and loading the bot's voice ...")
-            ink = await stack.enter_async_context(LocalInk())
-            where = {"url": ink.url, "api_key": ANY_KEY}
-        voice = await Voice.load(BOT_SAMPLE_RATE)
-        stack.callback(voice.close)
-        telephone = Telephone(Caller(), watch=Live())
+    telephone = Telephone(Caller(), watch=Live())
+    async with answering_bot(framework, live=live) as hold:
         _say(
             f"Calling the bot in {'a Pipecat pipeline' if framework == 'pipecat' else 'LiveKit'}.\n"
         )
-        await _hold_call(framework, telephone, voice, where)
+        await hold(telephone)
     result = report(telephone.journal, LINES, date.today())
     _say("\n" + table(result, shutil.get_terminal_size((110, 24)).columns))
     try:
@@ -111,52 +89,6 @@ async def _play(framework: str, *, live: bool, save: Path) -> int:
         raise UsageError(f"{save}: {error.strerror}") from None
     _say(f"\nThe call is in {save}: the caller on the left, the bot on the right.")
     return 0 if result.passed else 1
-
-
-async def _reach() -> None:
-    """Make sure that Cartesia's Ink can be heard with, before anybody is called.
-
-    Raises:
-        InkError: It cannot be reached, or it refuses.
-    """
-    async with InkTurnsClient() as client:
-        async for event in client:
-            match event:
-                case Connected():
-                    return
-                case DialFailed(reason=reason):
-                    raise InkError(f"{client.options.base_url} cannot be reached: {reason}")
-
-
-async def _hold_call(
-    framework: str, telephone: Telephone, voice: Voice, where: dict[str, Any]
-) -> None:
-    if framework == "pipecat":
-        from cartesia_ink_plugins.demo.pipecat_call import hold_pipecat_call
-        from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-
-        await hold_pipecat_call(telephone, InkTurnsSTTService(**where), voice)
-        return
-    from cartesia_ink_plugins.demo.livekit_call import hold_livekit_call
-    from cartesia_ink_plugins.livekit import STT
-
-    if "url" in where:
-        where = {"base_url": where["url"], "api_key": where["api_key"]}
-    await hold_livekit_call(telephone, STT(**where), voice)
-
-
-def _quieten(*, verbose: bool) -> None:
-    """Leave the terminal to the call: of the frameworks' logs, only trouble is shown."""
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
-    if not verbose:
-        # It warns of every withdrawn reply, which the call shows by itself.
-        logging.getLogger("livekit.agents").setLevel(logging.ERROR)
-    try:
-        from loguru import logger
-    except ImportError:
-        return
-    logger.remove()
-    logger.add(sys.stderr, level="DEBUG" if verbose else "WARNING")
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 
-COMMANDS = ("demo", "transcribe", "serve", "bench")
+COMMANDS = ("demo", "talk", "transcribe", "serve", "bench")
 """The commands in the order in which the help lists them; each is a module beside this one."""
 
 FAILED = 1
@@ -21,6 +21,7 @@ INTERRUPTED = 130
 _EPILOG = """\
 try first, with no key and no network:
   cartesia-ink demo                      a caller books a table by telephone
+  cartesia-ink talk                      talk to the bot yourself
   cartesia-ink transcribe FILE.wav       turns of a recording, as they happen
   cartesia-ink serve                     an Ink server for your own bot
 """

@@ -1,4 +1,4 @@
-"""A telephone line between a recorded caller and a bot, in real time.
+"""A telephone line between a caller, recorded or a person, and a bot, in real time.
 
 One clock of 20 ms ticks moves both voices, as a sound card does: in each tick the caller's next
 20 ms go to the bot and 20 ms of what the bot has written are heard. So the caller knows whether the
@@ -12,11 +12,12 @@ import time
 import wave
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, TICK_SECONDS, Caller, Mood
+from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, TICK_SECONDS, Mood, Spoken
 from cartesia_ink_plugins.demo.journal import Happening, Journal, Note
 from cartesia_ink_plugins.demo.voice import resample
 
@@ -28,6 +29,17 @@ _PAUSE_SECONDS = 0.5
 _AUDIBLE = 300  # of 32767
 
 
+class Party(Protocol):
+    """Who calls: the recorded caller, or a person at a microphone."""
+
+    mood: Mood
+    spoken: list[Spoken]
+
+    def tick(self, *, bot_speaking: bool) -> bytes:
+        """What is said in the next 20 ms; a microphone may give more of it now and less then."""
+        ...
+
+
 class Loudspeaker:
     """What the bot has written and nobody has heard yet: 16-bit mono audio at `BOT_SAMPLE_RATE`."""
 
@@ -35,6 +47,7 @@ class Loudspeaker:
         """Begin with nothing to play."""
         self._waiting = bytearray()
         self._moved = asyncio.Event()
+        self._closed = False
 
     @property
     def seconds(self) -> float:
@@ -43,7 +56,8 @@ class Loudspeaker:
 
     def write(self, pcm: bytes) -> None:
         """Play this after all that was written before."""
-        self._waiting += pcm
+        if not self._closed:
+            self._waiting += pcm
 
     def clear(self) -> None:
         """Play nothing of what was written."""
@@ -57,6 +71,11 @@ class Loudspeaker:
         del self._waiting[:size]
         self._moved.set()
         return pcm
+
+    def close(self) -> None:
+        """Nobody listens any more: whatever is written is gone, and no writer waits."""
+        self._closed = True
+        self.clear()
 
     async def wait_below(self, seconds: float) -> None:
         """Wait until no more than this is still to be heard."""
@@ -73,14 +92,25 @@ class Telephone:
         journal: What happens in the call.
     """
 
-    def __init__(self, caller: Caller, *, watch: Callable[[Note], None] | None = None) -> None:
+    def __init__(
+        self,
+        caller: Party,
+        *,
+        watch: Callable[[Note], None] | None = None,
+        hear: Callable[[bytes], None] | None = None,
+        longest: float = 300.0,
+    ) -> None:
         """Connect a caller; nothing moves before `run`.
 
         Args:
             caller: Who calls.
             watch: Called with every note of the journal.
+            hear: Takes the bot's voice, 16-bit mono at `BOT_SAMPLE_RATE`, as it is to be heard.
+            longest: Seconds after which the line goes dead whatever happens.
         """
         self.caller = caller
+        self._hear = hear
+        self._longest = longest
         self.loudspeaker = Loudspeaker()
         self.journal = Journal(lambda: self.now, watch)
         self._began: float | None = None
@@ -95,19 +125,29 @@ class Telephone:
         """Seconds since the call began; 0 before."""
         return time.monotonic() - self._began if self._began is not None else 0.0
 
-    async def run(
-        self, deliver: Callable[[bytes], Awaitable[None]], *, timeout: float = 300.0
-    ) -> None:
+    async def run(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:
         """Hold the call until the caller hangs up.
 
         Args:
-            deliver: Takes the caller's 20 ms, 16-bit mono at 16 kHz, when they have been said.
-            timeout: Seconds after which the caller hangs up whatever happens.
+            deliver: Takes what the caller says, 16-bit mono at 16 kHz, when it has been said:
+                20 ms of a recorded caller.
         """
         self._began = time.monotonic()
+        try:
+            await self._move_voices(deliver)
+        finally:
+            self.loudspeaker.close()
+
+    def hang_up(self) -> None:
+        """End the call for the caller, whatever he is doing."""
+        self.caller.mood = Mood.GONE
+
+    async def _move_voices(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:
         ticks = 0
-        while self.caller.mood is not Mood.GONE and ticks * TICK_SECONDS < timeout:
+        while self.caller.mood is not Mood.GONE and ticks * TICK_SECONDS < self._longest:
             bot = self.loudspeaker.take(TICK_SECONDS)
+            if self._hear is not None:
+                self._hear(bot)
             speaks = _is_audible(bot)
             self._note_bot(speaks)
             said = self.caller.tick(bot_speaking=speaks)
@@ -117,7 +157,8 @@ class Telephone:
             ticks += 1
             # What was said in this tick exists when it is over.
             await asyncio.sleep(max(0.0, ticks * TICK_SECONDS - self.now))
-            await deliver(said)
+            if said:
+                await deliver(said)
 
     def save(self, path: Path) -> None:
         """Write the call as a stereo WAV file: the caller on the left, the bot on the right."""

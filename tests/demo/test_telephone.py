@@ -76,13 +76,14 @@ async def test_both_voices_are_recorded_as_they_met(tmp_path: Path) -> None:
 
 
 async def test_a_call_ends_at_the_latest_when_it_is_told_to() -> None:
-    telephone = Telephone(Caller([Line("a", "Hello.")], audio=[tone(0.1)]))
+    caller = Caller([Line("a", "Hello.")], audio=[tone(0.1)])
+    telephone = Telephone(caller, longest=0.1)
 
     async def deliver(pcm: bytes) -> None:
         pass
 
-    await telephone.run(deliver, timeout=0.1)
-    assert telephone.caller.now == pytest.approx(0.1)
+    await telephone.run(deliver)
+    assert caller.now == pytest.approx(0.1)
 
 
 async def test_the_loudspeaker_lets_a_writer_wait() -> None:
@@ -105,3 +106,21 @@ async def test_the_loudspeaker_falls_silent_at_once() -> None:
     speaker.clear()
     await asyncio.wait_for(waiting, 1)
     assert speaker.take(0.02) == b""
+
+
+async def test_a_writer_does_not_wait_for_someone_who_has_hung_up() -> None:
+    speaker = Loudspeaker()
+    speaker.write(tone(1.0, BOT_SAMPLE_RATE))
+    waiting = asyncio.create_task(speaker.wait_below(0.0))
+    speaker.close()
+    await asyncio.wait_for(waiting, 1)
+    speaker.write(tone(1.0, BOT_SAMPLE_RATE))
+    await asyncio.wait_for(speaker.wait_below(0.0), 1)
+
+
+async def test_the_caller_hears_what_is_played() -> None:
+    heard = bytearray()
+    caller = Caller([Line("a", "Hello.")], manners=MANNERS, audio=[tone(0.1)], greeted=False)
+    telephone = Telephone(caller, hear=heard.extend)
+    await hold(telephone)
+    assert bytes(heard) == tone(0.2, BOT_SAMPLE_RATE)

@@ -69,9 +69,9 @@ class WebCall:
         message = {"label": "rtvi-ai", "type": kind, "id": "1", "data": data}
         self.channel.send(json.dumps(message))
 
-    async def hold(self, timeout: float = 60.0) -> None:
+    async def hold(self) -> None:
         """Play the caller until he hangs up."""
-        await self.telephone.run(self.microphone.deliver, timeout=timeout)
+        await self.telephone.run(self.microphone.deliver)
 
     def texts(self, kind: str) -> list[str]:
         """The texts of the messages of one kind."""
@@ -79,14 +79,17 @@ class WebCall:
 
 
 @asynccontextmanager
-async def web_call(url: str, lines: Sequence[Line]) -> AsyncIterator[WebCall]:
+async def web_call(
+    url: str, lines: Sequence[Line], audio: Sequence[bytes] | None = None
+) -> AsyncIterator[WebCall]:
     """Connect to a bot of Pipecat's runner.
 
     Args:
         url: Where the runner listens.
         lines: What the caller is to say.
+        audio: The recordings of the lines, if not the demo's.
     """
-    call = WebCall(Telephone(Caller(lines)), Microphone())
+    call = WebCall(Telephone(Caller(lines, audio=audio), longest=60.0), Microphone())
     # No STUN: everything is on this machine.
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     connection.addTrack(call.microphone)

@@ -1,0 +1,102 @@
+"""What `demo` and `talk` have in common: a call with the offline bot in either framework."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import InkError
+from cartesia_ink_plugins.core.events import Connected, DialFailed
+
+if TYPE_CHECKING:
+    from cartesia_ink_plugins.demo.telephone import Telephone
+    from cartesia_ink_plugins.demo.voice import Voice
+
+INSTALL = "pip install 'cartesia-ink-plugins[demo]'"
+
+Hold: TypeAlias = "Callable[[Telephone], Awaitable[None]]"
+"""Lets the bot answer a telephone, until the caller hangs up."""
+
+
+@asynccontextmanager
+async def answering_bot(framework: str, *, live: bool) -> AsyncIterator[Hold]:
+    """Have the bot of the demo ready to answer.
+
+    Args:
+        framework: `pipecat` or `livekit`.
+        live: It hears with Cartesia's Ink; otherwise with a local server of its own.
+
+    Raises:
+        InkError: Cartesia's Ink cannot be reached, or it refuses.
+        UsageError: What the local server or the voice needs is not installed.
+    """
+    from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
+    from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE
+    from cartesia_ink_plugins.demo.voice import Voice
+
+    async with AsyncExitStack() as stack:
+        where: dict[str, Any] = {}
+        if live:
+            await _reach()
+        else:
+            print("Starting a local Ink server and loading the bot's voice ...", flush=True)
+            ink = await stack.enter_async_context(LocalInk())
+            where["url" if framework == "pipecat" else "base_url"] = ink.url
+            where["api_key"] = ANY_KEY
+        voice = await Voice.load(BOT_SAMPLE_RATE)
+        stack.callback(voice.close)
+        in_framework = _in_pipecat if framework == "pipecat" else _in_livekit
+        yield in_framework(voice, where)
+
+
+def _in_pipecat(voice: Voice, where: dict[str, Any]) -> Hold:
+    from cartesia_ink_plugins.demo.pipecat_call import hold_pipecat_call
+    from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+
+    async def hold(telephone: Telephone) -> None:
+        await hold_pipecat_call(telephone, InkTurnsSTTService(**where), voice)
+
+    return hold
+
+
+def _in_livekit(voice: Voice, where: dict[str, Any]) -> Hold:
+    from cartesia_ink_plugins.demo.livekit_call import hold_livekit_call
+    from cartesia_ink_plugins.livekit import STT
+
+    async def hold(telephone: Telephone) -> None:
+        await hold_livekit_call(telephone, STT(**where), voice)
+
+    return hold
+
+
+async def _reach() -> None:
+    """Make sure that Cartesia's Ink can be heard with, before anybody is called.
+
+    Raises:
+        InkError: It cannot be reached, or it refuses.
+    """
+    async with InkTurnsClient() as client:
+        async for event in client:
+            match event:
+                case Connected():
+                    return
+                case DialFailed(reason=reason):
+                    raise InkError(f"{client.options.base_url} cannot be reached: {reason}")
+
+
+def quieten(*, verbose: bool) -> None:
+    """Leave the terminal to the call: of the frameworks' logs, only trouble is shown."""
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
+    if not verbose:
+        # It warns of every withdrawn reply, which the call shows by itself.
+        logging.getLogger("livekit.agents").setLevel(logging.ERROR)
+    try:
+        from loguru import logger
+    except ImportError:
+        return
+    logger.remove()
+    logger.add(sys.stderr, level="DEBUG" if verbose else "WARNING")
