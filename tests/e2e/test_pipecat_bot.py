@@ -1,4 +1,4 @@
-"""`examples/pipecat_bot.py`, started as a newcomer starts it and called over WebRTC."""
+"""`examples/pipecat_bot.py`, called over WebRTC; with real speech it is called in `browser/`."""
 
 from __future__ import annotations
 
@@ -6,19 +6,33 @@ import socket
 
 import pytest
 
+from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import LINES
 from cartesia_ink_plugins.demo.journal import Happening
+from cartesia_ink_plugins.testing import InkServer, Script
 from tests.e2e.bots import run_example, running_bot
 from tests.e2e.calling import web_call
 
 
 @pytest.mark.timeout(180)
 async def test_a_caller_is_greeted_and_understood() -> None:
-    async with running_bot() as bot, web_call(bot.url, LINES[:2]) as call:
-        await call.hold()
-    heard = " ".join(call.texts("user-transcription")).lower()
-    assert "table" in heard
-    assert "six of us" in heard
+    lines = LINES[:2]
+    script = Script(*(line.words for line in lines))
+    format = AudioFormat()
+    audio = [
+        script.audio()[format.size(start - 0.2) : format.size(end + 0.2)]
+        for start, end in script.spans
+    ]
+    async with InkServer(script) as ink:
+        environment = {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": "any"}
+        async with (
+            running_bot(environment=environment) as bot,
+            web_call(bot.url, lines, audio) as call,
+        ):
+            await call.hold()
+    heard = " ".join(call.texts("user-transcription"))
+    for words in script.transcripts:
+        assert words.strip() in heard
     said = " ".join(call.texts("bot-transcription"))
     assert "For which day may I book?" in said
     assert "For how many people?" in said
