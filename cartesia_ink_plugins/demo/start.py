@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.demo.local_ink import LocalInk
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 @contextmanager
 def offline_without_key() -> Iterator[None]:
     """Have a local Ink server for as long as the bot runs, unless there is a key for the real one.
 
-    What a person can mend is said in one line, and ends the program with status 2.
+    What a person can mend is said in one line, and ends the program with status 2. Ctrl-C hangs up
+    on everybody.
     """
     try:
         _check_port()
+        _hang_up_at_end()
         if os.environ.get("CARTESIA_API_KEY"):
             yield
             return
@@ -33,6 +42,55 @@ def offline_without_key() -> Iterator[None]:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _hang_up_at_end() -> None:
+    """Let no call keep Pipecat's runner from ending: it waits until all have hung up."""
+    from pipecat.runner.run import app
+
+    app.add_middleware(_Calls)
+
+
+class _Calls:
+    """What the runner serves, calls among it, until the program is told to end."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._open: set[asyncio.Task[None]] = set()
+        self._ended = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, as ASGI has it."""
+        if scope["type"] == "lifespan":
+            self._join_signals()
+            return await self._app(scope, receive, send)
+        task = asyncio.current_task()
+        assert task is not None
+        self._open.add(task)
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._ended:
+                raise
+        finally:
+            self._open.discard(task)
+
+    def _join_signals(self) -> None:
+        """Learn of the signals that uvicorn ends at; it has taken them when it begins to serve."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            taken = signal.getsignal(number)
+
+            def end(number: int, frame: FrameType | None, taken: Any = taken) -> None:
+                loop.call_soon_threadsafe(self._hang_up)
+                taken(number, frame)
+
+            signal.signal(number, end)
+
+    def _hang_up(self) -> None:
+        self._ended = True
+        for task in self._open:
+            task.cancel()
 
 
 def _say(text: str) -> None:

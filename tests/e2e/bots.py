@@ -23,10 +23,12 @@ class RunningBot:
     Attributes:
         url: Where its runner listens.
         process: Of the bot.
+        log: All it says; done when it has ended.
     """
 
     url: str
     process: asyncio.subprocess.Process
+    log: asyncio.Task[bytes]
 
 
 @asynccontextmanager
@@ -51,7 +53,7 @@ async def running_bot(
     url = f"http://127.0.0.1:{port}"
     try:
         await _until_it_listens(url, process)
-        yield RunningBot(url, process)
+        yield RunningBot(url, process, log)
     except BaseException:
         await _end(process)
         print((await log).decode())
