@@ -1,8 +1,9 @@
 """The speech clock: where speech began and ended in the caller's audio, from the audio itself.
 
 The API's events carry no times. So the client listens too, with the simplest ear that will do:
-energy above a tracked noise floor, with a higher bar to begin than to go on. It decides nothing
-about turns; it tells *when*, and whether there was anything to hear.
+energy that stands out of a tracked noise floor, with a higher bar to begin than to go on, and that
+is not far below the loudest of late, as the room is that a microphone opens with. It decides
+nothing about turns; it tells *when*, and whether there was anything to hear.
 
 Audio is only looked at when a question is asked or a second of it has gathered, in one vectorised
 step, because the question is rare and the audio is not.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice, takewhile
 
 import numpy as np
 
@@ -21,13 +23,20 @@ FRAME = 0.02
 _ONSET_FRAMES = 3
 _HANGOVER_FRAMES = 10
 _LOOK_BACK_FRAMES = 10
+_MEMORY_FRAMES = 200
 _FLOOR_BLOCK = 25
 _FLOOR_BLOCKS = 8
 _FLOOR_SMOOTHING = 0.2
 _ONSET_DB = 10.0
-_HOLD_DB = 6.0
+_HOLD_DB = 4.5
+_RANGE_DB = 20.0
+_FADE_DB = 0.12
+_NOTHING = (-120.0, -120.0)
 _QUIETEST_DB = -55.0
+_VOICE_DB = _QUIETEST_DB + _RANGE_DB
 _FIRST_FLOOR_DB = -50.0
+_STEADY_DB = 4.0
+_STEADY_FRAMES = 6
 _GATHER = 1.0
 _ANCHOR_DRIFT = 0.02
 
@@ -46,9 +55,9 @@ class _NoiseFloor:
 
     __slots__ = ("_blocks", "_count", "_past", "_quietest", "_smooth")
 
-    def __init__(self) -> None:
+    def __init__(self, first: float = _FIRST_FLOOR_DB) -> None:
         self._blocks: deque[float] = deque(maxlen=_FLOOR_BLOCKS)
-        self._past = self._smooth = _FIRST_FLOOR_DB
+        self._past = self._smooth = first
         self._quietest = 0.0
         self._count = 0
 
@@ -78,38 +87,36 @@ class SpeechClock:
         self._frame = max(format.size(FRAME), format.sample_width)
         self._gather = format.size(_GATHER)
         self._pending: list[bytes] = []
-        self._pending_size = 0
         self._position = 0
         self._floor = _NoiseFloor()
-        self._recent: deque[float] = deque(maxlen=_LOOK_BACK_FRAMES)
+        self._loudest = _QUIETEST_DB
+        self._recent = deque(_NOTHING, maxlen=_MEMORY_FRAMES)
+        self._known_at = _FLOOR_BLOCK * self._frame
         self._above = 0
         self._below = 0
         self._stretches: deque[Speech] = deque(maxlen=256)
         self._anchors: deque[tuple[int, float]] = deque(maxlen=512)
+        self._zero = float("-inf")
         self._end = 0
 
     def hear(self, pcm: bytes, now: float) -> None:
         """Take the next audio, which ended at `now`."""
-        size = len(pcm)
         self._pending.append(pcm)
-        self._pending_size += size
-        self._end += size
-        if self._pending_size >= self._gather:
+        start, self._end = self._end, self._end + len(pcm)
+        if self._end - self._position >= self._gather:
             self._listen()
-        anchors = self._anchors
-        if anchors:
-            position, time = anchors[-1]
-            drift = now - time - (self._end - position) / self._format.byte_rate
-            if -_ANCHOR_DRIFT < drift < _ANCHOR_DRIFT:
-                return
-        anchors.append((self._end - size, now - size / self._format.byte_rate))
+        # When position 0 would have been handed in, at the steady rate of late.
+        zero = now - self._end / self._format.byte_rate
+        if not -_ANCHOR_DRIFT < zero - self._zero < _ANCHOR_DRIFT:
+            self._zero = zero
+            self._anchors.append((start, zero + start / self._format.byte_rate))
 
     def interrupt(self) -> None:
         """No more audio comes for now: whoever spoke cannot be heard any more."""
         self._listen()
         if self._stretches:
             self._stretches[-1].open = False
-        self._recent.clear()
+        self._recent = deque(_NOTHING, maxlen=_MEMORY_FRAMES)
         self._above = 0
 
     def stretches(self, after: int, before: int) -> list[Speech]:
@@ -144,14 +151,13 @@ class SpeechClock:
 
     def _listen(self) -> None:
         """Look at the gathered audio, frame by frame."""
-        frames = self._pending_size // self._frame
+        frames = (self._end - self._position) // self._frame
         if not frames:
             return
         pcm = b"".join(self._pending)
         size = frames * self._frame
         rest = pcm[size:]
         self._pending = [rest] if rest else []
-        self._pending_size = len(rest)
         samples = self._format.decode(pcm[:size]).reshape(frames, -1)
         centred = samples - samples.mean(axis=1, keepdims=True)
         power = np.einsum("ij,ij->i", centred, centred) / samples.shape[1]
@@ -164,23 +170,38 @@ class SpeechClock:
         recent = self._recent
         recent.append(level)
         floor = self._floor.hear(level)
+        loudest = self._loudest - _FADE_DB
+        # A click is loud for a frame or two; a voice is for longer.
+        rises = level > loudest and min(recent[-2], recent[-3]) > loudest
+        if rises:
+            loudest = min(level, recent[-2], recent[-3])
+        self._loudest = loudest
+        least = loudest - _RANGE_DB if loudest > _VOICE_DB else _QUIETEST_DB
+        hold = floor + _HOLD_DB
+        if hold < least:
+            hold = least
         speech = self._stretches[-1] if self._stretches and self._stretches[-1].open else None
         if speech is None:
-            self._above = self._above + 1 if level > max(floor + _ONSET_DB, _QUIETEST_DB) else 0
+            is_above = level > floor + _ONSET_DB and level > least
+            self._above = self._above + 1 if is_above else 0
             if self._above >= _ONSET_FRAMES:
-                self._begin(max(floor + _HOLD_DB, _QUIETEST_DB))
-        elif level > max(floor + _HOLD_DB, _QUIETEST_DB):
+                self._begin(hold)
+        elif level > hold:
             self._below = 0
             speech.end = self._position
+            if rises:
+                self._trim(speech, hold)
         else:
             self._below += 1
             speech.open = self._below < _HANGOVER_FRAMES
+        if self._position == self._known_at:
+            self._judge_the_beginning_again()
 
     def _begin(self, hold: float) -> None:
         """Open a stretch, as far back as the audio was already above the bar to go on."""
         frames = 0
         for level in reversed(self._recent):
-            if level <= hold:
+            if level <= hold or frames == _LOOK_BACK_FRAMES:
                 break
             frames += 1
         start = self._position - max(frames, _ONSET_FRAMES) * self._frame
@@ -188,3 +209,37 @@ class SpeechClock:
             start = max(start, self._stretches[-1].end)
         self._stretches.append(Speech(start, self._position))
         self._above = self._below = 0
+
+    def _trim(self, speech: Speech, hold: float) -> None:
+        """Beside the voice that comes now, what the stretch began with may be none."""
+        frames = (self._position - speech.start) // self._frame
+        if frames > len(self._recent):
+            return
+        quiet = takewhile(
+            lambda level: level <= hold, islice(self._recent, len(self._recent) - frames, None)
+        )
+        speech.start += sum(1 for _ in quiet) * self._frame
+
+    def _judge_the_beginning_again(self) -> None:
+        """Tell noise that was there from the first from a voice: it is steady where it is quietest.
+
+        Nothing is known of the noise before, so a stream that begins with noise seemed to begin
+        with speech.
+        """
+        self._known_at = -1
+        levels = list(self._recent)[len(_NOTHING) :]
+        quietest = min(levels)
+        steady = longest = 0
+        for level in levels:
+            steady = steady + 1 if level < quietest + _STEADY_DB else 0
+            longest = max(longest, steady)
+        if quietest <= _FIRST_FLOOR_DB or longest < _STEADY_FRAMES or len(levels) < _FLOOR_BLOCK:
+            return
+        self._floor = _NoiseFloor(quietest)
+        self._stretches.clear()
+        self._recent = deque(_NOTHING, maxlen=_MEMORY_FRAMES)
+        self._loudest = _QUIETEST_DB
+        self._above = self._below = 0
+        self._position -= len(levels) * self._frame
+        for level in levels:
+            self._step(level)

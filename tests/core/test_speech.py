@@ -122,11 +122,10 @@ class TestCodedSpeech:
 
 class TestRecordedSpeech:
     @staticmethod
-    def errors(noise: float | None) -> list[float]:
+    def errors(noise: float | None, room_level: float) -> list[float]:
         """How far every start and end is off, for all recordings in one stream."""
-        # The readers' rooms are not silent; neither are the pauses between their sentences.
         room = np.random.default_rng(0).standard_normal(PCM16.sample_rate * 20, np.float32)
-        room *= np.float32(10 ** (-55 / 20))
+        room *= np.float32(10 ** (room_level / 20))
         sounds: list[Samples] = []
         truth: list[tuple[float, float]] = []
         position = 0.0
@@ -149,9 +148,18 @@ class TestRecordedSpeech:
             )
         ]
 
-    @pytest.mark.parametrize("noise", [None, 20.0])
-    def test_nine_of_ten_times_are_right_within_100_ms(self, noise: float | None) -> None:
-        errors = self.errors(noise)
+    @pytest.mark.parametrize(
+        ("noise", "room_level"),
+        [
+            pytest.param(None, -55.0, id="quiet room"),
+            pytest.param(20.0, -55.0, id="noise at 20 dB"),
+            pytest.param(None, -200.0, id="microphone opened for each sentence"),
+        ],
+    )
+    def test_nine_of_ten_times_are_right_within_100_ms(
+        self, noise: float | None, room_level: float
+    ) -> None:
+        errors = self.errors(noise, room_level)
         assert len(errors) == 2 * len(SENTENCES)
         assert np.quantile(errors, 0.9) <= 0.1
 
@@ -168,8 +176,20 @@ class TestWhatIsNoSpeech:
     def test_steady_noise(self, level: float) -> None:
         noise = np.random.default_rng(1).standard_normal(16_000 * 20, np.float32)
         pcm = PCM16.encode((noise * 10 ** (level / 20)).astype(np.float32))
-        # What a stream begins with may be speech; after a moment it is known for what it is.
-        assert listen(PCM16, pcm).seconds(PCM16.size(0.5), len(pcm)) == 0.0
+        assert listen(PCM16, pcm).seconds(0, len(pcm)) == 0.0
+
+    @pytest.mark.parametrize("begin", [0.1, 0.3, 1.0])
+    def test_noise_that_a_stream_begins_with(self, begin: float) -> None:
+        """Nothing is known of it yet, but where it is alone it is steady, as no voice is."""
+        script = Script(Turn("Hello there.", after=1.0), lead_in=begin)
+        clock = listen(PCM16, PCM16.encode(with_noise(PCM16.decode(script.audio()), 20)))
+        [(start, end)] = script.spans
+        assert spans(clock, PCM16, (0.0, script.seconds)) == pytest.approx([start, end], abs=0.05)
+
+    def test_a_voice_that_a_stream_begins_with_is_one(self) -> None:
+        script = Script(Turn("Hello there.", after=1.0), lead_in=0.0)
+        clock = listen(PCM16, script.audio())
+        assert spans(clock, PCM16, (0.0, 1.0))[0] < 0.05
 
     def test_a_constant_offset(self) -> None:
         pcm = PCM16.encode(np.full(16_000 * 5, 0.25, np.float32))

@@ -43,13 +43,15 @@ class Microphone(io.AudioInput):
 
     def __init__(self) -> None:
         super().__init__(label="test")
+        self.began = 0.0
         self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
 
     async def __anext__(self) -> rtc.AudioFrame:
         return await self._frames.get()
 
     async def speak(self, pcm: bytes, *, rate: int = ROOM_RATE, frame: float = 0.05) -> None:
-        """Speak 16-bit mono audio in real time, as a room gives it."""
+        """Speak 16-bit mono audio in real time, as a room gives it; note when it began."""
+        self.began = time.time()
         async for piece in paced(pcm, rate=rate, frame=frame):
             self._frames.put_nowait(piece)
 
@@ -219,6 +221,7 @@ class Call:
     answers: Llm
     voice: Tts
     finals: list[str] = field(default_factory=list)
+    final_at: list[float] = field(default_factory=list)
     interims: list[str] = field(default_factory=list)
     user_messages: list[llm.ChatMessage] = field(default_factory=list)
     bot_messages: list[llm.ChatMessage] = field(default_factory=list)
@@ -273,6 +276,8 @@ async def call(
 def _listen(running: Call) -> None:
     def transcribed(event: UserInputTranscribedEvent) -> None:
         (running.finals if event.is_final else running.interims).append(event.transcript)
+        if event.is_final:
+            running.final_at.append(event.created_at)
 
     def added(event: ConversationItemAddedEvent) -> None:
         if not isinstance(event.item, llm.ChatMessage):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,30 +20,12 @@ from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
-from tests.livekit.conftest import MakeSTT
+from tests.livekit.conftest import BOTH, MakeSTT
 from tests.livekit.harness import ROOM_RATE, Call, call, paced, transcribe, until
 from tests.livekit.proxy import Proxy
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
 FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
-
-BOTH = pytest.mark.parametrize(
-    "make", ["ink", pytest.param("builtin", marks=pytest.mark.xfail(strict=True))], indirect=True
-)
-
-
-@pytest.fixture
-def make(request: pytest.FixtureRequest, make_ink: MakeSTT, make_builtin: MakeSTT) -> MakeSTT:
-    return make_ink if request.param == "ink" else make_builtin
-
-
-@pytest.fixture
-def figures(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
-    """Figures that are printed when the test is over, whoever wins."""
-    figures: dict[str, float] = {}
-    yield figures
-    for what, value in figures.items():
-        print(f"\n{request.node.name}: {what} {value:.3f}")
 
 
 async def converse(
@@ -73,9 +54,13 @@ class TestReply:
         script = Script("Hello there.")
         running = await converse(make, script)
         metrics = running.user_messages[0].metrics
-        assert metrics["transcription_delay"] > 0.9 * script.timing.end_delay
-        spoke = metrics["stopped_speaking_at"] - metrics["started_speaking_at"]
-        assert spoke == pytest.approx(script.spans[0][1] - script.spans[0][0], abs=0.1)
+        started, stopped = (running.microphone.began + second for second in script.spans[0])
+        assert metrics["started_speaking_at"] == pytest.approx(started, abs=0.1)
+        assert metrics["stopped_speaking_at"] == pytest.approx(stopped, abs=0.1)
+        final_after = running.final_at[0] - stopped
+        assert metrics["transcription_delay"] == pytest.approx(final_after, abs=0.1)
+        ended_after = running.user_stopped[0] - stopped
+        assert metrics["end_of_turn_delay"] == pytest.approx(ended_after, abs=0.1)
 
     @BOTH
     async def test_the_same_words_are_asked_once(self, make: MakeSTT) -> None:
