@@ -5,62 +5,42 @@
 
 from __future__ import annotations
 
-import gc
+import json
 import os
-from types import FunctionType, MethodType, ModuleType
 
-from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.core.options import TurnsOptions
-from cartesia_ink_plugins.server.script import Script
-from tests.core.world import Reset, World, check_order
+from cartesia_ink_plugins.core.events import Connected, encode
+from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
+from cartesia_ink_plugins.core.session import TurnsSession
+from tests.core.soak import size, soak
+from tests.core.world import check_order
 
 HOURS = int(os.environ.get("INK_SOAK_HOURS", "3"))
-DROP_EVERY = 180.0
-
-
-def reachable(root: object) -> int:
-    """Count the objects a session holds on to."""
-    seen: set[int] = set()
-    pending = [root]
-    while pending:
-        thing = pending.pop()
-        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType | MethodType):
-            continue
-        seen.add(id(thing))
-        pending += gc.get_referents(thing)
-    return len(seen)
 
 
 def test_hours_of_conversation_loses_nothing_and_keeps_nothing() -> None:
-    script = Script(
-        "Hello there.",
-        "I'd like a table ... for two people.",
-        "Tomorrow at seven please.",
-        lead_in=1.0,
-    )
-    options = TurnsOptions(encoding="pcm_mulaw", sample_rate=8000)
-    call = script.audio(AudioFormat(Encoding.PCM_MULAW, 8000)) + options.format.silence(40.0)
-    calls = int(HOURS * 3600 / options.format.seconds(len(call)))
-    world = World(
-        script,
-        [Reset(number * (DROP_EVERY + 7.3)) for number in range(1, int(HOURS * 3600 / 188))],
-        options=options,
-        audio=call,
-        repeat=calls,
-        chunk=0.1,
-    )
-    held: list[int] = []
-    for hour in (1, HOURS - 1):
-        world.at(hour * 3600.0, lambda: held.append(reachable(world.session)))
-    world.run(limit=1e6)
-
-    first, *later = script.transcripts
-    spoken = [first, *later, *[f" {first}", *later] * (calls - 1)]
-    assert world.finals == spoken
+    soaked = soak(HOURS)
+    world = soaked.world
+    assert world.finals == soaked.wanted
     check_order(world.events)
     accounts = world.session.link.accounts
     assert accounts.received == accounts.sent
     assert accounts.lost == 0
     assert accounts.connections > HOURS * 18
-    assert held[1] < held[0] + 2000, "the session grows"
-    assert world.largest_ledger < options.format.size(30.0)
+    early, late = soaked.held[: HOURS * 2], soaked.held[-HOURS * 2 :]
+    assert max(late) < 1.1 * max(early), "the session grows"
+    assert world.largest_ledger < world.options.format.size(30.0)
+
+
+def test_a_flood_of_messages_leaves_nothing_behind() -> None:
+    session = TurnsSession(TurnsOptions(), Resilience(), jitter=lambda: 0.5)
+    session.start(0.0)
+    session.opened(0.1)
+    session.receive(encode(Connected("request")), 0.1)
+    before = size(session)
+    for number in range(20_000):
+        now = 0.2 + number * 1e-5
+        session.receive(json.dumps({"type": f"new.{number}", "filler": "x" * 1000}), now)
+        session.receive(f'{{"type": "turn.update", "transcript": {number}', now)
+        session.receive(number.to_bytes(4, "big"), now)
+    assert session.take_events() == [Connected("request")]
+    assert size(session) < before + 20_000

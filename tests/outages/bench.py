@@ -1,58 +1,167 @@
 """Print what happens when a connection fails: ours beside the frameworks' own Ink classes.
 
-python -m tests.outages.bench                   # everything
-python -m tests.outages.bench RST "half-open"   # only scenarios with these words
+python -m tests.outages.bench                   # the README's table, in some three minutes
+python -m tests.outages.bench RST "half-open"   # only rows with these words
+python -m tests.outages.bench --sides RST       # each of our three sides by itself
+
+Of our three sides, the plain client and the plugins for Pipecat and LiveKit, the table shows the
+one that did worst.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import difflib
 import logging
 import sys
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 
 from loguru import logger as loguru_logger
 
-from tests.outages.calls import BUILT_IN, OURS, Outcome, Side
-from tests.outages.scenarios import CALLER, SCENARIOS, Scenario
+from tests.outages.calls import BUILT_IN, OURS, Client, Outcome, call, crowd
+from tests.outages.scenarios import CROWD, Scenario
+from tests.outages.table import HEAD, ROWS, Measure, Row
 
-_AT_ONCE = 6
-
-
-def describe(outcome: Outcome) -> str:
-    """One cell of the table."""
-    words = "all words" if outcome.has_all_words else f"LOST ({_count(outcome)} words)"
-    turns = f"{len(outcome.finals)} of {len(CALLER.turns)} turns"
-    flows = "" if outcome.flows_after is None else f", audio after {outcome.flows_after:.2f} s"
-    return f"{words}, {turns}{flows}"
+_AT_ONCE = 12
+_PROGRAMS_AT_ONCE = 2
+_INSTANT = 0.1
 
 
-def _count(outcome: Outcome) -> str:
-    wanted = len("".join(CALLER.transcripts).split())
-    return f"{len(' '.join(outcome.finals).split())} of {wanted}"
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What became of one side; the worse, the greater `badness`."""
+
+    badness: tuple[float, ...]
+    text: str
 
 
-async def main(words: list[str]) -> None:
-    """Let all calls happen, some at once, and print the table."""
-    chosen = [s for s in SCENARIOS if not words or any(word in s.name for word in words)]
-    sides = OURS | BUILT_IN
-    room = asyncio.Semaphore(_AT_ONCE)
+class Bench:
+    """Measures rows, several calls at a time."""
 
-    async def one(scenario: Scenario, side: Side) -> str:
-        async with room:
-            try:
-                return describe(await side(scenario))
-            except Exception as error:
-                return f"{type(error).__name__}: {error}"
+    def __init__(self) -> None:
+        """Begin with nothing running."""
+        self._calls = asyncio.Semaphore(_AT_ONCE)
+        self._programs = asyncio.Semaphore(_PROGRAMS_AT_ONCE)
 
-    cells = await asyncio.gather(
-        *(asyncio.gather(*(one(s, side) for side in sides.values())) for s in chosen)
-    )
-    sys.stdout.write(f"| what happens | {' | '.join(sides)} |\n|---{'|---' * len(sides)}|\n")
-    for scenario, row in zip(chosen, cells, strict=True):
-        sys.stdout.write(f"| {scenario.name} | {' | '.join(row)} |\n")
+    async def row(self, row: Row) -> list[Cell]:
+        """Measure one row: our three sides, then the built-in classes."""
+        return await asyncio.gather(
+            *(self._cell(row, name, client) for name, client in (OURS | BUILT_IN).items())
+        )
+
+    async def _cell(self, row: Row, side: str, client: Client) -> Cell:
+        if row.scenario is None:
+            return await self._soak(side)
+        if row.measure is Measure.MEMORY:
+            words = await self._program("tests.outages.memory", side)
+            return Cell((float(words.split()[0]),), words)
+        async with self._calls:
+            if row.measure is Measure.CROWD:
+                return _crowd_cell(await crowd(row.scenario, client, CROWD))
+            return describe(await call(row.scenario, client), row.scenario, row.measure)
+
+    async def _soak(self, side: str) -> Cell:
+        # The three sides have one core, and nothing else can be run in virtual time.
+        if side != next(iter(OURS)):
+            return Cell((-1.0,), "cannot be run")
+        return Cell((0.0,), await self._program("tests.core.soak", "24"))
+
+    async def _program(self, module: str, argument: str) -> str:
+        """Run a program of its own; give the last line it printed."""
+        async with self._programs:
+            program = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", module, argument),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            output, _ = await program.communicate()
+        lines = output.decode().splitlines()
+        return lines[-1] if lines else "0 (it crashed)"
+
+
+def describe(outcome: Outcome, scenario: Scenario, measure: Measure) -> Cell:
+    """What became of one call."""
+    wanted, got = "".join(outcome.wanted).split(), " ".join(outcome.finals).split()
+    matcher = difflib.SequenceMatcher(None, wanted, got, autojunk=False)
+    heard = sum(block.size for block in matcher.get_matching_blocks())
+    if measure is Measure.REFUSAL:
+        when = f" after {outcome.told[0]:.2f} s" if outcome.told else ""
+        text = f"told {_times(len(outcome.told))}{when}, {_count(len(outcome.dials), 'dial')}"
+        return Cell((abs(len(outcome.told) - 1), len(outcome.dials)), text)
+    words = "all words" if heard == len(wanted) else f"{heard} of {len(wanted)} words"
+    if len(got) > heard:
+        words += f" and {len(got) - heard} wrong"
+    parts = [words, _count(len(outcome.finals), "final")]
+    rank = 0.0
+    match measure:
+        case Measure.FLOW:
+            rank = float("inf") if outcome.flows_after is None else outcome.flows_after
+            parts.insert(0, "never" if outcome.flows_after is None else f"{max(0.0, rank):.2f} s")
+        case Measure.ERRORS:
+            rank = len(outcome.told)
+            parts.insert(0, _count(len(outcome.told), "error"))
+        case Measure.READY:
+            rank = float("inf") if outcome.ready_at is None else outcome.ready_at
+            parts.insert(0, f"starts after {rank:.2f} s")
+    if outcome.crash:
+        parts.append(outcome.crash)
+    good = outcome.finals == outcome.wanted and not outcome.crash
+    return Cell((not good, len(wanted) - heard, rank), ", ".join(parts))
+
+
+def _crowd_cell(outcomes: Sequence[Outcome]) -> Cell:
+    """When those who were refused came back: the first, the last, and the most in one instant."""
+    dials = sorted(outcomes[0].dials)
+    refused, back = dials[:CROWD], dials[CROWD : 2 * CROWD]
+    heard = sum(outcome.finals == outcome.wanted for outcome in outcomes)
+    complete = "all are heard" if heard == CROWD else f"{heard} of {CROWD} are heard"
+    if not back:
+        return Cell((1.0, CROWD), f"none comes back, {complete}")
+    most = max(sum(at <= dial < at + _INSTANT for dial in back) for at in back)
+    first, last = back[0] - refused[0], back[-1] - refused[0]
+    text = f"back after {first:.1f} to {last:.1f} s, at most {most} in {_INSTANT:g} s, {complete}"
+    return Cell((heard < CROWD, most), text)
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _count(count: int, what: str) -> str:
+    return f"no {what}" if not count else f"1 {what}" if count == 1 else f"{count} {what}s"
+
+
+def line(row: Row, cells: Sequence[Cell], *, sides: bool = False) -> str:
+    """One row as the README has it; with `sides`, our three sides by themselves."""
+    ours, built_in = cells[: len(OURS)], cells[len(OURS) :]
+    shown = [*ours] if sides else [max(ours, key=lambda cell: cell.badness)]
+    texts = [cell.text for cell in (*shown, *built_in)]
+    return f"| [{row.title}]({row.test}) | {' | '.join(texts)} |"
+
+
+async def main(words: Sequence[str], *, sides: bool) -> None:
+    """Let everything happen, much of it at once, and print the table."""
+    chosen = [row for row in ROWS if not words or any(word in row.title for word in words)]
+    bench = Bench()
+    # The longest begin first, so that nobody waits for them in the end.
+    order = sorted(chosen, key=lambda row: -row.scenario.tail if row.scenario else -1000.0)
+    measured: dict[str, Awaitable[list[Cell]]] = {
+        row.title: asyncio.ensure_future(bench.row(row)) for row in order
+    }
+    head = (HEAD[0], *OURS, *HEAD[2:]) if sides else HEAD
+    sys.stdout.write(f"| {' | '.join(head)} |\n|{'---|' * len(head)}\n")
+    for row in chosen:
+        sys.stdout.write(f"{line(row, await measured[row.title], sides=sides)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     loguru_logger.remove()
-    asyncio.run(main(sys.argv[1:]))
+    parser = argparse.ArgumentParser(description="What happens when the connection fails.")
+    parser.add_argument("words", nargs="*", help="only rows with one of these words")
+    parser.add_argument("--sides", action="store_true", help="our three sides by themselves")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.words, sides=arguments.sides))

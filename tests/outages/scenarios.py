@@ -3,6 +3,9 @@
 Every scenario is one call in real time over real sockets: a scripted caller, the local server, and
 a proxy in front of it that plays the fault. Scripts stand on the clock of the audio, so words tell
 whether audio was lost or sent twice.
+
+What nobody wants to wait for in a test, such as long outages, is played by the benchmark, and by
+virtual time (`tests/core/test_session.py`, `tests/core/test_chaos.py`).
 """
 
 from __future__ import annotations
@@ -41,6 +44,11 @@ class Scenario:
         back_after: Seconds after the strike until the server can be reached again.
         noticed_within: Seconds that it may take to notice the fault, for the table.
         slow: Too long for the test suite; part of the benchmark only.
+        caller: What is said.
+        frame: Seconds of audio that the caller hands in at a time.
+        muted: Seconds without any audio after the first turn.
+        idle_timeout: Seconds without audio after which the server closes.
+        start_threshold: What is asked for as `turn_start_threshold`; the server takes 0.5 to 0.9.
     """
 
     name: str
@@ -49,6 +57,11 @@ class Scenario:
     back_after: float = 0.0
     noticed_within: float = 0.0
     slow: bool = False
+    caller: Script = CALLER
+    frame: float = 0.02
+    muted: float = 0.0
+    idle_timeout: float = 180.0
+    start_threshold: float | None = None
 
 
 def _mid_turn(action: Action) -> tuple[Fault, ...]:
@@ -89,4 +102,32 @@ SCENARIOS = (
     Scenario("malformed messages", _mid_turn(Say("malformed"))),
     Scenario("a huge message", _mid_turn(Say("huge"))),
     Scenario("a flood of 5000 messages", _mid_turn(Say("flood"))),
+    Scenario("closed for idleness, then a turn", (), muted=4.0, idle_timeout=2.5),
 )
+"""Things that cost no word and cut no turn."""
+
+REFUSALS = (
+    Scenario("401", (Fault(Refuse(401), times=None),)),
+    Scenario("thresholds that the server does not take", (), start_threshold=0.95),
+)
+"""Things that no redial can mend."""
+
+CROWD = 50
+BUSY = Scenario(
+    "refused with 429 together",
+    (Fault(Refuse(429, retry_after=1), times=CROWD),),
+    caller=Script("Hello there."),
+    tail=4.0,
+    frame=0.1,
+)
+"""What each of a crowd of callers meets whose server is full."""
+
+FLOODED = Scenario(
+    "floods",
+    tuple(
+        Fault(Say(what), At("seconds", 0.5 + 0.05 * number))
+        for number in range(30)
+        for what in ("flood", "huge", "malformed", "binary")
+    ),
+)
+"""150 000 messages nobody knows, and 60 MB in messages that are huge."""

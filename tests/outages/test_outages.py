@@ -6,15 +6,47 @@ import asyncio
 
 import pytest
 
-from tests.outages.calls import OURS
-from tests.outages.scenarios import CALLER, SCENARIOS, Scenario
+from tests.outages.calls import OURS, Client, call, crowd
+from tests.outages.scenarios import BUSY, CALLER, CROWD, REFUSALS, SCENARIOS, Scenario
 
 _IN_SUITE = [scenario for scenario in SCENARIOS if not scenario.slow]
+_HANDSHAKE_IS_GIVEN_UP = 5.0
+
+each_scenario = pytest.mark.parametrize("scenario", _IN_SUITE, ids=lambda scenario: scenario.name)
+each_refusal = pytest.mark.parametrize("scenario", REFUSALS, ids=lambda scenario: scenario.name)
+each_side = pytest.mark.parametrize("client", OURS.values(), ids=OURS)
 
 
-@pytest.mark.parametrize("scenario", _IN_SUITE, ids=lambda scenario: scenario.name)
+@each_scenario
 async def test_every_word_comes_once_in_turns_that_are_whole(scenario: Scenario) -> None:
-    outcomes = await asyncio.gather(*(call(scenario) for call in OURS.values()))
+    outcomes = await asyncio.gather(*(call(scenario, client) for client in OURS.values()))
     for side, outcome in zip(OURS, outcomes, strict=True):
+        assert outcome.crash is None, side
         assert outcome.finals == CALLER.transcripts, side
         assert outcome.starts == len(CALLER.turns), side
+        assert outcome.ready_at is not None
+        assert outcome.ready_at < _HANDSHAKE_IS_GIVEN_UP / 2, f"{side} waited for the server"
+        if scenario.muted:
+            assert outcome.told == [], side
+            assert len(outcome.dials) == 2, f"{side} was not closed for idleness"
+
+
+@each_refusal
+async def test_a_refusal_is_told_once_and_not_tried_again(scenario: Scenario) -> None:
+    outcomes = await asyncio.gather(*(call(scenario, client) for client in OURS.values()))
+    for side, outcome in zip(OURS, outcomes, strict=True):
+        assert outcome.crash is None, side
+        assert len(outcome.told) == 1, side
+        assert len(outcome.dials) == 1, side
+
+
+@each_side
+async def test_a_crowd_that_was_refused_does_not_come_back_in_one_instant(client: Client) -> None:
+    outcomes = await crowd(BUSY, client, CROWD)
+    dials = sorted(outcomes[0].dials)
+    refused, back = dials[:CROWD], dials[CROWD:]
+    assert len(back) == CROWD
+    # Told to wait for a second, each waits for that and up to half a second more, by chance.
+    assert back[0] - refused[0] >= 1.0
+    assert back[-1] - back[0] >= 0.2
+    assert all(outcome.finals == outcome.wanted for outcome in outcomes)

@@ -1,0 +1,38 @@
+"""Outages of any length, in virtual time: when audio flows again, and what is left of the words."""
+
+from __future__ import annotations
+
+import pytest
+
+from cartesia_ink_plugins.core.events import AudioGap
+from cartesia_ink_plugins.server.script import Script
+from tests.core.world import Away, World
+
+CALLER = Script("Hello there.", "I'd like a table ... for two people.", "Tomorrow at seven.")
+MID_TURN = 3.0
+
+
+@pytest.mark.parametrize(
+    ("away", "within"),
+    [(1.0, 1.0), (6.0, 1.0), (14.0, 1.0), (45.0, 5.5)],
+    ids=lambda seconds: f"{seconds:g}",
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_audio_flows_soon_after_the_server_is_back(away: float, within: float, seed: int) -> None:
+    world = World(CALLER, [Away(MID_TURN, away)], tail=away + 20.0, seed=seed).run()
+    back = MID_TURN + away
+    flows = min(dial for dial in world.dials if dial >= back) + 2 * world.latency
+    assert flows - back <= within
+    assert world.finals == CALLER.transcripts
+    assert not any(isinstance(event, AudioGap) for event in world.events)
+
+
+def test_what_an_outage_outlasts_is_told() -> None:
+    world = World(CALLER, [Away(MID_TURN, 200.0)], tail=230.0).run(limit=1000.0)
+    gaps = [event for event in world.events if isinstance(event, AudioGap)]
+    accounts = world.session.link.accounts
+    assert sum(gap.seconds for gap in gaps) == pytest.approx(
+        world.options.format.seconds(accounts.lost)
+    )
+    assert accounts.received == accounts.sent + accounts.lost
+    assert world.session.is_closed
