@@ -5,20 +5,21 @@ speaks with an offline voice. With CARTESIA_API_KEY it hears with Ink and, if Li
 plugin is installed, speaks with Sonic.
 
 LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET say which LiveKit server it works for; the
-commands are LiveKit's own (`dev`, `start`, `console`).
+commands are LiveKit's own. `console` needs no LiveKit server: you speak with the agent in your
+terminal, or write to it with `console --text`. `make livekit` starts all it takes for a real call.
 """
 
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from typing import Any
 
 from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts
 
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
-from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
+from cartesia_ink_plugins.demo.livekit_start import offline_without_key
+from cartesia_ink_plugins.demo.local_ink import ANY_KEY
 from cartesia_ink_plugins.demo.voice import Voice
 
 # How many calls this worker takes: what the account's plan allows in streams, shared out among the
@@ -69,8 +70,5 @@ def make_voice(process: JobProcess) -> tts.TTS[Any]:
 
 
 if __name__ == "__main__":
-    with ExitStack() as stack:
-        if not os.environ.get("CARTESIA_API_KEY"):
-            # In a process of its own; the calls find it through their environment.
-            os.environ.update(stack.enter_context(LocalInk()).environment())
+    with offline_without_key():
         cli.run_app(server)

@@ -1,0 +1,56 @@
+"""Start a LiveKit agent as a newcomer does: with a key or without, and told what is missing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cartesia_ink_plugins.core.errors import InkError, UsageError
+from cartesia_ink_plugins.demo.local_ink import LocalInk
+
+_ANSWERS_CALLS = {"console", "dev", "start", "connect"}
+_NEEDS_NO_SOUND = {"--help", "--text", "--list-devices"}
+
+
+@contextmanager
+def offline_without_key() -> Iterator[None]:
+    """Have a local Ink server while the worker runs, unless there is a key for the real one.
+
+    The calls, which are processes of their own, find it through their environment. What a person
+    can mend is said in one line, and ends the program with status 2.
+    """
+    arguments = set(sys.argv[1:])
+    try:
+        if "console" in arguments and not arguments & _NEEDS_NO_SOUND:
+            _check_sound()
+        if os.environ.get("CARTESIA_API_KEY") or not arguments & _ANSWERS_CALLS:
+            yield
+            return
+        _say("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
+        with LocalInk() as ink:
+            os.environ.update(ink.environment())
+            yield
+    except InkError as error:
+        _say(f"{os.path.basename(sys.argv[0])}: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _check_sound() -> None:
+    """See whether `console` has something to hear and speak with: it would end without a word."""
+    try:
+        import sounddevice
+
+        for kind in ("input", "output"):
+            sounddevice.query_devices(kind=kind)
+    except Exception:  # no library, no device, or none that can be asked
+        raise UsageError(
+            "console: no microphone or no loudspeaker was found; to write instead: console --text"
+        ) from None
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
