@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from loguru import logger
 from pipecat.frames.frames import (
-    CancelFrame,
-    EndFrame,
     Frame,
-    InputAudioRawFrame,
     InterimTranscriptionFrame,
     STTMuteFrame,
     TranscriptionFrame,
-    UserAudioRawFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.metrics.metrics import STTUsage
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.settings import STTSettings
 from pipecat.services.stt_latency import CARTESIA_TTFS_P99
-from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
-from pipecat.utils.tracing.service_decorators import traced_stt
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
 from cartesia_ink_plugins.core.errors import UsageError
@@ -34,10 +26,8 @@ from cartesia_ink_plugins.core.events import Final, Interim
 from cartesia_ink_plugins.core.manual_client import InkManualClient
 from cartesia_ink_plugins.core.manual_options import ManualOptions
 from cartesia_ink_plugins.core.options import Credentials, Resilience
+from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 from cartesia_ink_plugins.pipecat.session import InkSession
-
-# Of the built-in class; here the session does what they are for.
-_WITHOUT_MEANING = ("extra_headers", "live_options", "reconnect_on_error")
 
 
 @dataclass
@@ -58,7 +48,7 @@ class InkManualSTTSettings(STTSettings):
         return list(self.keyterm) if is_given(self.keyterm) and self.keyterm else []
 
 
-class InkManualSTTService(STTService):
+class InkManualSTTService(InkStreamingSTTService):
     """Speech-to-text with Cartesia Ink for pipelines that find the end of speech themselves.
 
     Stands where Pipecat's own `CartesiaSTTService` stands, with any VAD and turn analyzer. When the
@@ -87,6 +77,7 @@ class InkManualSTTService(STTService):
         encoding: str = "pcm_s16le",
         sample_rate: int | None = None,
         finalize_timeout: float = 5.0,
+        extra_headers: Mapping[str, str] | None = None,
         drain_timeout: float = 5.0,
         resilience: Resilience | None = None,
         settings: InkManualSTTSettings | None = None,
@@ -105,6 +96,8 @@ class InkManualSTTService(STTService):
                 frames' own rate is what counts. Without it, the pipeline's input rate.
             finalize_timeout: Seconds after which the words known so far are pushed, not finalized,
                 when the server does not answer.
+            extra_headers: More headers of the upgrade request, for what stands between you and the
+                API; how one proves who one is stands in the credentials only.
             drain_timeout: Seconds that the last words may take when the pipeline ends.
             resilience: How hard the session fights for the user's words.
             settings: What can also be changed while the service runs. `ink-2` by default.
@@ -114,25 +107,22 @@ class InkManualSTTService(STTService):
         Raises:
             UsageError: A value is wrong; the message names the argument.
         """
-        for name in _WITHOUT_MEANING:
-            if kwargs.pop(name, None) is not None:
-                logger.info(f"InkManualSTTService: `{name}` has no meaning here and is ignored")
-        if api_key and credentials:
-            raise UsageError("credentials: give either api_key or credentials")
         store = self.Settings(model="ink-2", language=None, keyterm=None)
         if settings is not None:
             store.apply_update(settings)
         super().__init__(
-            sample_rate=sample_rate, settings=store, ttfs_p99_latency=ttfs_p99_latency, **kwargs
+            api_key=api_key,
+            credentials=credentials,
+            encoding=encoding,
+            extra_headers=extra_headers,
+            drain_timeout=drain_timeout,
+            sample_rate=sample_rate,
+            settings=store,
+            ttfs_p99_latency=ttfs_p99_latency,
+            **kwargs,
         )
-        if credentials is None and api_key:
-            credentials = Credentials(api_key=api_key)
-        self._credentials = credentials or Credentials.from_environment()
         self._resilience = resilience or Resilience(drain_timeout=finalize_timeout)
         self._base_url = base_url
-        self._encoding = encoding
-        self._drain_timeout = drain_timeout
-        self._ending = False
         self._options(sample_rate or 16_000)
         self._session: InkSession[Interim | Final] = InkSession(
             self,
@@ -141,11 +131,6 @@ class InkManualSTTService(STTService):
             rejected=lambda _: None,
             call=self._call_event_handler,
         )
-        self._register_event_handler("on_audio_gap")
-
-    def can_generate_metrics(self) -> bool:
-        """Usage and latency metrics are generated."""
-        return True
 
     def language_to_service_language(self, language: Language) -> str:
         """The language as the API writes it: `en` for `en-US`.
@@ -168,54 +153,6 @@ class InkManualSTTService(STTService):
         final = self._finalize()
         return (await asyncio.shield(final)).text if final else ""
 
-    # -- lifecycle --------------------------------------------------------------------------------
-
-    async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
-        """Begin to dial, and return at once.
-
-        Args:
-            setup: The pipeline's configuration.
-        """
-        await super().setup(setup)
-        self._session.open(self.sample_rate)
-
-    async def stop(self, frame: EndFrame) -> None:
-        """Deliver the last words, then end.
-
-        Args:
-            frame: The end frame.
-        """
-        self._ending = True
-        await self._session.finish(self._drain_timeout)
-        await self._session.close()
-        await super().stop(frame)
-
-    async def cancel(self, frame: CancelFrame) -> None:
-        """End at once.
-
-        Args:
-            frame: The cancel frame.
-        """
-        self._ending = True
-        await self._session.close()
-        await super().cancel(frame)
-
-    async def cleanup(self) -> None:
-        """End, if no frame did it."""
-        self._ending = True
-        await self._session.close()
-        await super().cleanup()  # type: ignore[no-untyped-call]
-
-    async def set_usable(self, is_usable: bool) -> None:
-        """Set whether the service can be given work; begin a new session after a refusal.
-
-        Args:
-            is_usable: Whether it can.
-        """
-        await super().set_usable(is_usable)
-        if is_usable and self._session.is_refused and not self._ending:
-            await self._session.reopen()
-
     def _make_client(self, sample_rate: int) -> InkManualClient:
         options = self._options(sample_rate)
         return InkManualClient(options, self._credentials, resilience=self._resilience)
@@ -228,6 +165,7 @@ class InkManualSTTService(STTService):
             sample_rate=sample_rate,
             language=str(language) if is_given(language) and language else None,
             keyterms=self._settings.keyterms(),
+            extra_headers=self._extra_headers,
         )
         return replace(options, base_url=self._base_url) if self._base_url else options
 
@@ -248,33 +186,6 @@ class InkManualSTTService(STTService):
                 # The VAD may not tell any more: what was said before must not wait for what
                 # is said after.
                 self._finalize()
-
-    async def process_audio_frame(
-        self, frame: InputAudioRawFrame, direction: FrameDirection
-    ) -> None:
-        """Hand a frame to the session, which never keeps it waiting.
-
-        Args:
-            frame: 16-bit audio of any rate and number of channels.
-            direction: Where the frame goes.
-        """
-        if self.is_muted or self._ending or not self.is_usable or not frame.audio:
-            return
-        self._user_id = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
-        await self._session.hear(frame)
-
-    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Hand audio to the session; the words come on their own.
-
-        Args:
-            audio: 16-bit mono audio of the service's sample rate.
-
-        Yields:
-            None, once.
-        """
-        frame = InputAudioRawFrame(audio=audio, sample_rate=self.sample_rate, num_channels=1)
-        await self.process_audio_frame(frame, FrameDirection.DOWNSTREAM)
-        yield None
 
     def _finalize(self) -> asyncio.Future[Final] | None:
         self.request_finalize()  # type: ignore[no-untyped-call]
@@ -308,17 +219,6 @@ class InkManualSTTService(STTService):
         if isinstance(code, str):
             language = next((known for known in Language if known.value == code), None)
         return self._user_id, time_now_iso8601(), language, event
-
-    async def emit_stt_usage_metrics(self) -> None:
-        """Report the seconds of audio that were sent since the last report."""
-        if seconds := self._session.take_usage():
-            await self.start_stt_usage_metrics(STTUsage(audio_seconds=seconds))
-
-    @traced_stt
-    async def _handle_transcription(
-        self, transcript: str, is_final: bool, language: Language | None
-    ) -> None:
-        """Mark a transcription for tracing."""
 
     # -- settings ---------------------------------------------------------------------------------
 

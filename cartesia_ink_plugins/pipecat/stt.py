@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import Mapping
 from typing import Any
 
-from loguru import logger
-from pipecat.frames.frames import (
-    CancelFrame,
-    EndFrame,
-    Frame,
-    InputAudioRawFrame,
-    StartFrame,
-    STTMetadataFrame,
-    UserAudioRawFrame,
-)
-from pipecat.metrics.metrics import STTUsage
+from pipecat.frames.frames import Frame, StartFrame, STTMetadataFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.settings import STTSettings
-from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.turns.user_stop import EagerMatchPolicy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
-from pipecat.utils.tracing.service_decorators import traced_stt
 
 from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.errors import UsageError
@@ -33,6 +21,7 @@ from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llms import LLMWatch
 from cartesia_ink_plugins.pipecat.outlet import TurnOutlet
 from cartesia_ink_plugins.pipecat.sequencer import InterruptOn, TurnSequencer
+from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 from cartesia_ink_plugins.pipecat.session import InkSession
 from cartesia_ink_plugins.pipecat.settings import THRESHOLDS, InkTurnsSTTSettings
 from cartesia_ink_plugins.pipecat.speculation import AlwaysSpeculate, SpeculationPolicy
@@ -46,16 +35,13 @@ _EVENTS = (
     "on_turn_resume",
     "on_turn_end",
     "on_speculation",
-    "on_audio_gap",
 )
-# Of the built-in class; here the session does what they are for.
-_WITHOUT_MEANING = ("watchdog_min_timeout", "reconnect_on_error", "extra_headers")
 # Nothing is spoken before the turn ends, so a prediction may stay open for as long as a turn can.
 _LONGEST_TIMEOUT_MS = 11_200
 _SPECULATION_MARGIN = 20.0
 
 
-class InkTurnsSTTService(STTService):
+class InkTurnsSTTService(InkStreamingSTTService):
     """Speech-to-text with Cartesia Ink, which also decides when the user's turn starts and ends.
 
     Stands where Pipecat's own `CartesiaTurnsSTTService` stands, with the same keywords. What the
@@ -97,6 +83,7 @@ class InkTurnsSTTService(STTService):
         eager_match_policy: EagerMatchPolicy | None = None,
         speculation_policy: SpeculationPolicy | None = None,
         resume_grace: float = 0.25,
+        extra_headers: Mapping[str, str] | None = None,
         drain_timeout: float = 5.0,
         resilience: Resilience | None = None,
         settings: InkTurnsSTTSettings | None = None,
@@ -122,6 +109,8 @@ class InkTurnsSTTService(STTService):
             speculation_policy: Which predictions are answered; by default, all.
             resume_grace: Seconds after the user goes on in which the same words may end the turn
                 again without costing another reply.
+            extra_headers: More headers of the upgrade request, for what stands between you and the
+                API; how one proves who one is stands in the credentials only.
             drain_timeout: Seconds that the last words may take when the pipeline ends.
             resilience: How hard the session fights for the user's words.
             settings: What can also be changed while the service runs.
@@ -130,22 +119,21 @@ class InkTurnsSTTService(STTService):
         Raises:
             UsageError: A value is wrong; the message names the argument.
         """
-        for name in _WITHOUT_MEANING:
-            if kwargs.pop(name, None) is not None:
-                logger.info(f"InkTurnsSTTService: `{name}` has no meaning here and is ignored")
         if interrupt_on not in ("start", "words"):
             raise UsageError(f"interrupt_on: {interrupt_on!r} is neither 'start' nor 'words'")
-        if api_key and credentials:
-            raise UsageError("credentials: give either api_key or credentials")
         store = self.Settings.complete(settings)
-        super().__init__(sample_rate=sample_rate, settings=store, **kwargs)
-        if credentials is None:
-            credentials = Credentials(api_key=api_key) if api_key else None
-        self._credentials = credentials or Credentials.from_environment()
+        super().__init__(
+            api_key=api_key,
+            credentials=credentials,
+            encoding=encoding,
+            extra_headers=extra_headers,
+            drain_timeout=drain_timeout,
+            sample_rate=sample_rate,
+            settings=store,
+            **kwargs,
+        )
         self._resilience = resilience
         self._url = url
-        self._encoding = encoding
-        self._drain_timeout = drain_timeout
         self._should_interrupt = should_interrupt
         self._eager_match_policy = eager_match_policy
         self._eager = enable_eager_end_of_turn
@@ -155,8 +143,6 @@ class InkTurnsSTTService(STTService):
             raise UsageError(str(error).replace("base_url:", "url:", 1)) from None
 
         self._runner: asyncio.Task[None] | None = None
-        self._ending = False
-        self._user = ""
         model = store.model if isinstance(store.model, str) else None
         self._llms = LLMWatch()
         self._witness = TurnWitness(self._llms)
@@ -167,7 +153,7 @@ class InkTurnsSTTService(STTService):
                 # The family of models that knows only one language.
                 language=Language.EN if str(model).startswith("ink-2") else None,
                 meter=LatencyMeter(self, self._llms, model=model),
-                user_id=lambda: self._user,
+                user_id=lambda: self._user_id,
                 before_final=self._measure,
                 after_final=self._handle_transcription,
                 call=self._call_event_handler,
@@ -190,10 +176,6 @@ class InkTurnsSTTService(STTService):
             self._register_event_handler(event)
 
     # -- what the framework asks ------------------------------------------------------------------
-
-    def can_generate_metrics(self) -> bool:
-        """Usage, latency and speculation metrics are generated."""
-        return True
 
     @property
     def supports_ttfs(self) -> bool:
@@ -230,7 +212,6 @@ class InkTurnsSTTService(STTService):
         """
         await super().setup(setup)
         self._runner = self.create_task(self._sequencer.run(), "turns")
-        self._session.open(self.sample_rate)
 
     async def start(self, frame: StartFrame) -> None:
         """Look for the LLM services, now that the pipeline is complete.
@@ -241,52 +222,18 @@ class InkTurnsSTTService(STTService):
         await super().start(frame)
         self._llms.look_around(self.pipeline_worker.pipeline)
 
-    async def stop(self, frame: EndFrame) -> None:
-        """Deliver the last words, then end.
-
-        Args:
-            frame: The end frame.
-        """
-        self._ending = True
-        await self._session.finish(self._drain_timeout)
+    async def _finish(self) -> None:
+        await super()._finish()
         self._sequencer.close()
         if self._runner:
             await asyncio.wait([self._runner], timeout=self._drain_timeout)
-        await self._end()
-        await super().stop(frame)
-
-    async def cancel(self, frame: CancelFrame) -> None:
-        """End at once.
-
-        Args:
-            frame: The cancel frame.
-        """
-        await self._end()
-        await super().cancel(frame)
-
-    async def cleanup(self) -> None:
-        """End, if no frame did it."""
-        await self._end()
-        await super().cleanup()  # type: ignore[no-untyped-call]
 
     async def _end(self) -> None:
-        """Leave no task and no connection; the only way out, and safe to take twice."""
-        self._ending = True
-        await self._session.close()
+        await super()._end()
         self._sequencer.close()
         if runner := self._runner:
             self._runner = None
             await self.cancel_task(runner)
-
-    async def set_usable(self, is_usable: bool) -> None:
-        """Set whether the service can be given work; begin a new session after a refusal.
-
-        Args:
-            is_usable: Whether it can.
-        """
-        await super().set_usable(is_usable)
-        if is_usable and self._session.is_refused and not self._ending:
-            await self._session.reopen()
 
     def _make_client(self, sample_rate: int) -> InkTurnsClient:
         options = self._options(sample_rate)
@@ -300,30 +247,9 @@ class InkTurnsSTTService(STTService):
             sample_rate=sample_rate,
             keyterms=self._settings.keyterms(),
             turn=self._settings.turn_settings(),
+            extra_headers=self._extra_headers,
             **where,
         )
-
-    # -- audio ------------------------------------------------------------------------------------
-
-    async def process_audio_frame(
-        self, frame: InputAudioRawFrame, direction: FrameDirection
-    ) -> None:
-        """Hand a frame to the session, which never keeps it waiting.
-
-        Args:
-            frame: 16-bit audio of any rate and number of channels.
-            direction: Where the frame goes.
-        """
-        if self.is_muted or self._ending or not self.is_usable or not frame.audio:
-            return
-        self._user = self._user_id = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
-        await self._session.hear(frame)
-
-    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Hand 16-bit mono audio to the session; the words come on their own."""
-        frame = InputAudioRawFrame(audio=audio, sample_rate=self.sample_rate, num_channels=1)
-        await self.process_audio_frame(frame, FrameDirection.DOWNSTREAM)
-        yield None
 
     # -- frames from elsewhere --------------------------------------------------------------------
 
@@ -378,21 +304,10 @@ class InkTurnsSTTService(STTService):
         for name in THRESHOLDS:
             setattr(self._settings, name, getattr(turn, name))
 
-    # -- metrics and tracing ----------------------------------------------------------------------
-
-    async def emit_stt_usage_metrics(self) -> None:
-        """Report the seconds of audio that were sent since the last report."""
-        if seconds := self._session.take_usage():
-            await self.start_stt_usage_metrics(STTUsage(audio_seconds=seconds))
+    # -- metrics ----------------------------------------------------------------------------------
 
     async def _measure(self, event: TurnEnd) -> None:
         """Report usage, and measure from the end of speech to the final words."""
         await self.emit_stt_usage_metrics()
         if event.timing and event.timing.speech_end is not None:
             await self.start_ttfb_metrics(start_time=event.timing.speech_end)
-
-    @traced_stt
-    async def _handle_transcription(
-        self, transcript: str, is_final: bool, language: Language | None
-    ) -> None:
-        """Mark a transcription for tracing."""

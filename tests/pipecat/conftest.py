@@ -13,3 +13,12 @@ def _quiet_framework() -> Iterator[None]:
     logger.disable("pipecat")
     yield
     logger.enable("pipecat")
+
+
+@pytest.fixture
+def warnings() -> Iterator[list[str]]:
+    """What is logged as a warning, or worse."""
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING")
+    yield lines
+    logger.remove(handler)

@@ -43,8 +43,9 @@ from pipecat.workers.runner import WorkerRunner
 
 
 def tone(rate: int, seconds: float = 0.1, channels: int = 1, hertz: float = 440.0) -> bytes:
-    """A tone, the same on all channels, as 16-bit samples."""
-    wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate)
+    """A tone that swells four times a second, like syllables; the same on all channels, 16-bit."""
+    time = np.arange(int(rate * seconds)) / rate
+    wave = 0.5 * np.sin(2 * np.pi * hertz * time) * np.abs(np.sin(2 * np.pi * 2 * time))
     mono: np.ndarray[tuple[int, ...], np.dtype[np.int16]] = (wave * 32767).astype("<i2")
     return np.repeat(mono, channels).tobytes()
 

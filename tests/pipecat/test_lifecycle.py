@@ -260,6 +260,28 @@ def test_credentials_come_from_somewhere(monkeypatch: pytest.MonkeyPatch) -> Non
     InkTurnsSTTService()
 
 
+async def test_extra_headers_go_with_the_upgrade_request() -> None:
+    def behind_a_gateway(url: str) -> InkTurnsSTTService:
+        return ours(url, extra_headers={"X-Tenant": "bistro"})
+
+    async with talk_to([], behind_a_gateway) as (talk, server):
+        await talk.until(lambda: bool(server.headers))
+        assert server.headers[0]["X-Tenant"] == "bistro"
+        assert server.headers[0]["X-API-Key"] == "test-key"
+
+
+def test_extra_headers_are_no_way_around_the_credentials() -> None:
+    with pytest.raises(UsageError, match="x-api-key") as refusal:
+        ours(NOWHERE, extra_headers={"x-api-key": "another-key"})
+    assert "another-key" not in str(refusal.value)
+
+
+def test_what_has_no_meaning_here_is_said(warnings: list[str]) -> None:
+    ours(NOWHERE, watchdog_min_timeout=0.5, keepalive_timeout=30, reconnect_on_error=True)
+    for name in ("watchdog_min_timeout", "keepalive_timeout", "reconnect_on_error"):
+        assert any(f"`{name}` has no meaning" in line for line in warnings), name
+
+
 def test_arguments_of_the_builtin_class_are_accepted() -> None:
     InkTurnsSTTService(
         api_key="test-key",

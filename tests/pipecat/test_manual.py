@@ -175,6 +175,14 @@ async def test_a_noise_gives_no_transcription() -> None:
         assert await talk.until(1) == ["Hello."]
 
 
+async def test_extra_headers_go_with_the_upgrade_request() -> None:
+    async with InkServer(SCRIPT) as server, call(ours(server, extra_headers={"X-Tenant": "a"})):
+        async with asyncio.timeout(10):
+            while not server.connections:
+                await asyncio.sleep(0.01)
+        assert server.connections[0].headers["x-tenant"] == "a"
+
+
 async def test_a_button_needs_no_vad() -> None:
     async with InkServer(SCRIPT) as server:
         service = ours(server)

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -75,6 +76,7 @@ class WireServer:
             list inside the list is one segment.
         played: Everything was said.
         queries: The query of each connection.
+        headers: The headers of each upgrade request.
         audio: The audio of each connection.
         texts: Every text message received.
     """
@@ -83,6 +85,7 @@ class WireServer:
     url: str = ""
     played: asyncio.Event = field(default_factory=asyncio.Event)
     queries: list[dict[str, list[str]]] = field(default_factory=list)
+    headers: list[Headers] = field(default_factory=list)
     audio: list[bytearray] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     _down_until: float = 0.0
@@ -102,6 +105,7 @@ class WireServer:
         """Serve one connection."""
         assert connection.request is not None
         self.queries.append(parse_qs(urlsplit(connection.request.path).query))
+        self.headers.append(connection.request.headers)
         heard = bytearray()
         self.audio.append(heard)
         await connection.send(_encode("connected"))

@@ -1,0 +1,175 @@
+"""What the two streaming services are: a session with Ink that lives as long as the pipeline."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from loguru import logger
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    UserAudioRawFrame,
+)
+from pipecat.metrics.metrics import STTUsage
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
+from pipecat.services.stt_service import STTService
+from pipecat.transcriptions.language import Language
+from pipecat.utils.tracing.service_decorators import traced_stt
+
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.options import Credentials
+from cartesia_ink_plugins.pipecat.session import Client, InkSession
+
+# Of the built-in classes; here the session does what they are for.
+_WITHOUT_MEANING = (
+    "keepalive_interval",
+    "keepalive_timeout",
+    "live_options",
+    "reconnect_on_error",
+    "watchdog_min_timeout",
+)
+
+
+class InkStreamingSTTService(STTService):
+    """Base of the services that keep a connection; what they make of the words is theirs."""
+
+    _session: InkSession[Any]
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None,
+        credentials: Credentials | None,
+        encoding: str,
+        extra_headers: Mapping[str, str] | None,
+        drain_timeout: float,
+        **kwargs: Any,
+    ) -> None:
+        """Set up what does not depend on the endpoint; the arguments are those of the services.
+
+        Raises:
+            UsageError: There are no credentials, or two.
+        """
+        for name in _WITHOUT_MEANING:
+            if kwargs.pop(name, None) is not None:
+                logger.warning(f"{type(self).__name__}: `{name}` has no meaning here, ignored")
+        if api_key and credentials:
+            raise UsageError("credentials: give either api_key or credentials")
+        super().__init__(**kwargs)
+        if credentials is None and api_key:
+            credentials = Credentials(api_key=api_key)
+        self._credentials = credentials or Credentials.from_environment()
+        self._encoding = encoding
+        self._extra_headers = dict(extra_headers or {})
+        self._drain_timeout = drain_timeout
+        self._ending = False
+        self._register_event_handler("on_audio_gap")
+
+    @abstractmethod
+    def _make_client(self, sample_rate: int) -> Client:
+        """Make a client for audio of a rate in Hz."""
+
+    # -- lifecycle --------------------------------------------------------------------------------
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
+        """Begin to dial, and return at once.
+
+        Args:
+            setup: The pipeline's configuration.
+        """
+        await super().setup(setup)
+        self._session.open(self.sample_rate)
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Deliver the last words, then end.
+
+        Args:
+            frame: The end frame.
+        """
+        self._ending = True
+        await self._finish()
+        await self._end()
+        await super().stop(frame)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """End at once.
+
+        Args:
+            frame: The cancel frame.
+        """
+        await self._end()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """End, if no frame did it."""
+        await self._end()
+        await super().cleanup()  # type: ignore[no-untyped-call]
+
+    async def set_usable(self, is_usable: bool) -> None:
+        """Set whether the service can be given work; begin a new session after a refusal.
+
+        Args:
+            is_usable: Whether it can.
+        """
+        await super().set_usable(is_usable)
+        if is_usable and self._session.is_refused and not self._ending:
+            await self._session.reopen()
+
+    async def _finish(self) -> None:
+        """Push the last words, for no longer than the drain timeout."""
+        await self._session.finish(self._drain_timeout)
+
+    async def _end(self) -> None:
+        """Leave no task and no connection; the only way out, and safe to take twice."""
+        self._ending = True
+        await self._session.close()
+
+    # -- audio ------------------------------------------------------------------------------------
+
+    async def process_audio_frame(
+        self, frame: InputAudioRawFrame, direction: FrameDirection
+    ) -> None:
+        """Hand a frame to the session, which never keeps it waiting.
+
+        Args:
+            frame: 16-bit audio of any rate and number of channels.
+            direction: Where the frame goes.
+        """
+        if self.is_muted or self._ending or not self.is_usable or not frame.audio:
+            return
+        self._user_id = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
+        await self._session.hear(frame)
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
+        """Hand 16-bit mono audio to the session; the words come on their own.
+
+        Args:
+            audio: 16-bit mono audio of the service's sample rate.
+
+        Yields:
+            None, once.
+        """
+        frame = InputAudioRawFrame(audio=audio, sample_rate=self.sample_rate, num_channels=1)
+        await self.process_audio_frame(frame, FrameDirection.DOWNSTREAM)
+        yield None
+
+    # -- metrics and tracing ----------------------------------------------------------------------
+
+    def can_generate_metrics(self) -> bool:
+        """Usage and latency metrics are generated."""
+        return True
+
+    async def emit_stt_usage_metrics(self) -> None:
+        """Report the seconds of audio that were sent since the last report."""
+        if seconds := self._session.take_usage():
+            await self.start_stt_usage_metrics(STTUsage(audio_seconds=seconds))
+
+    @traced_stt
+    async def _handle_transcription(
+        self, transcript: str, is_final: bool, language: Language | None
+    ) -> None:
+        """Mark a transcription for tracing."""
