@@ -14,6 +14,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from cartesia_ink_plugins import (
+    DialFailed,
+    InkError,
     InkTurnsClient,
     TurnEagerEnd,
     TurnEnd,
@@ -51,10 +53,24 @@ async def listen(client: InkTurnsClient) -> None:
                 print("turn.resume     withdraw it")
             case TurnEnd(transcript=words):
                 print("turn.end       ", words, "(speak the reply)")
+            case DialFailed(reason=reason):
+                print("not connected  ", reason, "(it goes on trying)")
+
+
+def check(path: Path) -> None:
+    """Make sure that the recording can be sent as it is."""
+    try:
+        with wave.open(str(path), "rb") as recording:
+            if (recording.getnchannels(), recording.getsampwidth()) == (1, 2):
+                return
+    except (OSError, EOFError, wave.Error):
+        pass
+    sys.exit(f"{path}: is no 16-bit mono WAV file that can be read")
 
 
 async def main(path: Path) -> None:
     """Transcribe one recording."""
+    check(path)
     async with AsyncExitStack() as stack:
         if not os.environ.get("CARTESIA_API_KEY"):
             ink = await stack.enter_async_context(LocalInk())
@@ -66,4 +82,9 @@ async def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else CALLER))
+    try:
+        asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else CALLER))
+    except InkError as error:  # refused, such as for a wrong key
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -10,11 +10,15 @@ With no key it needs no network either, as `livekit_agent.py`, whose settings it
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack
 from typing import Any
 
-from livekit import rtc
-from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts
+try:
+    from livekit import rtc
+    from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts
+except ImportError as error:
+    sys.exit(f"{error.name or error} is missing: pip install 'cartesia-ink-plugins[examples]'")
 
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
