@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import cartesia_ink_plugins
-from tests.needs import ROOT
+from tests.needs import NEEDS, ROOT
 
 PACKAGE = ROOT / "cartesia_ink_plugins"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
@@ -135,6 +135,15 @@ def test_the_wheel_carries_types_licence_and_the_recorded_caller(tmp_path: Path)
     assert not {name for name in names if name.startswith(("tests/", "examples/"))}
     carried = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.wav")}
     assert carried <= names
+
+
+def test_what_ci_installs_is_needed_by_a_test() -> None:
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path.name != "test_project.py"]
+    marked = "".join(
+        "".join(re.findall(r"\bneeds\([^)]*\)", path.read_text("utf-8"))) for path in tests
+    )
+    installed = [name for name, need in NEEDS.items() if need.installable]
+    assert [name for name in installed if f'"{name}"' not in marked] == []
 
 
 @pytest.fixture
