@@ -8,6 +8,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 3
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+BOT_ARGS ?=
 BENCH_ARGS ?=
 CORE_TESTS := tests/core
 
@@ -18,13 +19,16 @@ $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(1) $(PYTEST_ARGS) || [ 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format test-floors test-core environments soak bench-engine bench-livekit bench-pipecat wheel clean
+.PHONY: help demo bot test check format test-floors test-core environments soak bench-engine bench-livekit bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.has-demo ## Hear and see a booking call, offline (DEMO_ARGS="--framework livekit")
 	$(BIN)/cartesia-ink demo $(DEMO_ARGS)
+
+bot: $(VENV)/.has-examples ## Talk to a bot in the browser, offline (BOT_ARGS="--port 8080")
+	$(BIN)/python examples/pipecat_bot.py $(BOT_ARGS)
 
 test: $(VENV)/.has-dev ## Run the tests (PYTEST_ARGS="-k turns")
 	$(call run_tests,--ignore tests/e2e)
