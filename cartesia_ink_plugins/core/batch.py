@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 from urllib.parse import urlencode
 
+from cartesia_ink_plugins.core.answers import explanation, seconds_to_wait
 from cartesia_ink_plugins.core.audio import Encoding
-from cartesia_ink_plugins.core.driver import explanation, seconds_to_wait
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.manual_options import check_language
 from cartesia_ink_plugins.core.options import (

@@ -23,6 +23,8 @@ from cartesia_ink_plugins.core.observe import Snapshot, snapshot
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.session import Said, TurnsSession
 
+_UNREAD = 100
+
 
 class InkTurnsClient:
     """Streaming speech-to-text with turn detection on the server.
@@ -91,11 +93,13 @@ class InkTurnsClient:
     @property
     def request_id(self) -> str | None:
         """The id of the present connection, to quote to Cartesia's support."""
-        session = self._driver.session
-        return session.life.request_id if session else None
+        return self._driver.request_id
 
-    def send_audio(self, pcm: bytes) -> None:
+    def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
+
+        To be called in the event loop; other threads use
+        `loop.call_soon_threadsafe(client.send_audio, pcm)`.
 
         Args:
             pcm: Whole samples, mono, in the encoding and rate of the options, about as fast as they
@@ -103,11 +107,9 @@ class InkTurnsClient:
 
         Raises:
             ClosedError: After `finish` or `aclose`, or when the server has refused the session.
-            UsageError: The bytes are not whole samples.
+            UsageError: The bytes are not whole samples, or this is not the client's event loop.
         """
-        session, loop = self._driver.started()
-        session.send_audio(pcm, loop.time())
-        self._driver.drive(session)
+        self._driver.send_audio(pcm)
 
     def configure(self, changes: TurnSettings) -> None:
         """Change thresholds of turn detection in mid-session, without a new connection.
@@ -117,7 +119,7 @@ class InkTurnsClient:
         Raises:
             UsageError: Together with the present settings they are out of order.
         """
-        session, loop = self._driver.started()
+        session, loop = self._driver.made()
         session.configure(changes, loop.time())
         self._driver.drive(session)
 
@@ -127,7 +129,7 @@ class InkTurnsClient:
         Raises:
             UsageError: There are more than 100, or they have more than 1200 characters.
         """
-        session, loop = self._driver.started()
+        session, loop = self._driver.made()
         session.update_keyterms(keyterms, loop.time())
         self._driver.drive(session)
 
@@ -148,7 +150,7 @@ class InkTurnsClient:
 
     def snapshot(self) -> Snapshot:
         """What happened so far, as numbers."""
-        session, _ = self._driver.started()
+        session, _ = self._driver.made()
         return snapshot(session)
 
     def __aiter__(self) -> AsyncIterator[Event]:
@@ -165,10 +167,12 @@ class InkTurnsClient:
 
 def _enqueue(queue: deque[Event], event: Event) -> None:
     """Queue an event; an eager end that is void before anybody saw it becomes an update."""
-    if isinstance(event, TurnResume | TurnEnd) and queue:
-        last = queue[-1]
-        if isinstance(last, TurnEagerEnd):
-            queue[-1] = TurnUpdate(last.transcript, last.request_id, last.timing)
-            if isinstance(event, TurnResume):
-                return
+    last = queue[-1] if queue else None
+    if isinstance(last, TurnEagerEnd) and isinstance(event, TurnResume | TurnEnd):
+        last = queue[-1] = TurnUpdate(last.transcript, last.request_id, last.timing)
+        if isinstance(event, TurnResume):
+            return
+    says_more = isinstance(last, TurnUpdate) and isinstance(event, TurnUpdate | TurnEnd)
+    if says_more and len(queue) >= _UNREAD:
+        queue.pop()  # nobody reads; of each turn only what says most is kept
     queue.append(event)

@@ -36,9 +36,9 @@ class Listener(Protocol):
         """The upgrade succeeded."""
 
     def on_refused(
-        self, connection: Connection, status: int, retry_after: str | None, body: bytes
+        self, connection: Connection, status: int, headers: Mapping[str, str], body: bytes
     ) -> None:
-        """The upgrade was answered with another HTTP status."""
+        """The upgrade was answered with another HTTP status; names of headers are lower case."""
 
     def on_message(self, data: str | bytes) -> None:
         """A whole message came."""
@@ -204,14 +204,16 @@ class Connection(asyncio.Protocol):
         error = self._protocol.handshake_exc
         if listener is None:
             return
+        # A proxy on the way may have said something twice.
+        headers = {name.lower(): value for name, value in response.headers.raw_items()}
         if isinstance(error, InvalidStatus):
             self._listener = None
-            retry_after = response.headers.get("Retry-After")
-            listener.on_refused(self, response.status_code, retry_after, response.body or b"")
+            body = response.body or b""
+            listener.on_refused(self, response.status_code, headers, body)
         elif error is not None:
             self._tell_lost(f"no WebSocket there: {type(error).__name__}", None)
         else:
-            listener.on_open(self, response.headers.get("X-Request-Id"))
+            listener.on_open(self, headers.get("x-request-id"))
 
     def _handle_frame(self, frame: Frame) -> None:
         """Put messages together from frames; control frames may come between."""

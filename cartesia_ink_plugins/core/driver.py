@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
-import json
-import math
 import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
+from cartesia_ink_plugins.core.answers import explanation, seconds_to_wait
 from cartesia_ink_plugins.core.connection import Connection
+from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.core.events import LifeEvent
 from cartesia_ink_plugins.core.lifecycle import Lifecycle
 from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping
@@ -59,6 +58,8 @@ class Session(Protocol[W]):
 
     def send_audio(self, pcm: bytes, now: float) -> None: ...  # noqa: D102
 
+    def set_epoch(self, epoch: float) -> None: ...  # noqa: D102
+
     def opened(self, now: float, request_id: str | None = None) -> None: ...  # noqa: D102
 
     def receive(self, data: str | bytes, now: float) -> None: ...  # noqa: D102
@@ -94,8 +95,8 @@ class Driver(Generic[S, W]):
         self._ssl_context = ssl_context
         self._enqueue = enqueue
         self._ended = ended
-        self._session: S | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
+        self._is_started = False
         self._attempt: Connection | None = None
         self._connection: Connection | None = None
         self._dialling: asyncio.Task[None] | None = None
@@ -112,41 +113,63 @@ class Driver(Generic[S, W]):
     @property
     def session(self) -> S | None:
         """The session, once it is made."""
-        return self._session
+        return self._made[0] if self._made else None
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the present connection."""
+        return self._made[0].life.request_id if self._made else None
 
     @property
     def is_connected(self) -> bool:
         """Whether audio that is sent now goes straight to the server."""
         return self._connection is not None
 
+    def made(self) -> tuple[S, asyncio.AbstractEventLoop]:
+        """The session and its loop; the first use makes them, and dials nothing."""
+        if self._made is None:
+            loop = self._running_loop()
+            self._made = self._make(time.time() - loop.time()), loop
+        return self._made
+
     def started(self) -> tuple[S, asyncio.AbstractEventLoop]:
         """The session and its loop; the first use dials."""
-        if self._session is None or self._loop is None:
-            session, loop = self._created()
+        session, loop = self.made()
+        if not self._is_started:
+            self._is_started = True
             session.life.start(loop.time())
             self.drive(session)
-            return session, loop
-        return self._session, self._loop
+        return session, loop
+
+    def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
+        """Take audio in; the first use dials."""
+        session, loop = self.started()
+        if self._running_loop() is not loop:
+            raise UsageError("send_audio: the client belongs to another event loop")
+        # What is not immutable may be changed before it is sent once more.
+        session.send_audio(pcm if isinstance(pcm, bytes) else bytes(pcm), loop.time())
+        self.drive(session)
 
     def drive(self, session: S) -> None:
         """Do what the session wants done."""
         life: Lifecycle[W] = session.life
         for action in life.take_actions():
             self._do(action)
-        events = life.take_events()
-        for event in events:
-            self._enqueue(self._queue, event)
-        if events or life.is_closed:
+        if events := life.take_events():
+            for event in events:
+                self._enqueue(self._queue, event)
             self._changed.set()
-        if life.is_closed and self._ended is not None:
-            self._ended()
+        if life.is_closed:
+            self._changed.set()
+            if self._ended is not None:
+                self._ended()
         deadline = session.deadline
         if deadline != self._armed:
             self._arm(deadline)
 
     async def finish(self, timeout: float | None) -> None:
         """Say that there is no more audio, and wait for the end."""
-        session, loop = self.started()
+        session, loop = self.made()
         session.life.finish(loop.time(), timeout)
         self.drive(session)
         while not session.life.is_closed:
@@ -155,7 +178,7 @@ class Driver(Generic[S, W]):
 
     async def aclose(self) -> None:
         """End at once and leave nothing."""
-        session, _ = self._created()
+        session, _ = self.made()
         session.life.abort()
         self.drive(session)
         await self._leave_nothing()
@@ -183,19 +206,24 @@ class Driver(Generic[S, W]):
         """The upgrade succeeded."""
         session, loop = self.started()
         self._attempt, self._connection = None, connection
+        # Since the last dial the machine may have slept, or its clock may have been set.
+        session.set_epoch(time.time() - loop.time())
         session.opened(loop.time(), request_id)
         self.drive(session)
 
     def on_refused(
-        self, connection: Connection, status: int, retry_after: str | None, body: bytes
+        self, connection: Connection, status: int, headers: Mapping[str, str], body: bytes
     ) -> None:
         """The upgrade was answered with an HTTP status."""
         session, loop = self.started()
         self._attempt = None
         self._discard(connection)
-        message = self._redact(explanation(body))
         session.life.refused(
-            status, loop.time(), retry_after=seconds_to_wait(retry_after), message=message
+            status,
+            loop.time(),
+            retry_after=seconds_to_wait(headers.get("retry-after")),
+            message=self._redact(explanation(body)),
+            request_id=headers.get("x-request-id"),
         )
         self.drive(session)
 
@@ -236,18 +264,20 @@ class Driver(Generic[S, W]):
 
     # --- inside -------------------------------------------------------------------------------
 
-    def _created(self) -> tuple[S, asyncio.AbstractEventLoop]:
-        if self._session is None or self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            self._session = self._make(time.time() - self._loop.time())
-        return self._session, self._loop
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        try:
+            return asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError(
+                "the client was called outside of its event loop; in another thread use "
+                "loop.call_soon_threadsafe(client.send_audio, pcm)"
+            ) from None
 
     def _do(self, action: Action) -> None:
-        if isinstance(action, bytes | str):
-            if self._connection is not None:
-                self._connection.send(action)
-            return
         match action:
+            case bytes() | str():
+                if self._connection is not None:
+                    self._connection.send(action)
             case Dial():
                 self._dialling = asyncio.create_task(self._dial(), name="ink dial")
             case Ping():
@@ -295,7 +325,9 @@ class Driver(Generic[S, W]):
             if self._attempt is not None:
                 self._discard(self._attempt)
                 self._attempt = None
-            session.life.lost(f"cannot connect: {type(error).__name__}", loop.time())
+            # The words of others may hold a secret.
+            reason = str(error) if isinstance(error, InkError) else type(error).__name__
+            session.life.lost(f"cannot connect: {reason}", loop.time())
             self.drive(session)
 
     def _arm(self, deadline: float) -> None:
@@ -304,8 +336,9 @@ class Driver(Generic[S, W]):
             self._timer.cancel()
             self._timer = None
         self._armed = deadline
-        if deadline < _NEVER and self._loop is not None:
-            self._timer = self._loop.call_at(deadline, self._tick)
+        if deadline < _NEVER:
+            _, loop = self.made()
+            self._timer = loop.call_at(deadline, self._tick)
 
     def _tick(self) -> None:
         session, loop = self.started()
@@ -337,28 +370,3 @@ async def _bury(connection: Connection) -> None:
             await connection.wait_closed()
     connection.abort()
     await connection.wait_closed()
-
-
-def explanation(body: bytes) -> str:
-    """What an HTTP error says of itself, in one short line."""
-    try:
-        fields = json.loads(body)
-        text = fields.get("message") or fields.get("title") or ""
-    except (ValueError, AttributeError):
-        text = ""
-    return str(text)[:200].replace("\n", " ")
-
-
-def seconds_to_wait(retry_after: str | None) -> float | None:
-    """Read a Retry-After header: seconds, or a date."""
-    if retry_after is None:
-        return None
-    try:
-        seconds = float(retry_after)
-        return max(0.0, seconds) if math.isfinite(seconds) else None
-    except ValueError:
-        try:
-            moment = email.utils.parsedate_to_datetime(retry_after)
-        except ValueError:
-            return None
-        return max(0.0, moment.timestamp() - time.time())

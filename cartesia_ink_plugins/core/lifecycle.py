@@ -146,8 +146,9 @@ class Lifecycle(Generic[W]):
         self.check_open("send_audio")
         if not pcm:
             return False
-        self._link.format.check(len(pcm))
-        self._filler.audio(now)
+        audio = self._link.format
+        audio.check(len(pcm))
+        self._filler.audio(now, audio.seconds(len(pcm)))
         if self._beat_at == _NEVER:
             self._beat_at = now + _BEAT
         return True
@@ -206,9 +207,24 @@ class Lifecycle(Generic[W]):
         self.speak(now)
 
     def refused(
-        self, status: int, now: float, *, retry_after: float | None = None, message: str = ""
+        self,
+        status: int,
+        now: float,
+        *,
+        retry_after: float | None = None,
+        message: str = "",
+        request_id: str | None = None,
     ) -> None:
-        """The upgrade was answered with an HTTP status instead."""
+        """The upgrade was answered with an HTTP status instead.
+
+        Args:
+            status: Of the answer.
+            now: The time.
+            retry_after: Seconds that the server asks us to wait.
+            message: What it says of the reason.
+            request_id: Of the request that it refuses.
+        """
+        self.request_id = request_id or self.request_id
         reason = f"HTTP {status}" + (f": {message}" if message else "")
         if is_permanent(status):
             self._refuse(reason, status)
@@ -287,8 +303,9 @@ class Lifecycle(Generic[W]):
 
     def renew(self, now: float) -> None:
         """Take up new options over a new connection, if it is time: no words are to come."""
-        is_open = self._link.state is LinkState.OPEN
-        if self._wants_renewal and is_open and not self._words.is_owed:
+        if not self._wants_renewal or self.is_finishing:
+            return
+        if self._link.state is LinkState.OPEN and not self._words.is_owed:
             self.drop(_NEW_OPTIONS, now)
 
     def speak(self, now: float) -> None:

@@ -38,7 +38,7 @@ class Listening:
     def __init__(self, format: AudioFormat, epoch: float) -> None:
         """Listen to audio of one format; `epoch` is the wall-clock time at `now` = 0."""
         self._format = format
-        self._epoch = epoch
+        self.epoch = epoch
         self._clock = SpeechClock(format)
         self._turn_start: int | None = None
         self._end_silences: deque[float] = deque(maxlen=5)
@@ -170,8 +170,10 @@ class Listening:
         speech = self._clock.stretches(self._event_position, link.sent)
         if self._clock.seconds(self._event_position, link.sent) >= _STALL_SPEECH:
             begun = max(speech[0].start, self._event_position)
-            sent_by = self._event_at + self._format.seconds(begun - self._event_position)
-            return now - sent_by >= timeout * self._patience
+            sent_at = self._event_at + self._format.seconds(begun - self._event_position)
+            # Audio may have stopped in between, as that of a muted microphone does.
+            sent_at = max(sent_at, self._clock.time_of(begun) or 0.0)
+            return now - sent_at >= timeout * self._patience
         return conversation.is_open and quiet >= (end_timeout + _END_GRACE) * self._patience
 
     @property
@@ -234,4 +236,4 @@ class Listening:
         if position is None:
             return None
         time = self._clock.time_of(position)
-        return None if time is None else self._epoch + time
+        return None if time is None else self.epoch + time

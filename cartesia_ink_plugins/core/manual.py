@@ -136,6 +136,10 @@ class ManualSession:
             self.options = options
             self.life.options_changed(now)
 
+    def set_epoch(self, epoch: float) -> None:
+        """Give speech times on another clock from now on: its time at `now` = 0, in seconds."""
+        self.dictation.voice.epoch = epoch
+
     # --- what the network does ----------------------------------------------------------------
 
     def opened(self, now: float, request_id: str | None = None) -> None:

@@ -99,11 +99,13 @@ class InkManualClient:
     @property
     def request_id(self) -> str | None:
         """The id of the present connection, to quote to Cartesia's support."""
-        session = self._driver.session
-        return session.life.request_id if session else None
+        return self._driver.request_id
 
-    def send_audio(self, pcm: bytes) -> None:
+    def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
+
+        To be called in the event loop; other threads use
+        `loop.call_soon_threadsafe(client.send_audio, pcm)`.
 
         Args:
             pcm: Whole samples, mono, in the encoding and rate of the options, about as fast as they
@@ -111,11 +113,9 @@ class InkManualClient:
 
         Raises:
             ClosedError: After `finish` or `aclose`, or when the server has refused the session.
-            UsageError: The bytes are not whole samples.
+            UsageError: The bytes are not whole samples, or this is not the client's event loop.
         """
-        session, loop = self._driver.started()
-        session.send_audio(pcm, loop.time())
-        self._driver.drive(session)
+        self._driver.send_audio(pcm)
 
     def request_final(self, timeout: float | None = None) -> asyncio.Future[Final]:
         """Say that speech is over, and return at once.
@@ -165,7 +165,7 @@ class InkManualClient:
         Raises:
             UsageError: There are too many, or the model takes none.
         """
-        session, loop = self._driver.started()
+        session, loop = self._driver.made()
         session.update_keyterms(keyterms, loop.time())
         self._driver.drive(session)
 
@@ -187,7 +187,7 @@ class InkManualClient:
 
     def snapshot(self) -> Snapshot:
         """What happened so far, as numbers."""
-        session, _ = self._driver.started()
+        session, _ = self._driver.made()
         return manual_snapshot(session)
 
     def __aiter__(self) -> AsyncIterator[ManualEvent]:

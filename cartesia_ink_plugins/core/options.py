@@ -8,6 +8,7 @@ Parameters: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -286,8 +287,20 @@ class Credentials:
         return text
 
     async def token(self) -> str | None:
-        """The access token for the next dial, if that is the way."""
-        return await self.token_provider() if self.token_provider else self.access_token
+        """The access token for the next dial, if that is the way.
+
+        Raises:
+            UsageError: The provider is no coroutine function, or returned no token.
+        """
+        if self.token_provider is None:
+            return self.access_token
+        answer: object = self.token_provider()
+        if not inspect.isawaitable(answer):
+            raise UsageError("token_provider: must be an async function")
+        token: object = await answer
+        if not (isinstance(token, str) and token.strip()):
+            raise UsageError("token_provider: returned no token")
+        return token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

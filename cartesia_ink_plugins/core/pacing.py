@@ -18,6 +18,8 @@ _PING_EVERY = 2.0
 _PONG_WITHIN = 2.5
 _LATE = 0.5
 _SILENCE_AFTER = 0.6
+_LONGEST_PIECE = 1.5
+_MOST_SILENCES = 10
 _IDLE_SILENCE_EVERY = 60.0
 
 SILENCE = 0.1
@@ -169,18 +171,20 @@ class Filler:
     Between turns nothing is sent, or now and then a little, to keep an idle connection open.
     """
 
-    __slots__ = ("_audio_at", "_idle", "_until", "next_at")
+    __slots__ = ("_audio_at", "_idle", "_patience", "_until", "next_at")
 
     def __init__(self, *, idle: bool) -> None:
         """Fill in turns, and if `idle` between them too."""
         self._idle = idle
         self._audio_at = float("inf")
+        self._patience = _SILENCE_AFTER
         self._until: float | None = None
         self.next_at = float("inf")
 
-    def audio(self, now: float) -> None:
-        """Audio came."""
+    def audio(self, now: float, seconds: float = 0.0) -> None:
+        """A piece of audio came; if it is a long one, the next may take as long to come."""
         self._audio_at = now
+        self._patience = _SILENCE_AFTER + min(seconds, _LONGEST_PIECE)
         self._until = None
 
     def quiet(self, now: float) -> float:
@@ -190,7 +194,7 @@ class Filler:
     def due(self, now: float, *, in_turn: bool) -> int:
         """How many messages of silence are due; `next_at` tells when to ask again."""
         self.next_at = float("inf")
-        if now - self._audio_at < _SILENCE_AFTER:
+        if now - self._audio_at < self._patience:
             return 0
         if not in_turn:
             since = self._audio_at if self._until is None else self._until
@@ -200,6 +204,9 @@ class Filler:
             return 1
         since = now - SILENCE if self._until is None else self._until
         count = int((now - since) / SILENCE + 1e-6)
+        if count > _MOST_SILENCES:
+            # We were held up ourselves; what is long past is not made up for.
+            since, count = now - _MOST_SILENCES * SILENCE, _MOST_SILENCES
         self._until = since + count * SILENCE
         self.next_at = self._until + SILENCE
         return count

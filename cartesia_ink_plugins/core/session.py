@@ -108,7 +108,9 @@ class TurnsSession:
         Raises:
             UsageError: Together with the present settings they are out of order.
         """
-        self.link.actions += self._changes.configure(changes, now, self.link.state)
+        actions = self._changes.configure(changes, now, self.link.state)
+        if not self.life.is_finishing:
+            self.link.actions += actions
 
     def update_keyterms(self, keyterms: Sequence[str], now: float) -> None:
         """Expect other words from the next turn on; the API takes them at connect time only.
@@ -118,6 +120,10 @@ class TurnsSession:
         """
         if self._changes.expect(keyterms):
             self.life.options_changed(now)
+
+    def set_epoch(self, epoch: float) -> None:
+        """Give speech times on another clock from now on: its time at `now` = 0, in seconds."""
+        self.listening.epoch = epoch
 
     # --- what the network does ----------------------------------------------------------------
 

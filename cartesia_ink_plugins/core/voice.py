@@ -23,7 +23,7 @@ class Voice:
     def __init__(self, format: AudioFormat, epoch: float) -> None:
         """Listen to audio of one format; `epoch` is the wall-clock time at `now` = 0."""
         self._format = format
-        self._epoch = epoch
+        self.epoch = epoch
         self._clock = SpeechClock(format)
 
     def hear(self, pcm: bytes, now: float) -> None:
@@ -77,4 +77,4 @@ class Voice:
 
     def _wall(self, position: int) -> float | None:
         time = self._clock.time_of(position)
-        return None if time is None else self._epoch + time
+        return None if time is None else self.epoch + time

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
@@ -42,9 +42,9 @@ class Ear:
         self._tell("open", request_id)
 
     def on_refused(
-        self, connection: Connection, status: int, retry_after: str | None, body: bytes
+        self, connection: Connection, status: int, headers: Mapping[str, str], body: bytes
     ) -> None:
-        self._tell("refused", status, retry_after, body)
+        self._tell("refused", status, headers.get("retry-after"), body)
 
     def on_message(self, data: str | bytes) -> None:
         self._tell("message", data)
@@ -96,7 +96,7 @@ class TestUpgrade:
 
     async def test_the_request_id_comes_from_the_answer(self) -> None:
         async def talk(peer: Peer) -> None:
-            await peer.upgrade("X-Request-Id: r-17\r\n")
+            await peer.upgrade("X-Request-Id: r-17\r\nx-request-id: r-17\r\n")
 
         assert (await served(talk, until="open")).told[0] == ("open", "r-17")
 

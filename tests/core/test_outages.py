@@ -35,4 +35,4 @@ def test_what_an_outage_outlasts_is_told() -> None:
         world.options.format.seconds(accounts.lost)
     )
     assert accounts.received == accounts.sent + accounts.lost
-    assert world.session.is_closed
+    assert world.session.life.is_closed

@@ -1,4 +1,4 @@
-"""What the driver makes of an HTTP error. All else of it is tested with the clients it drives."""
+"""What an HTTP server says when it does not do what it was asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from cartesia_ink_plugins.core.driver import explanation, seconds_to_wait
+from cartesia_ink_plugins.core.answers import explanation, seconds_to_wait
 
 
 @pytest.mark.parametrize(

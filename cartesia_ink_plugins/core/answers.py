@@ -1,0 +1,33 @@
+"""What an HTTP server says when it does not do what it was asked."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import math
+import time
+
+
+def explanation(body: bytes) -> str:
+    """What an HTTP error says of itself, in one short line."""
+    try:
+        fields = json.loads(body)
+        text = fields.get("message") or fields.get("title") or ""
+    except (ValueError, AttributeError):
+        text = ""
+    return str(text)[:200].replace("\n", " ")
+
+
+def seconds_to_wait(retry_after: str | None) -> float | None:
+    """Read a Retry-After header: seconds, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        seconds = float(retry_after)
+        return max(0.0, seconds) if math.isfinite(seconds) else None
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(retry_after)
+        except ValueError:
+            return None
+        return max(0.0, moment.timestamp() - time.time())
