@@ -19,7 +19,7 @@ $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(1) $(PYTEST_ARGS) || [ 
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot test check format test-floors test-core environments soak bench-engine bench-livekit bench-pipecat wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core environments soak bench-engine bench-livekit bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ demo: $(VENV)/.has-demo ## Hear and see a booking call, offline (DEMO_ARGS="--fr
 
 bot: $(VENV)/.has-examples ## Talk to a bot in the browser, offline (BOT_ARGS="--port 8080")
 	$(BIN)/python examples/pipecat_bot.py $(BOT_ARGS)
+
+livekit: $(VENV)/.has-dev ## See and hear a call through a real LiveKit server
+	@$(BIN)/python -m tests.e2e.livekit.watch
 
 test: $(VENV)/.has-dev ## Run the tests (PYTEST_ARGS="-k turns")
 	$(call run_tests,--ignore tests/e2e)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -25,6 +25,7 @@ from tests.livekit.harness import paced, until
 
 TRANSCRIPTION = "lk.transcription"
 FINAL = "lk.transcription_final"
+AGENT_RATE = 24_000
 _LOUD = 0.004
 # The machine that runs the tests may be busy, and the offline voice then stops between sentences.
 _PATIENT = Manners(answer_after=2.0, patience=15.0, hang_up_after=2.0)
@@ -48,6 +49,8 @@ class RoomCaller:
         said: Transcriptions of both sides, in the order in which they were complete.
         agent_sounds: When the agent was heard, in seconds of the call.
         seconds_of_agent: How much of the agent's voice was heard.
+        agent_voice: All that came of it, 16-bit mono at `AGENT_RATE`.
+        watch: Is told what both sides say, while they say it.
     """
 
     url: str
@@ -57,6 +60,8 @@ class RoomCaller:
     said: list[Said] = field(default_factory=list)
     agent_sounds: list[float] = field(default_factory=list)
     seconds_of_agent: float = 0.0
+    agent_voice: bytearray = field(default_factory=bytearray)
+    watch: Callable[[Said], None] = lambda said: None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
@@ -83,7 +88,7 @@ class RoomCaller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if error is not None:
+        if error is not None and not isinstance(error, asyncio.CancelledError):
             print(f"\n--- said ---\n{self.transcript()}")
 
     @property
@@ -180,8 +185,9 @@ class RoomCaller:
         self._start(self._hear(track))
 
     async def _hear(self, track: rtc.Track) -> None:
-        stream = rtc.AudioStream.from_track(track=track, sample_rate=24_000, num_channels=1)
+        stream = rtc.AudioStream.from_track(track=track, sample_rate=AGENT_RATE, num_channels=1)
         async for event in stream:
+            self.agent_voice += event.frame.data
             samples = np.frombuffer(event.frame.data, "<i2").astype(np.float32) / 32768
             if np.sqrt(np.mean(samples**2)) > _LOUD:
                 self.agent_sounds.append(time.monotonic() - self._began)
@@ -192,9 +198,14 @@ class RoomCaller:
         self._start(self._read(reader, identity))
 
     async def _read(self, reader: rtc.TextStreamReader, identity: str) -> None:
-        text = await reader.read_all()
+        text = ""
+        async for piece in reader:
+            text += piece
+            self.watch(Said(identity, text, is_final=False))
         attributes = reader.info.attributes or {}
-        self.said.append(Said(identity, text, attributes.get(FINAL) == "true"))
+        said = Said(identity, text, attributes.get(FINAL) == "true")
+        self.said.append(said)
+        self.watch(said)
 
     def _start(self, work: object) -> None:
         task = asyncio.ensure_future(work)  # type: ignore[call-overload]

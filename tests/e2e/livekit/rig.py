@@ -98,7 +98,7 @@ class Process:
         traceback: TracebackType | None,
     ) -> None:
         await self.stop()
-        if error is not None:
+        if error is not None and not isinstance(error, asyncio.CancelledError):
             print(f"\n--- {self.name} ---\n{self.text()}")
 
 

@@ -1,40 +1,94 @@
-"""A call through a real LiveKit server to a real worker that runs the example."""
+"""`make livekit`: a call through a real LiveKit server to a real worker that runs the example."""
 
 from __future__ import annotations
 
+import asyncio
+import os
+import re
+import signal
+import sys
+import wave
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date
 from pathlib import Path
 
+import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from cartesia_ink_plugins.demo.booking import make_booking
 from cartesia_ink_plugins.demo.caller import expected_booking
-from tests.e2e.livekit.caller import RoomCaller
-from tests.e2e.livekit.rig import LiveKitServer, Worker
+from cartesia_ink_plugins.demo.local_ink import ANY_KEY
+from cartesia_ink_plugins.testing import InkServer, Script
+from tests.e2e.livekit import watch
 from tests.needs import ROOT
 
 pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(300)]
 
-EXAMPLE = ROOT / "examples" / "livekit_agent.py"
+
+@asynccontextmanager
+async def watching(
+    folder: Path, environment: dict[str, str] | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run it as the Makefile does; it saves the agent's voice in `agent.wav`."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", watch.__name__, "--save", str(folder / "agent.wav")),
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.communicate(), 30.0)
 
 
 async def test_a_caller_books_a_table_and_interrupts_the_agent(tmp_path: Path) -> None:
-    async with (
-        LiveKitServer(tmp_path) as server,
-        Worker(EXAMPLE, server, tmp_path) as worker,
-        RoomCaller(server.url, server.token("caller", "table")) as call,
-    ):
-        await call.converse()
-        print(call.transcript())
+    async with watching(tmp_path) as process:
+        output, _ = await process.communicate()
+    said = output.decode()
+    print(said)
+    assert process.returncode == 0
+    agent = re.findall(r"agent   (.*)", said)
 
-        # The reference is made of the facts: with another day, time, name or number it is another.
-        booking = make_booking(expected_booking(date.today()))
-        assert any(" ".join(booking["reference"]) in words for words in call.agent_words)
+    # The reference is made of the facts: with another day, time, name or number it is another.
+    booking = make_booking(expected_booking(date.today()))
+    assert any(" ".join(booking["reference"]) in words for words in agent)
 
-        # "Wait, could we come at eight o'clock instead?" stopped it before it had read all back.
-        assert not any(
-            "7:30" in words and "Shall I book it?" in words for words in call.agent_words
-        )
+    # "Wait, could we come at eight o'clock instead?" stopped it before it had read all back.
+    assert not any("7:30" in words and "Shall I book it?" in words for words in agent)
 
-        assert call.seconds_of_agent > 5.0
-        assert "Traceback" not in worker.log.read_text()
+    with wave.open(str(tmp_path / "agent.wav")) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    assert np.count_nonzero(np.abs(samples.astype(int)) > 500) / file.getframerate() > 1.0
+
+
+async def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with InkServer(Script()) as ink:
+        environment = {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": ANY_KEY}
+        async with watching(tmp_path, environment) as process:
+            assert process.stdout
+            async for line in process.stdout:
+                if b"The caller joined" in line:
+                    break
+            started = psutil.Process(process.pid).children(recursive=True)
+            assert len(started) >= 2
+            process.send_signal(signal.SIGINT)
+            output, _ = await asyncio.wait_for(process.communicate(), 60.0)
+            assert process.returncode == 130
+            assert b"Traceback" not in output
+            assert not [child for child in started if child.is_running()]
+    assert (tmp_path / "agent.wav").exists()
+
+
+async def test_without_a_server_it_says_how_to_get_one(tmp_path: Path) -> None:
+    environment = {"INK_LIVEKIT_SERVER": "", "PATH": "", "XDG_CACHE_HOME": str(tmp_path)}
+    async with watching(tmp_path, environment) as process:
+        output, _ = await process.communicate()
+    assert process.returncode == 2
+    [line] = output.decode().splitlines()
+    assert "go install github.com/livekit/livekit-server/cmd/server@" in line
