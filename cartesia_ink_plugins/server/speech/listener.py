@@ -13,8 +13,9 @@ the machine is, except for how often a turn is decoded while it lasts.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from cartesia_ink_plugins.core.audio import Samples
@@ -47,6 +48,7 @@ logger = logging.getLogger(__name__)
 _LEAD = 0.4
 # A pause is judged when it is this long, and the answer is due when it is that long.
 _PAUSE, _DUE = 0.128, 0.288
+# A turn is decoded so often, until it has a word twice as often; so much speech must be in it.
 PARTIAL_EVERY, _PARTIAL_VOICED = 0.5, 0.3
 # A window is cut in a pause when it is longer than the first, between two words when it is longer
 # than the second, and anywhere at the last; its end is always kept.
@@ -200,19 +202,17 @@ class Listener:
                 self._judged = None
                 if judged.answer is None:
                     self._partial = judged
-                elif not judged.settled:
-                    return self._guess(turn, judged, judged.answer) + self._go_on()
         return self._go_on()
 
     def answer(self, asked: Asked, answer: Answer) -> list[TurnEvent]:
         """Take what came of a request."""
         asked.answer = answer
         events: list[TurnEvent] = []
+        if self._turn and asked in (self._partial, self._judged):
+            events += self._guess(self._turn, asked, answer)
         if asked is self._partial:
             self._partial = None
-            if self._turn:
-                events += self._guess(self._turn, asked, answer)
-        if self._judged is asked:
+        if asked is self._judged:
             events += self._go_on()
         return events
 
@@ -273,13 +273,13 @@ class Listener:
         begin = max(lead, self._settled, 0)
         voiced = self.now - self._likelihood.onset
         self._turn = _Turn(begin, begin, voiced, heard=self._frame, moved=self._frame)
-        self._partial_at = self.now
+        self._partial_at = -math.inf
         self._judged = self._partial = None
         return [self._event(TurnStart())]
 
     def _guess(self, turn: _Turn, asked: Asked, answer: Answer) -> list[TurnEvent]:
         """Say what several decodes agree on."""
-        if self._judged or self._machine.state is not TurnState.SPEAKING:
+        if self._machine.state is not TurnState.SPEAKING:
             return []
         turn.heard = asked.end
         if answer.following != turn.guess:
@@ -287,11 +287,13 @@ class Listener:
         characters, frames = answer.cut
         turn.skipped += characters
         turn.window += frames
-        new = turn.words.guess(answer.following)
+        new = turn.words.guess(answer.following, answer.sure)
         too_long = self._frame - turn.window > _CUT_ANYWHERE * FRAMES_PER_SECOND
         if too_long and not new:
             new = turn.words.settle(answer.following)
             self._cut_window(turn, asked.end)
+        # What is said now is not settled once more when the pause goes on.
+        asked.answer = replace(answer, following=answer.following[len(new) :])
         if not new:
             return []
         return [self._event(TurnUpdate(self._said(turn)))]
@@ -363,7 +365,8 @@ class Listener:
         if self._finishing:
             return
         too_long = self._frame - turn.window > _CUT * FRAMES_PER_SECOND
-        due = self.now - self._partial_at >= self.partial_every and turn.voiced >= _PARTIAL_VOICED
+        every = self.partial_every if turn.words.text else self.partial_every / 2
+        due = self.now - self._partial_at >= every and turn.voiced >= _PARTIAL_VOICED
         if due and self._partial is None and (too_long or not self.hurried):
             keep = round(_KEEP * FRAMES_PER_SECOND) if too_long else None
             self._partial = self._request(turn, Kind.PARTIAL, keep)

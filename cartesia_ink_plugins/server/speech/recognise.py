@@ -5,6 +5,7 @@ Runs on a worker thread; knows nothing of streams and turns.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +21,12 @@ _TOKENS_AT_LEAST = 8
 _BEAMS = 5
 # After "a table for" it is no sentence, even if Whisper likes to put a full stop.
 _UNFINISHED = 0.2
+# How probable a word must be, if another follows it and if none does, to be called sure. Only the
+# first words are asked: they decide how soon there is an interim.
+_SURE, _SURE_AT_LAST, _SURE_TOKENS = 0.4, 0.6, 8
 # The next word is as good as certain.
 _BROKEN_OFF = 0.1
+_MARKS = ".,?!-"
 # What Whisper says when there is nothing: its training data are full of subtitles.
 _PHANTOMS = frozenset(
     """
@@ -64,6 +69,8 @@ class Answer:
 
     Attributes:
         following: The text after the prefix; empty when nothing credible was heard.
+        sure: The words it begins with, as far as the model itself is sure of them; what stands
+            after the last of them is open.
         sentence: Chance, 0 to 1, that prefix and text are a whole sentence; None when unknown.
         complete: Chance, 0 to 1, that the voice sounds complete; None when not asked.
         cut: Where the window may be shortened: so many characters of the prefix are said in so
@@ -71,6 +78,7 @@ class Answer:
     """
 
     following: str
+    sure: str = ""
     sentence: float | None = None
     complete: float | None = None
     cut: tuple[int, int] = (0, 0)
@@ -91,7 +99,8 @@ class Recogniser:
         heard = self._whisper.encode(request.features)
         if request.melody is None:
             decoded = self._decode(heard, request, request.prefix)
-            answer = Answer(following := self._credible(request, decoded))
+            following = self._credible(request, decoded)
+            answer = Answer(following, sure(following, self._chances(decoded)))
             tokens = self._tokens(request.prefix) + (decoded.tokens if following else ())
             if request.keep is not None:
                 latest = request.frames - request.keep
@@ -102,7 +111,9 @@ class Recogniser:
         following, sentence = self._pause(heard, request)
         if sentence is not None and unfinished(request.prefix + following):
             sentence = min(sentence, _UNFINISHED)
-        return Answer(following, sentence, self._smart_turn(request.melody))
+        complete = self._smart_turn(request.melody)
+        # Nothing is cut off in a pause, and five beams are sure of what they settle on.
+        return Answer(following, following.rstrip(_MARKS), sentence, complete)
 
     def _pause(self, heard: Any, request: Request) -> tuple[str, float | None]:
         """What follows the prefix, and the chance that all of it is a whole sentence.
@@ -133,7 +144,16 @@ class Recogniser:
             context=self._tokens(request.context),
             max_tokens=_cap(request, prefix),
             beams=1 if request.melody is None else _BEAMS,
+            chances=_SURE_TOKENS if request.melody is None else 0,
         )
+
+    def _chances(self, decoded: Decoded) -> list[tuple[str, float]]:
+        """The pieces of a text, each with its probability; a mark counts for nothing."""
+        pieces = []
+        for token, chance in zip(decoded.tokens, decoded.chances, strict=False):
+            text = self._whisper.text((token,))
+            pieces.append((text, chance if text[-1:].isalnum() else 1.0))
+        return pieces
 
     def _credible(self, request: Request, decoded: Decoded) -> str:
         """The text of a decode, if it can be believed."""
@@ -175,6 +195,30 @@ class Recogniser:
             if self._whisper.text(tokens[number : number + 1]).startswith(" "):
                 best = (len(self._whisper.text(tokens[:number])), ends[number - 1])
         return best
+
+
+def sure(text: str, pieces: Sequence[tuple[str, float]]) -> str:
+    """The words a text begins with that are probable enough.
+
+    Args:
+        text: What was heard.
+        pieces: Its first pieces, each with its probability.
+
+    Returns:
+        So much of the text, without a mark at its end.
+    """
+    words: list[tuple[str, float]] = []
+    for piece, chance in pieces:
+        if words and not piece.startswith(" "):
+            piece, chance = words[-1][0] + piece, min(words.pop()[1], chance)
+        words.append((piece, chance))
+    known = ""
+    for number, (word, chance) in enumerate(words):
+        at_last = number == len(words) - 1
+        if chance < (_SURE_AT_LAST if at_last else _SURE):
+            break
+        known += word
+    return known.rstrip(_MARKS) if text.startswith(known) else ""
 
 
 def _cap(request: Request, prefix: str) -> int:

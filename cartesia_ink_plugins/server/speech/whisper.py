@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.server.speech.features import Features
@@ -28,11 +29,13 @@ class Decoded:
         tokens: The text as token ids, without the prefix that was given.
         confidence: Mean probability of a token, 0 to 1.
         no_speech: Chance, 0 to 1, that there is no speech at all.
+        chances: Probability of each of the first tokens, where that was asked for.
     """
 
     tokens: tuple[int, ...]
     confidence: float
     no_speech: float
+    chances: tuple[float, ...] = ()
 
 
 class Whisper:
@@ -101,6 +104,7 @@ class Whisper:
         context: tuple[int, ...] = (),
         max_tokens: int = 100,
         beams: int = 1,
+        chances: int = 0,
     ) -> Decoded:
         """Write down what is said.
 
@@ -110,6 +114,7 @@ class Whisper:
             context: Tokens that were said or are expected before.
             max_tokens: Cap on the new tokens, against endless loops on noise.
             beams: How many texts are weighed against each other.
+            chances: Of how many tokens the probability is wanted; only with one beam.
         """
         result = self._model.generate(
             heard,
@@ -121,6 +126,7 @@ class Whisper:
             suppress_blank=not prefix,
             return_scores=True,
             return_no_speech_prob=True,
+            return_logits_vocab=chances > 0,
         )[0]
         # The result repeats the prefix, whose tokens count as certain.
         tokens = [token for token in result.sequences_ids[0] if token < self._end]
@@ -130,6 +136,10 @@ class Whisper:
             tuple(new),
             math.exp(certainty) if new else 0.0,
             float(result.no_speech_prob),
+            tuple(
+                float(_distribution(result.logits[0][len(prefix) + number])[token])
+                for number, token in enumerate(new[:chances])
+            ),
         )
 
     def sentence(self, heard: Any, tokens: tuple[int, ...]) -> float | None:
@@ -150,9 +160,8 @@ class Whisper:
             suppress_blank=False,
             return_logits_vocab=True,
         )[0]
-        row = np.asarray(result.logits[0][len(tokens)], np.float64).reshape(-1)
-        row = np.exp(row - row.max())
-        return float((row[self._closing].sum() + 0.5 * row[self._end]) / row.sum())
+        row = _distribution(result.logits[0][len(tokens)])
+        return float(row[self._closing].sum() + 0.5 * row[self._end])
 
     def without_marks(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """A text without the punctuation at its end."""
@@ -192,3 +201,11 @@ class Whisper:
         if number is None:
             raise UsageError(f"whisper: the tokenizer has no {token}")
         return int(number)
+
+
+def _distribution(logits: Any) -> npt.NDArray[np.float32]:
+    """The probability of every token of the vocabulary."""
+    row = np.asarray(logits, np.float32).reshape(-1)
+    row = np.exp(row - row.max())
+    result: npt.NDArray[np.float32] = row / row.sum()
+    return result

@@ -1,8 +1,8 @@
 """Which words of a turn are certain enough to be said: text that is never revised.
 
 Pure. Each decode of a turn is a guess at all that follows the words already settled. A word is
-settled when three decodes in a row have it and a word after it, because what is heard last is heard
-worst; in a pause everything is settled, as there is nothing more to come.
+settled when two decodes in a row are sure of it, or three have it and a word after it, because what
+is heard last is heard worst; in a pause everything is settled, as there is nothing more to come.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOOP_WORDS = 6
 class Words:
     """The settled words of one turn."""
 
-    __slots__ = ("_guesses", "text")
+    __slots__ = ("_guesses", "_sure", "text")
 
     def __init__(self) -> None:
         """Begin a turn without words.
@@ -40,12 +40,14 @@ class Words:
         """
         self.text = ""
         self._guesses: list[list[str]] = []
+        self._sure: list[str] = []
 
-    def guess(self, following: str) -> str:
+    def guess(self, following: str, sure: str = "") -> str:
         """Take a decode made while somebody speaks.
 
         Args:
             following: What it heard after the settled words.
+            sure: The beginning of that of which it is sure.
 
         Returns:
             What is newly settled of it; may be empty.
@@ -54,12 +56,19 @@ class Words:
         count = 0
         if len(guesses) == _AGREEING:
             count = max(0, _agreed(guesses) - _HELD_BACK)
-        self._guesses = [words[count:] for words in guesses]
-        return self._settle(guesses[-1][:count])
+        certain = split(sure)
+        agreed = _agreed([self._sure, certain])
+        if agreed > count:
+            count, words = agreed, certain
+        else:
+            words = guesses[-1]
+        self._guesses = [guess[count:] for guess in guesses]
+        self._sure = certain[count:]
+        return self._settle(words[:count])
 
     def settle(self, following: str) -> str:
         """Take a decode made in a pause: all of it is settled and returned."""
-        self._guesses = []
+        self._guesses, self._sure = [], []
         return self._settle(split(following))
 
     def _settle(self, words: Sequence[str]) -> str:
@@ -72,7 +81,7 @@ def _agreed(guesses: Sequence[Sequence[str]]) -> int:
     """How many words they begin with alike."""
     count = 0
     for words in zip(*guesses, strict=False):
-        if len(set(words)) > 1:
+        if len({_bare(word) for word in words}) > 1:
             break
         count += 1
     return count
@@ -81,12 +90,23 @@ def _agreed(guesses: Sequence[Sequence[str]]) -> int:
 def after(settled: str, text: str) -> str | None:
     """What follows the settled words in a text, if it begins with them; None if it does not.
 
-    Case and punctuation may differ.
+    Case and punctuation may differ, and the last settled word may be the beginning of a longer one.
     """
     known, words = _WORD.findall(settled), _WORD.findall(text)
-    if [_bare(word) for word in words[: len(known)]] != [_bare(word) for word in known]:
+    count = len(known)
+    if not count:
+        return text
+    if len(words) < count or [*map(_bare, words[: count - 1])] != [*map(_bare, known[:-1])]:
         return None
-    return "".join(words[len(known) :])
+    last: str = known[-1].strip()
+    found: str = words[count - 1].strip()
+    if found.lower().startswith(last.lower()):
+        rest = found[len(last) :]
+    elif _bare(found) == _bare(last):
+        rest = ""
+    else:
+        return None
+    return rest + "".join(words[count:])
 
 
 def _bare(word: str) -> str:

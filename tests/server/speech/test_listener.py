@@ -26,6 +26,7 @@ class Stage:
     ) -> None:
         self.chance = 0.0
         self.sentence = sentence
+        self.sure = False
         self.said = ""
         self.answering = True
         self.asked: list[Asked] = []
@@ -57,8 +58,10 @@ class Stage:
             text = self.said + now_saying
             assert text.startswith(asked.request.prefix)
             judge = asked.kind is Kind.PAUSE
+            following = text.removeprefix(asked.request.prefix)
             answer = Answer(
-                text.removeprefix(asked.request.prefix),
+                following,
+                sure=following if self.sure else "",
                 sentence=self.sentence if judge else None,
                 complete=0.5 if judge else None,
             )
@@ -116,6 +119,28 @@ def test_the_start_comes_within_200_ms_of_speech() -> None:
     stage.pause(1)
     stage.speak(1, " Yes.")
     assert stage.at("turn.start") - 1 < 0.2
+
+
+def test_the_first_word_comes_half_a_second_after_it_was_said_when_it_is_sure() -> None:
+    stage = Stage()
+    stage.sure = True
+    stage.speak(0.2, " Wait,")
+    stage.speak(2, " could", " we", " come")
+    assert stage.at("turn.update") < 0.2 + 0.5
+
+
+def test_a_word_before_a_pause_does_not_wait_for_the_end_of_it() -> None:
+    stage = Stage(sentence=OPEN)
+    stage.sure = True
+    stage.speak(0.2, " Wait,")
+    stage.speak(0.2)
+    stage.pause(0.3)
+    assert [(kind, text) for _, kind, text in stage.events] == [
+        ("turn.start", ""),
+        ("turn.update", "Wait,"),
+    ]
+    stage.pause(3)
+    assert stage.texts == ["Wait,"]
 
 
 def test_a_whole_sentence_ends_soon_and_an_open_one_late() -> None:

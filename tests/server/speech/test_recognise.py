@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cartesia_ink_plugins.server.speech.recognise import credible
+from cartesia_ink_plugins.server.speech.recognise import credible, sure
 from cartesia_ink_plugins.server.speech.whisper import Decoded
 from cartesia_ink_plugins.server.speech.words import unfinished
 
@@ -33,6 +33,28 @@ def test_nonsense_and_nothing_are_not() -> None:
 def test_in_a_turn_with_words_more_words_are_no_surprise() -> None:
     assert credible(" and rain", decoded(0.4, 0.9), 1.0, after_text=True)
     assert not credible(" and rain", decoded(0.4, 0.9), 1.0, after_text=False)
+
+
+def test_sure_of_the_first_words_without_the_mark_at_their_end() -> None:
+    pieces = [(" Wait", 0.7), (",", 1.0), (" could", 0.9), (" we", 0.9), ("?", 1.0)]
+    assert sure(" Wait, could we?", pieces) == " Wait, could we"
+    assert sure(" Wait, could we?", pieces[:2]) == " Wait"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "known"),
+    [
+        ([(" Hi", 0.3), (" Sal", 0.9), ("ut", 0.9)], ""),
+        ([(" black", 0.5), (" one", 0.9)], " black one"),
+        ([(" get", 0.9), (" the", 0.9), (" block", 0.5)], " get the"),
+        ([(" Dash", 0.9), ("wood", 0.2)], ""),
+        ([], ""),
+    ],
+)
+def test_a_word_is_sure_by_its_least_probable_piece_and_the_last_must_be_more_so(
+    pieces: list[tuple[str, float]], known: str
+) -> None:
+    assert sure("".join(piece for piece, _ in pieces), pieces) == known
 
 
 @pytest.mark.parametrize("text", ["A table for.", "Well, um", "It's because", "I'd like the"])

@@ -29,6 +29,21 @@ def test_a_word_that_changes_is_held_back() -> None:
     assert words.text == " Book a"
 
 
+def test_two_decodes_that_are_sure_of_a_word_settle_it() -> None:
+    words = Words()
+    assert words.guess(" Wait.", " Wait") == ""
+    assert words.guess(" Wait, could we", " Wait, could") == " Wait,"
+    assert words.guess(" could we come", " could we") == " could"
+    assert words.text == " Wait, could"
+
+
+def test_a_mark_does_not_make_another_word() -> None:
+    words = Words()
+    words.guess(" hello? I")
+    words.guess(" Hello, I would")
+    assert words.guess(" Hello, I would like") == " Hello,"
+
+
 def test_in_a_pause_everything_is_settled() -> None:
     words = Words()
     words.guess(" Book a")
@@ -50,7 +65,7 @@ def test_the_text_only_grows(decodes: list[tuple[bool, str]]) -> None:
     words = Words()
     for pause, text in decodes:
         before = words.text
-        new = words.settle(text) if pause else words.guess(text)
+        new = words.settle(text) if pause else words.guess(text, text[: len(text) // 2])
         assert words.text == before + new
 
 
@@ -76,3 +91,9 @@ def test_what_follows_the_settled_words_is_found_whatever_their_case_and_punctua
     assert after(" Hello.", " Hello") == ""
     assert after(" Hello", " Yellow bird") is None
     assert after(" Hello there", " Hello") is None
+
+
+def test_the_last_settled_word_may_go_on() -> None:
+    assert after(" Wait", " Wait, could we") == ", could we"
+    assert after(" my mother", " My mother's birthday") == "'s birthday"
+    assert after(" my mother's", " my mother") is None
