@@ -27,7 +27,8 @@ class Exchange:
             ready only afterwards.
         turn_end: From the end of speech to the `turn.end`.
         first_audio: From the end of speech to the bot's first audio.
-        bot_stopped: From the caller's first sound to the bot's silence, in an interruption.
+        bot_stopped: In an interruption, from the caller's first sound to the last sound of what
+            the bot was saying then; None when it was saying nothing.
         resumed: How many `turn.resume` there were.
     """
 
@@ -86,7 +87,9 @@ def report(journal: Journal, lines: Sequence[Line], today: date) -> Report:
     for n, (line, start) in enumerate(zip(lines, starts, strict=False)):
         end = starts[n + 1].at if n + 1 < len(starts) else float("inf")
         notes = [note for note in journal.of(*Happening) if start.at <= note.at < end]
-        exchanges.append(_exchange(line, notes, _answer(journal, start.at, end)))
+        answer = _answer(journal, start.at, end)
+        stopped = None if line.interrupts is None else _stopped(journal, start.at)
+        exchanges.append(_exchange(line, notes, answer, stopped))
     booked = [json.loads(note.text) for note in journal.of(Happening.BOOKED)]
     booking = booked[-1] if booked else None
     return Report(
@@ -94,7 +97,7 @@ def report(journal: Journal, lines: Sequence[Line], today: date) -> Report:
     )
 
 
-def _exchange(line: Line, notes: list[Note], answer: list[Note]) -> Exchange:
+def _exchange(line: Line, notes: list[Note], answer: list[Note], stopped: float | None) -> Exchange:
     ends = _of(notes, Happening.TURN_END)
     spoke = _last(_of(notes, Happening.CALLER_SPOKE))
     end = _last(ends)
@@ -102,7 +105,6 @@ def _exchange(line: Line, notes: list[Note], answer: list[Note]) -> Exchange:
         (n.at for n in _of(notes, Happening.BOT_SPEAKS) if end is not None and n.at >= end), None
     )
     turn = [note for note in notes if end is None or note.at <= end]
-    stopped = _last(_of(notes, Happening.BOT_SILENT)[:1]) if line.interrupts is not None else None
     return Exchange(
         said=line.words,
         heard="".join(note.text for note in ends),
@@ -113,9 +115,20 @@ def _exchange(line: Line, notes: list[Note], answer: list[Note]) -> Exchange:
         ready_lead=_between(_ready(notes, speaks), end),
         turn_end=_between(spoke, end),
         first_audio=_between(spoke, speaks),
-        bot_stopped=_between(notes[0].at, stopped),
+        bot_stopped=stopped,
         resumed=len(_of(notes, Happening.TURN_RESUME)),
     )
+
+
+def _stopped(journal: Journal, start: float) -> float | None:
+    """How long after a caller's first sound what the bot was saying then was over."""
+    speaks = False
+    for note in journal.of(Happening.BOT_SPEAKS, Happening.BOT_SILENT):
+        if note.at >= start:
+            over = note.what is Happening.BOT_SILENT
+            return note.at - start if speaks and over else None
+        speaks = note.what is Happening.BOT_SPEAKS
+    return None
 
 
 def _of(notes: list[Note], *kinds: Happening) -> list[Note]:

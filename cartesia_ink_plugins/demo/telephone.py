@@ -48,6 +48,7 @@ class Loudspeaker:
         self._waiting = bytearray()
         self._moved = asyncio.Event()
         self._closed = False
+        self._cleared = False
 
     @property
     def seconds(self) -> float:
@@ -62,7 +63,13 @@ class Loudspeaker:
     def clear(self) -> None:
         """Play nothing of what was written."""
         self._waiting.clear()
+        self._cleared = True
         self._moved.set()
+
+    def was_cleared(self) -> bool:
+        """Whether it was told to fall silent since this was last asked."""
+        cleared, self._cleared = self._cleared, False
+        return cleared
 
     def take(self, seconds: float) -> bytes:
         """Play the next audio; shorter than asked for when there is no more."""
@@ -174,6 +181,10 @@ class Telephone:
             file.writeframes(AudioFormat().encode(both.reshape(-1)))
 
     def _note_bot(self, heard: bool) -> None:
+        if self.loudspeaker.was_cleared() and self._bot_heard is not None:
+            # What is heard next is another reply, even if it follows at once.
+            self.journal.note(Happening.BOT_SILENT, at=self._bot_heard)
+            self._bot_heard = None
         if heard:
             if self._bot_heard is None:
                 self.journal.note(Happening.BOT_SPEAKS)

@@ -105,6 +105,22 @@ def test_a_bot_that_does_not_stop_is_told() -> None:
     assert failed(of(*notes)) == ["the interruption stopped the bot"]
 
 
+def test_an_interruption_ends_with_what_was_interrupted_not_with_the_reply_that_follows() -> None:
+    """The bot goes on until the turn ends, and the next reply follows without a gap."""
+    notes = [*without(Happening.BOT_SILENT, 4.5), (6.1, Happening.BOT_SILENT, "")]
+    notes = [note for note in notes if note[:2] != (6.5, Happening.BOT_SPEAKS)]
+    late = of(*notes, (6.12, Happening.BOT_SPEAKS, ""))
+    assert late.exchanges[1].bot_stopped == pytest.approx(1.8)
+    assert failed(late) == ["the interruption stopped the bot"]
+
+
+def test_a_bot_that_says_nothing_cannot_be_interrupted() -> None:
+    notes = [*without(Happening.BOT_SILENT, 4.5), (4.2, Happening.BOT_SILENT, "")]
+    result = of(*notes)
+    assert result.exchanges[1].bot_stopped is None
+    assert failed(result) == ["the interruption stopped the bot"]
+
+
 def test_replies_that_are_never_ready_early_are_told() -> None:
     notes = [
         *without(Happening.REPLY_READY, 2.9),

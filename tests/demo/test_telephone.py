@@ -124,3 +124,29 @@ async def test_the_caller_hears_what_is_played() -> None:
     telephone = Telephone(caller, hear=heard.extend)
     await hold(telephone)
     assert bytes(heard) == tone(0.2, BOT_SAMPLE_RATE)
+
+
+async def test_the_end_of_a_voice_that_was_cut_off_is_noted_even_if_the_next_follows_at_once() -> (
+    None
+):
+    telephone = a_telephone()
+    spoke = False
+
+    async def deliver(pcm: bytes) -> None:
+        nonlocal spoke
+        loudspeaker = telephone.loudspeaker
+        if any(pcm) and not spoke:
+            spoke = True
+            loudspeaker.write(tone(10.0, BOT_SAMPLE_RATE))
+        elif spoke and 9.0 < loudspeaker.seconds < 9.9:
+            loudspeaker.clear()
+            loudspeaker.write(tone(0.2, BOT_SAMPLE_RATE))
+
+    await telephone.run(deliver)
+    bot = list(telephone.journal.of(Happening.BOT_SPEAKS, Happening.BOT_SILENT))
+    assert [note.what for note in bot[:3]] == [
+        Happening.BOT_SPEAKS,
+        Happening.BOT_SILENT,
+        Happening.BOT_SPEAKS,
+    ]
+    assert bot[2].at - bot[1].at < 0.1
