@@ -47,8 +47,17 @@ from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 OFFLINE = "CARTESIA_BASE_URL"
 SONIC_VOICE = "71a7ad14-091c-4e8e-a314-022ece01c121"
 
+
+def evaluated() -> TransportParams:
+    """How `pipecat eval` calls; see `examples/evals/`."""
+    from pipecat.evals.transport import EvalTransportParams
+
+    return EvalTransportParams(audio_in_enabled=True, audio_out_enabled=True)
+
+
 TRANSPORTS = {
     "webrtc": lambda: TransportParams(audio_in_enabled=True, audio_out_enabled=True),
+    "eval": evaluated,
 }
 
 
