@@ -4,6 +4,14 @@ Many streams at once are fed like rooms feed them: 24 kHz, frames of 50 ms, in r
 step with one another. Every measurement is a process of its own on one core, with the server in
 another process on another core; makes take turns, and medians are shown. The processor time of a
 recogniser that does nothing is taken off, so that what is left is the plugin and its socket.
+
+    CPU     milliseconds of processor time for a second of one stream's audio
+    event   milliseconds from the server's sending a message to the SpeechEvent
+    wait    milliseconds from a frame's being handed in, when its 50 ms are over, until all of it is
+            at the server: what the plugin holds it back, and the way through both event loops
+    memory  kilobytes that a stream adds to the process
+    reply   milliseconds from `turn.end` to the first sound of the reply, in a session whose LLM and
+            voice take no time
 """
 
 from __future__ import annotations
@@ -33,12 +41,14 @@ from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import TurnEnd, TurnStart, TurnUpdate
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
-from cartesia_ink_plugins.testing import InkServer
+from cartesia_ink_plugins.testing import InkServer, Script, Turn
+from tests.livekit.harness import call
 
 RATE, FRAME = 24_000, 0.05
 UPDATE_EVERY = 0.5
 UPDATES_IN_A_TURN = 6
 MAKES = ("nothing", "builtin", "ink")
+REPLIES = 5
 _CORES = sorted(os.sched_getaffinity(0))
 
 
@@ -166,7 +176,9 @@ class Load:
             http = await stack.enter_async_context(aiohttp.ClientSession())
             gc.collect()
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            recognisers = [self._recogniser(f"s{n}", http) for n in range(self._streams)]
+            recognisers = [
+                _recogniser(self._make, self._url, f"s{n}", http) for n in range(self._streams)
+            ]
             tasks = [
                 asyncio.create_task(self._stream(f"s{n}", recogniser, n / self._streams))
                 for n, recogniser in enumerate(recognisers)
@@ -178,17 +190,6 @@ class Load:
             cpu = time.process_time() - cpu
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
         return cpu, memory
-
-    def _recogniser(self, name: str, http: aiohttp.ClientSession) -> stt.STT[Any]:
-        match self._make:
-            case "ink":
-                return ink.STT(api_key="bench", base_url=self._url, keyterm=[name])
-            case "builtin":
-                return cartesia.STT(
-                    api_key="bench", base_url=self._url, keyterm=[name], http_session=http
-                )
-            case _:
-                return Nothing()
 
     async def _stream(self, name: str, recogniser: stt.STT[Any], phase: float) -> None:
         stream = recogniser.stream()
@@ -238,6 +239,28 @@ async def measure(make: str, streams: int, seconds: float) -> Figures:
         wait_p99=_percentile(waits, 99),
         memory=memory / streams,
     )
+
+
+async def replies(make: str) -> list[float]:
+    """Milliseconds from the end of each of some turns to its reply."""
+    script = Script(*[Turn("Hello there.", gap=0.5, after=1.5) for _ in range(REPLIES)])
+    async with InkServer(script) as server, aiohttp.ClientSession() as http:
+        recogniser = _recogniser(make, server.url, "reply", http)
+        async with call(recogniser) as running:
+            await running.microphone.speak(script.audio(AudioFormat(sample_rate=RATE)))
+            await running.answered(REPLIES)
+        await recogniser.aclose()
+    return [1000 * delay for delay in running.reply_delays]
+
+
+def _recogniser(make: str, url: str, name: str, http: aiohttp.ClientSession) -> stt.STT[Any]:
+    match make:
+        case "ink":
+            return ink.STT(api_key="bench", base_url=url, keyterm=[name])
+        case "builtin":
+            return cartesia.STT(api_key="bench", base_url=url, keyterm=[name], http_session=http)
+        case _:
+            return Nothing()
 
 
 def _waits(pushes: Sequence[float], arrivals: Sequence[tuple[float, float]]) -> list[float]:
@@ -297,6 +320,9 @@ async def compare(streams: Sequence[int], seconds: float, rounds: int) -> None:
             values = list(asdict(figures).values())
             row = [values[0], values[0] / builtin.cpu, *values[1:]]
             print(f"{count:>12}{make:>12}" + "".join(f"{value:>12.2f}" for value in row))
+    for make in MAKES[1:]:
+        delays = await replies(make)
+        print(f"reply {statistics.median(delays):.0f} ms after turn.end, {make}")
 
 
 def _median(taken: Sequence[Figures], base: float) -> Figures:
