@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import ExitStack
 from typing import Any
 
 try:
@@ -22,7 +21,8 @@ except ImportError as error:
 
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
-from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
+from cartesia_ink_plugins.demo.livekit_start import offline_without_key
+from cartesia_ink_plugins.demo.local_ink import ANY_KEY
 from cartesia_ink_plugins.demo.voice import Voice
 
 
@@ -88,8 +88,5 @@ def make_voice(process: JobProcess) -> tts.TTS[Any]:
 
 
 if __name__ == "__main__":
-    with ExitStack() as stack:
-        if not os.environ.get("CARTESIA_API_KEY"):
-            # In a process of its own; the calls find it through their environment.
-            os.environ.update(stack.enter_context(LocalInk()).environment())
+    with offline_without_key():
         cli.run_app(server)
