@@ -22,6 +22,7 @@ from cartesia_ink_plugins.core.events import ErrorMessage
 from cartesia_ink_plugins.server import batch_endpoint
 from cartesia_ink_plugins.server.driver import ConnectionDriver, Served
 from cartesia_ink_plugins.server.engine import Engine
+from cartesia_ink_plugins.server.exchange import Send, encode_error
 from cartesia_ink_plugins.server.faults import Fault
 from cartesia_ink_plugins.server.frames import WireItem
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection, parse_manual_query
@@ -30,7 +31,7 @@ from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.server.record import ConnectionRecord, masked
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.server.turns_endpoint import Send, TurnsConnection, encode_error
+from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection
 from cartesia_ink_plugins.server.validate import Query, Refused, parse_query
 from cartesia_ink_plugins.server.wire import Wire
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
 from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.exchange import Exchange
 from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.validate import Command
 from cartesia_ink_plugins.server.wire import Wire
@@ -18,7 +18,7 @@ from cartesia_ink_plugins.server.wire import Wire
 class Served(Protocol):
     """One connection without IO; `TurnsConnection` describes the methods."""
 
-    is_closed: bool
+    exchange: Exchange
 
     def start(self, now: float) -> None: ...  # noqa: D102
 
@@ -26,17 +26,9 @@ class Served(Protocol):
 
     def receive_text(self, text: str) -> Command | None: ...  # noqa: D102
 
-    def receive_ping(self, now: float) -> None: ...  # noqa: D102
-
     async def flush(self) -> None: ...  # noqa: D102
 
     async def finish(self) -> None: ...  # noqa: D102
-
-    def idle_deadline(self) -> float: ...  # noqa: D102
-
-    def expire(self, now: float) -> None: ...  # noqa: D102
-
-    def emit(self, messages: Sequence[Close], /) -> None: ...  # noqa: D102
 
     def abort(self) -> None: ...  # noqa: D102
 
@@ -81,7 +73,7 @@ class ConnectionDriver:
 
     def close(self, code: int, reason: str) -> None:
         """Close from outside, as in a deploy of the service."""
-        self._connection.emit([Close(code, reason)])
+        self._connection.exchange.emit([Close(code, reason)])
 
     async def _step(self) -> bool:
         """Take one frame; tell whether there can be another."""
@@ -93,7 +85,7 @@ class ConnectionDriver:
             case WSMsgType.BINARY | WSMsgType.TEXT:
                 self._take(message.data, self._loop.time())
             case WSMsgType.PING:
-                self._connection.receive_ping(self._loop.time())
+                self._connection.exchange.ping(self._loop.time())
                 self._wire.pong(message.data)
             case WSMsgType.PONG:
                 pass
@@ -128,8 +120,8 @@ class ConnectionDriver:
     def _watch_idle(self) -> None:
         """Look again when the connection may be idle for too long."""
         now = self._loop.time()
-        self._connection.expire(now)
-        if not self._connection.is_closed:
+        self._connection.exchange.expire(now)
+        if not self._connection.exchange.is_closed:
             # A little late rather than early: timers may fire before their time.
-            when = self._connection.idle_deadline() + 0.005
+            when = self._connection.exchange.idle_deadline() + 0.005
             self._idle = self._loop.call_at(when, self._watch_idle)

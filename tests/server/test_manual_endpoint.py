@@ -156,9 +156,9 @@ def test_idle_is_without_audio_for_three_minutes() -> None:
     line = Line(rules=Rules())
     line.hear(bytes(640), now=10.0)
     line.connection.receive_text("finalize")
-    line.connection.expire(189.9)
+    line.connection.exchange.expire(189.9)
     assert line.items == []
-    line.connection.expire(190.1)
+    line.connection.exchange.expire(190.1)
     assert line.items == [Close(1001, "Idle timeout")]
 
 

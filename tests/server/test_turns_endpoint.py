@@ -203,20 +203,20 @@ def test_a_sample_cut_in_two_is_put_together() -> None:
 def test_idle_is_without_audio_whatever_else_comes() -> None:
     line = Line(Wooden())
     line.connection.receive_audio(b"\0\0", 10.0)
-    line.connection.receive_ping(100.0)
+    line.connection.exchange.ping(100.0)
     line.connection.receive_text('{"type":"config","turn":{}}')
-    line.connection.expire(189.9)
+    line.connection.exchange.expire(189.9)
     assert line.kinds == ["connected"]
-    line.connection.expire(190.0)
+    line.connection.exchange.expire(190.0)
     assert line.kinds == ["connected", Close(1001, "Idle timeout")]
     assert line.record.pings == 1
 
 
 def test_pings_may_keep_a_connection() -> None:
     line = Line(Wooden(), rules=Rules(pings_are_activity=True))
-    line.connection.receive_ping(100.0)
-    line.connection.expire(190.0)
-    assert line.connection.idle_deadline() == 280.0
+    line.connection.exchange.ping(100.0)
+    line.connection.exchange.expire(190.0)
+    assert line.connection.exchange.idle_deadline() == 280.0
     assert line.kinds == ["connected"]
 
 
