@@ -131,7 +131,17 @@ class Link:
     def heard_by_server(self, now: float) -> int:
         """What of the stream the server can have heard when it said what comes in just now."""
         # A pong may have waited behind a stall; the shortest way of late is the way there is.
-        said_at = now - min(self._round_trips, default=0.0)
+        return self._sent_before(now - min(self._round_trips, default=0.0))
+
+    def heard_at_least(self, now: float) -> int:
+        """What of the stream the server must have heard by then, however slow the way is."""
+        slowest = max(self._round_trips, default=0.0)
+        if self._pinged_at is not None:
+            slowest = max(slowest, now - self._pinged_at)
+        return self._sent_before(now - slowest)
+
+    def _sent_before(self, said_at: float) -> int:
+        """What had been sent at a time, going by the marks."""
         position = self.sent
         for time, sent in reversed(self._marks):
             position = sent

@@ -8,6 +8,8 @@ heard nothing, the answers err on the side of keeping more audio.
 from __future__ import annotations
 
 from collections import deque
+from itertools import pairwise
+from statistics import median_low
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.conversation import Conversation
@@ -62,31 +64,51 @@ class Listening:
 
     # --- checkpoints --------------------------------------------------------------------------
 
-    def turn_checkpoint(self, sent: int, floor: int) -> int:
-        """Where a replay of the turn that just began must begin: its onset, less a lead-in."""
-        onset = self._onset(sent, floor)
+    def turn_checkpoint(self, heard: int, floor: int, least: int | None = None) -> int:
+        """Where a replay of the turn that just began must begin: its onset, less a lead-in.
+
+        Args:
+            heard: What the server had heard when it said so, most likely.
+            floor: Where the turn before it is over.
+            least: What it must have heard; what began after it may have been the onset, too.
+        """
+        onset = self._onset(heard, floor)
         self._turn_start = onset.start if onset else None
         if onset is None:
-            return max(floor, sent - self._format.size(_LOOK_BACK))
-        return self._before(onset.start, floor)
+            return max(floor, heard - self._format.size(_LOOK_BACK))
+        start = onset.start
+        if least is not None:
+            early = self._onset(least, floor)
+            since = [early] if early else self._clock.stretches(max(floor, least), heard)
+            start = min([start, *(speech.start for speech in since)])
+        return self._before(start, floor)
 
-    def pause(self, heard: int) -> int | None:
+    def pause(self, sent: int, least: int) -> int | None:
         """A position inside the pause at which the server said something.
 
-        The server takes some time to think, so the pause may already be over. When it is not clear
-        which of two pauses was meant, or whether there was one, the answer is None.
+        It had heard something between `least` and `sent`, and takes some time to think. When it is
+        not clear which of two pauses was meant, or whether there was one, the answer is None.
         """
-        last = self._finished(heard)
-        if last is None or last is not self._finished(heard - self._format.size(_THINKING)):
+        last = self._finished(sent)
+        if last is None or last is not self._finished(least - self._format.size(_THINKING)):
             return None
-        return self._within_pause(last, heard)
+        return self._within_pause(last, sent)
 
-    def end_checkpoint(self, heard: int, floor: int) -> int:
-        """Where the audio of the turn that just ended is over."""
-        last = self._finished(heard)
+    def end_checkpoint(self, sent: int, floor: int, least: int) -> int:
+        """Where the audio of the turn that just ended is over.
+
+        The server had heard something between `least` and `sent`; if that leaves a choice of
+        pauses, the longest is the one that ended the turn.
+        """
+        last = self._finished(sent)
         if last is None:
-            return max(floor, heard - self._format.size(_LEAD_IN))
-        return max(floor, self._within_pause(last, heard))
+            return max(floor, least - self._format.size(_LEAD_IN))
+        first = self._finished(least) or last
+        found, longest = last, sent - last.end
+        for speech, following in pairwise(self._clock.stretches(first.end - 1, last.end)):
+            if following.start - speech.end > longest:
+                found, longest = speech, following.start - speech.end
+        return max(floor, self._within_pause(found, min(sent, found.end + longest + 1)))
 
     def idle_checkpoint(self, sent: int, floor: int) -> int:
         """Where a replay between turns must begin: before speech nobody has announced yet."""
@@ -141,21 +163,32 @@ class Listening:
         if not self._end_silences:
             return _END_SILENCE
         low, high = _END_SILENCE_RANGE
-        return min(high, max(low, _END_MARGIN * max(self._end_silences)))
+        return min(high, max(low, _END_MARGIN * median_low(self._end_silences)))
 
     def connected(self, position: int, now: float) -> None:
         """A new connection begins to hear at a position."""
         self._event_position, self._event_at = position, now
 
-    def event(self, event: TurnEvent, conversation: Conversation, sent: int, now: float) -> None:
-        """Remember that the server is alive, and what it does with silence."""
+    def event(
+        self,
+        event: TurnEvent,
+        conversation: Conversation,
+        sent: int,
+        now: float,
+        *,
+        replaying: bool = False,
+    ) -> None:
+        """Remember that the server is alive, and what it does with silence.
+
+        While it is `replaying`, audio comes too fast to tell how much silence there was.
+        """
         self._event_position, self._event_at = sent, now
         text = conversation.text
         if isinstance(event, TurnEnd) or len(text) > len(self._known_text):
             self._patience = 1.0
             self._stalled_at = None
         self._known_text = text
-        if isinstance(event, TurnEnd) and event.transcript.strip():
+        if isinstance(event, TurnEnd) and event.transcript.strip() and not replaying:
             last = self._finished(sent)
             if last is not None:
                 self._end_silences.append(self._format.seconds(sent - last.end))

@@ -32,7 +32,8 @@ class Recovery:
     @property
     def is_replaying(self) -> bool:
         """Whether the server may still be talking about audio its predecessor had heard."""
-        return self._link.sent < self._lost_at + self._link.format.size(_REPLAY_LATENCY)
+        lost_at = self._lost_at
+        return lost_at > 0 and self._link.sent < lost_at + self._link.format.size(_REPLAY_LATENCY)
 
     @property
     def is_owed(self) -> bool:
@@ -51,16 +52,19 @@ class Recovery:
         unannounced = self._listening.idle_checkpoint(link.sent, self._floor)
         return self._listening.spoke(unannounced, link.sent)
 
-    def onset(self, heard: int) -> int:
+    def onset(self, heard: int, least: int) -> int:
         """Where a replay of a turn that is announced just now must begin."""
-        return self._listening.turn_checkpoint(heard, self._floor)
+        return self._listening.turn_checkpoint(heard, self._floor, least)
 
-    def follow(self, event: TurnEvent, heard: int, *, was_open: bool, onset: int) -> None:
+    def follow(
+        self, event: TurnEvent, heard: int, least: int, *, was_open: bool, onset: int
+    ) -> None:
         """Move the checkpoint after a turn event.
 
         Args:
             event: As it came.
-            heard: What the server had heard when it said so.
+            heard: What the server had heard when it said so, most likely.
+            least: What it must have heard.
             was_open: Whether a turn was open before it.
             onset: What `onset` said before it.
         """
@@ -68,13 +72,13 @@ class Recovery:
         if conversation.is_open and not was_open:
             conversation.add_checkpoint(onset)
         elif was_open and not conversation.is_open:
-            self._floor = listening.end_checkpoint(heard, self._floor)
+            self._floor = listening.end_checkpoint(link.sent, self._floor, least)
             link.ledger.settle(self._floor)
         checkpoint = conversation.checkpoint
         if checkpoint is None:
             return
         if isinstance(event, TurnEagerEnd):
-            pause = listening.pause(heard)
+            pause = listening.pause(link.sent, least)
             if pause is not None and pause > checkpoint.position:
                 conversation.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.

@@ -218,6 +218,14 @@ class TestDeath:
         heard = NUMBERED.seconds(caller.link.heard_by_server(caller.now))
         assert heard == pytest.approx(1.7, abs=0.1)
 
+    def test_a_ping_that_waits_for_its_answer_tells_how_slow_the_way_may_be(self) -> None:
+        caller = connected()
+        caller.speak_for(1.0)  # and since then nothing was answered
+        assert NUMBERED.seconds(caller.link.heard_at_least(caller.now)) < 0.1
+        caller.link.pong(caller.now - 0.7)
+        least = NUMBERED.seconds(caller.link.heard_at_least(caller.now))
+        assert least == pytest.approx(0.7, abs=0.1)
+
 
 class TestOverflow:
     def test_what_the_ledger_cannot_hold_is_a_gap_told_once(self) -> None:

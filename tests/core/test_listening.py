@@ -59,14 +59,25 @@ class TestCheckpoints:
         assert seconds(silent.turn_checkpoint(at(10.0), 0)) == pytest.approx(7.0)
 
     def test_a_pause_lies_after_the_words_before_it_and_before_those_after_it(self) -> None:
-        pause = seconds(listened().pause(at(PAUSE_START + 0.5)))
+        pause = seconds(listened().pause(at(PAUSE_START + 0.5), at(PAUSE_START + 0.5)))
         assert PAUSE_START < pause < PAUSE_END
 
     def test_while_somebody_speaks_there_is_none(self) -> None:
-        assert listened().pause(at(FIRST_START + 0.4)) is None
+        assert listened().pause(at(FIRST_START + 0.4), at(FIRST_START + 0.4)) is None
+
+    def test_when_two_pauses_may_be_meant_there_is_none(self) -> None:
+        assert listened().pause(at(SECOND_END + 0.5), at(PAUSE_START + 0.5)) is None
+
+    def test_the_longest_pause_that_may_be_meant_is_the_end_of_a_turn(self) -> None:
+        checkpoint = listened().end_checkpoint(at(SECOND_END + 0.5), 0, at(FIRST_END + 1.0))
+        assert FIRST_END < seconds(checkpoint) < FIRST_END + 0.3
+
+    def test_a_turn_may_have_begun_with_what_the_server_need_not_have_heard(self) -> None:
+        late = listened().turn_checkpoint(at(SECOND_END), at(FIRST_END + 0.1), at(FIRST_END + 1.0))
+        assert seconds(late) == pytest.approx(SECOND_START - 0.5, abs=0.05)
 
     def test_a_turn_is_over_in_the_silence_after_it(self) -> None:
-        checkpoint = seconds(listened().end_checkpoint(at(FIRST_END + 1.0), 0))
+        checkpoint = seconds(listened().end_checkpoint(at(FIRST_END + 1.0), 0, at(FIRST_END + 1.0)))
         assert FIRST_END < checkpoint < FIRST_END + 0.3
 
     def test_between_turns_little_is_kept(self) -> None:
@@ -120,6 +131,18 @@ class TestIsItOver:
         listening.event(TurnEnd("one"), Conversation(), at(1.2 + seen), 0.0)
         assert listening.end_silence == believed
 
+    def test_one_that_was_long_by_chance_is_not_believed(self) -> None:
+        listening = listened()
+        for silence in (0.9, 3.5, 1.0):
+            listening.event(TurnEnd("one two three"), Conversation(), at(FIRST_END + silence), 0.0)
+        assert listening.end_silence == pytest.approx(1.25, abs=0.05)
+
+    def test_nor_one_that_was_heard_in_a_hurry(self) -> None:
+        listening = listened()
+        end = TurnEnd("one two three")
+        listening.event(end, Conversation(), at(FIRST_END + 1.2), 0.0, replaying=True)
+        assert not listening.knows_end_silence
+
     def test_an_empty_turn_teaches_nothing(self) -> None:
         listening = listened()
         listening.event(TurnEnd(" "), Conversation(), at(FIRST_END + 1.2), 0.0)
@@ -134,9 +157,11 @@ class TestIsItOver:
     def test_words_before_a_muted_microphone_are_over(self) -> None:
         muted = FIRST_END - 0.1
         listening = listened(muted)
-        assert seconds(listening.end_checkpoint(at(muted), 0)) < muted
+        assert seconds(listening.end_checkpoint(at(muted), 0, at(muted))) < muted
         listening.hush(at(muted))
-        assert seconds(listening.end_checkpoint(at(muted), 0)) == pytest.approx(muted, abs=0.03)
+        assert seconds(listening.end_checkpoint(at(muted), 0, at(muted))) == pytest.approx(
+            muted, abs=0.03
+        )
         timing = listening.timing(TurnEnd("one two"), at(muted))
         assert timing.speech_end == pytest.approx(EPOCH + muted, abs=0.03)
 

@@ -33,7 +33,7 @@ def test_hours_of_conversation_loses_nothing_and_keeps_nothing() -> None:
 
 def test_a_flood_of_messages_leaves_nothing_behind() -> None:
     session = TurnsSession(TurnsOptions(), Resilience(), jitter=lambda: 0.5)
-    session.start(0.0)
+    session.life.start(0.0)
     session.opened(0.1)
     session.receive(encode(Connected("request")), 0.1)
     before = size(session)
@@ -42,5 +42,5 @@ def test_a_flood_of_messages_leaves_nothing_behind() -> None:
         session.receive(json.dumps({"type": f"new.{number}", "filler": "x" * 1000}), now)
         session.receive(f'{{"type": "turn.update", "transcript": {number}', now)
         session.receive(number.to_bytes(4, "big"), now)
-    assert session.take_events() == [Connected("request")]
+    assert session.life.take_events() == [Connected("request")]
     assert size(session) < before + 20_000
