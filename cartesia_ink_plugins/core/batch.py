@@ -147,7 +147,9 @@ async def transcribe(
         aiohttp = _aiohttp()
         if http_session is not None:
             return await _with_retries(http_session, request, file, credentials, retries)
-        async with aiohttp.ClientSession() as session:
+        # Proxies are for https, as they are for `wss`.
+        through_proxy = request_url.startswith("https:")
+        async with aiohttp.ClientSession(trust_env=through_proxy) as session:
             return await _with_retries(session, request, file, credentials, retries)
 
 

@@ -23,6 +23,8 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from cartesia_ink_plugins.core.tunnel import proxy_for, tunnel
+
 _MAX_MESSAGE = 2**20
 _WRITE_BUFFER = 2**16
 _USER_TIMEOUT_MS = 5000
@@ -83,21 +85,20 @@ class Connection(asyncio.Protocol):
 
         Raises:
             OSError: No connection could be made.
+            InkError: The proxy that the environment names does not connect us.
         """
         loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {}
-        if isinstance(loop, asyncio.BaseEventLoop) and not _is_address(self._uri.host):
+        host, port = self._uri.host, self._uri.port
+        options: dict[str, Any] = {"host": host, "port": port}
+        if self._uri.secure:
+            options |= {"ssl": ssl_context, "server_hostname": host}
+        if self._uri.secure and (proxy := proxy_for(host, port)):
+            options |= {"host": None, "port": None, "sock": await tunnel(proxy, host, port)}
+        elif isinstance(loop, asyncio.BaseEventLoop) and not _is_address(host):
             # uvloop, on which many servers run bots, does not know this argument. Where there is
             # only one address it would do nothing but drop a socket when it is cancelled.
             options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
-        await loop.create_connection(
-            lambda: self,
-            self._uri.host,
-            self._uri.port,
-            ssl=ssl_context if self._uri.secure else None,
-            server_hostname=self._uri.host if self._uri.secure else None,
-            **options,
-        )
+        await loop.create_connection(lambda: self, **options)
 
     def send(self, data: bytes | str) -> None:
         """Send one message; binary for bytes, text for str."""
