@@ -13,12 +13,21 @@ from __future__ import annotations
 import random
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from cartesia_ink_plugins.core.driver import Driver
-from cartesia_ink_plugins.core.events import Event, TurnEagerEnd, TurnEnd, TurnResume, TurnUpdate
+from cartesia_ink_plugins.core.events import (
+    Event,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnEvent,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
 from cartesia_ink_plugins.core.observe import Snapshot, snapshot
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.session import Said, TurnsSession
@@ -41,6 +50,7 @@ class InkTurnsClient:
         *,
         resilience: Resilience | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        on_turn: Callable[[TurnEvent], None] | None = None,
     ) -> None:
         """Prepare a client; nothing is dialled before `start`.
 
@@ -49,6 +59,8 @@ class InkTurnsClient:
             credentials: Who asks; the API key in `CARTESIA_API_KEY` by default.
             resilience: How hard to fight for the caller's words.
             ssl_context: For a server whose certificate is not publicly trusted.
+            on_turn: Takes each turn event the moment it comes, in the place of iteration; the
+                other events are still iterated over.
 
         Raises:
             UsageError: No credentials were given and the environment has none.
@@ -56,7 +68,10 @@ class InkTurnsClient:
         self._options = options or TurnsOptions()
         self._resilience = resilience or Resilience()
         self._driver: Driver[TurnsSession, Said] = Driver(
-            self._make, credentials or Credentials.from_environment(), ssl_context, _enqueue
+            self._make,
+            credentials or Credentials.from_environment(),
+            ssl_context,
+            _enqueue if on_turn is None else partial(_hand_over, on_turn),
         )
 
     # --- what applications use ----------------------------------------------------------------
@@ -163,6 +178,15 @@ class InkTurnsClient:
 
     def _make(self, epoch: float) -> TurnsSession:
         return TurnsSession(self._options, self._resilience, jitter=random.random, epoch=epoch)
+
+
+def _hand_over(on_turn: Callable[[TurnEvent], None], queue: deque[Event], event: Event) -> None:
+    """Let turn events jump the queue."""
+    match event:
+        case TurnStart() | TurnUpdate() | TurnEagerEnd() | TurnResume() | TurnEnd():
+            on_turn(event)
+        case _:
+            queue.append(event)
 
 
 def _enqueue(queue: deque[Event], event: Event) -> None:

@@ -128,7 +128,6 @@ class InkManualSTTService(InkStreamingSTTService):
             self,
             make=self._make_client,
             feed=self._take,
-            rejected=lambda _: None,
             call=self._call_event_handler,
         )
 

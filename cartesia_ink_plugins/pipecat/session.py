@@ -59,18 +59,19 @@ class InkSession(Generic[T]):
         host: Host,
         *,
         make: Callable[[int], Client],
-        feed: Callable[[T], Awaitable[None] | None],
-        rejected: Callable[[TurnSettings], None],
         call: Callable[..., Awaitable[None]],
+        feed: Callable[[T], Awaitable[None]] | None = None,
+        rejected: Callable[[TurnSettings], None] | None = None,
     ) -> None:
         """Prepare; `open` dials.
 
         Args:
             host: The service.
             make: Makes a client, given the sample rate in Hz.
-            feed: Takes the events that have the user's words.
-            rejected: Called with the thresholds that hold after the server has refused others.
             call: Calls the user's handlers of a named event.
+            feed: Takes the events that have the user's words, unless the client hands them over
+                itself.
+            rejected: Called with the thresholds that hold after the server has refused others.
         """
         self._host = host
         self._make = make
@@ -220,11 +221,12 @@ class InkSession(Generic[T]):
             case ErrorMessage(status=status, message=message):
                 await self._host.push_error(f"Ink reports an error ({status}): {message}")
             case SettingsRejected(error=error) if isinstance(client, InkTurnsClient):
-                self._rejected(client.options.turn)
+                if self._rejected:
+                    self._rejected(client.options.turn)
                 await self._host.push_error(f"Ink refuses the new settings: {error.message}")
             case _:
-                if waiting := self._feed(cast("T", event)):
-                    await waiting
+                if self._feed:
+                    await self._feed(cast("T", event))
 
     async def _went_offline(self) -> None:
         if self._is_online:

@@ -168,7 +168,6 @@ class InkTurnsSTTService(InkStreamingSTTService):
         self._session: InkSession[TurnEvent] = InkSession(
             self,
             make=self._make_client,
-            feed=self._sequencer.feed,
             rejected=self._restore,
             call=self._call_event_handler,
         )
@@ -237,7 +236,12 @@ class InkTurnsSTTService(InkStreamingSTTService):
 
     def _make_client(self, sample_rate: int) -> InkTurnsClient:
         options = self._options(sample_rate)
-        return InkTurnsClient(options, self._credentials, resilience=self._resilience)
+        return InkTurnsClient(
+            options,
+            self._credentials,
+            resilience=self._resilience,
+            on_turn=self._sequencer.feed,
+        )
 
     def _options(self, sample_rate: int) -> TurnsOptions:
         where = {"base_url": self._url} if self._url else {}

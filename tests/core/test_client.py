@@ -132,6 +132,17 @@ class TestAConversation:
             await ink.finish()
             assert finals(await reading) == HELLO.transcripts
 
+    async def test_turn_events_can_be_handed_over_the_moment_they_come(self) -> None:
+        turns: list[TurnEvent] = []
+        async with InkServer(HELLO) as server:
+            options = TurnsOptions(base_url=server.url)
+            async with InkTurnsClient(options, KEY, on_turn=turns.append) as ink:
+                ink.send_audio(HELLO.audio())
+                await ink.finish()
+                assert finals(turns) == HELLO.transcripts
+                assert [type(event) for event in await rest(ink)] == [Connected]
+        check_order(turns)
+
     async def test_nothing_waits_for_the_network(self) -> None:
         """Every call returns without the event loop having had a turn."""
         async with raw_server(Peer.read_request) as server:  # accepts and says nothing
