@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from livekit.agents.metrics import STTMetrics
 from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart
+from cartesia_ink_plugins.server.faults import At, Fault, Silence
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import BOTH, MakeSTT
 from tests.livekit.harness import ROOM_RATE, Call, call, paced, transcribe, until
@@ -169,6 +171,29 @@ class TestAudio:
             )
 
     @BOTH
+    async def test_what_had_to_wait_is_not_sent_in_one_burst(self, make: MakeSTT) -> None:
+        """Ink buffers about as much as one can speak: 1.7 s are sent in 0.7 s at the earliest."""
+        slow = Fault(Silence(2.0), At("connect"))
+        async with (
+            InkServer(Script(), faults=[slow]) as server,
+            make(server.url).stream() as stream,
+        ):
+
+            async def arrived(seconds: float) -> float:
+                sent = server.connections
+                await until(lambda: sent and sent[0].audio_seconds >= seconds, seconds=5.0)
+                return time.monotonic()
+
+            async def speak() -> None:
+                async for frame in paced(ROOM.silence(3.5)):
+                    stream.push_frame(frame)
+
+            speaking = asyncio.create_task(speak())
+            began, caught_up = await arrived(0.1), await arrived(1.8)
+            await speaking
+        assert caught_up - began > 0.4
+
+    @BOTH
     async def test_stereo_is_understood(self, make: MakeSTT) -> None:
         script = Script("Hello there.")
         stereo = np.repeat(np.frombuffer(script.audio(ROOM), "<i2"), 2).tobytes()
@@ -222,6 +247,17 @@ class TestOptions:
                 await running.answered(1)
             sent = [json.loads(text) for text in server.connections[0].received]
         assert {"type": "config", "turn": {"end_threshold": 0.2}} in sent
+
+    @BOTH
+    async def test_a_whole_recording_is_written_down(self, make: MakeSTT) -> None:
+        """Which the framework asks for where an STT stands behind a `StreamAdapter`."""
+        script = Script("Hello there.")
+        pcm = script.audio(ROOM)
+        async with InkServer(script) as server:
+            event = await make(server.url).recognize(
+                rtc.AudioFrame(pcm, ROOM_RATE, 1, len(pcm) // 2)
+            )
+        assert event.alternatives[0].text == "Hello there."
 
 
 class TestConnections:

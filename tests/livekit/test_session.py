@@ -7,6 +7,7 @@ import asyncio
 from livekit.agents import TurnHandlingOptions
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, ScriptTiming, Turn
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Speaker, Tts, call, until
@@ -66,6 +67,30 @@ class TestReply:
         assert running.answers.texts == ["A table", "A table for two."]
         assert running.voice.texts == ["You said: A table for two.."]
         assert running.user_texts == ["A table for two."]
+
+    async def test_it_is_kept_however_late_the_turn_ends(self, make_ink: MakeSTT) -> None:
+        cues = [
+            Cue(0.2, TurnStart()),
+            Cue(0.4, TurnEagerEnd("Yes.")),
+            Cue(3.4, TurnEnd("Yes.")),
+        ]
+        async with InkServer(Script(cues=cues)) as server, call(make_ink(server.url)) as running:
+            await running.microphone.speak(ROOM.silence(3.6))
+            await running.answered(1)
+        assert running.answers.texts == ["Yes."]
+        assert running.user_texts == ["Yes."]
+
+    async def test_words_that_come_with_the_end_are_answered_too(self, make_ink: MakeSTT) -> None:
+        cues = [
+            Cue(0.2, TurnStart()),
+            Cue(0.4, TurnEagerEnd("A table")),
+            Cue(0.8, TurnEnd("A table for two.")),
+        ]
+        async with InkServer(Script(cues=cues)) as server, call(make_ink(server.url)) as running:
+            await running.microphone.speak(ROOM.silence(1.0))
+            await running.answered(1)
+        assert running.answers.texts == ["A table", "A table for two."]
+        assert running.voice.texts == ["You said: A table for two.."]
 
     async def test_noise_is_not_answered_and_the_turn_after_it_is(self, make_ink: MakeSTT) -> None:
         script = Script(Turn(noise=0.5), "Hello.")
