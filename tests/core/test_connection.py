@@ -100,6 +100,18 @@ class TestUpgrade:
 
         assert (await served(talk, until="open")).told[0] == ("open", "r-17")
 
+    @pytest.mark.skipif(
+        not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs TCP_USER_TIMEOUT (Linux)"
+    )
+    async def test_the_kernel_gives_up_what_nobody_confirms_for_five_seconds(self) -> None:
+        async with raw_server(Peer.upgrade) as server:
+            connection, ear = await dial(server)
+            await ear.until("open")
+            assert connection._transport is not None
+            sock = connection._transport.get_extra_info("socket")
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
+            await bury(connection)
+
     async def test_messages_right_behind_the_answer_are_not_lost(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade(behind=frame(Opcode.TEXT, b"one") + frame(Opcode.TEXT, b"two"))
