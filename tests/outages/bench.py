@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import difflib
+import json
 import logging
 import sys
 from collections.abc import Awaitable, Sequence
@@ -20,13 +21,12 @@ from dataclasses import dataclass
 
 from loguru import logger as loguru_logger
 
-from tests.outages.calls import BUILT_IN, OURS, Client, Outcome, call, crowd
-from tests.outages.scenarios import CROWD, Scenario
+from tests.outages.calls import BUILT_IN, OURS, Client, Outcome, call
+from tests.outages.scenarios import Scenario
 from tests.outages.table import HEAD, ROWS, Measure, Row
 
 _AT_ONCE = 12
 _PROGRAMS_AT_ONCE = 2
-_INSTANT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +54,30 @@ class Bench:
     async def _cell(self, row: Row, side: str, client: Client) -> Cell:
         if row.scenario is None:
             return await self._soak(side)
-        if row.measure is Measure.MEMORY:
-            words = await self._program("tests.outages.memory", side)
-            return Cell((float(words.split()[0]),), words)
+        if row.measure in (Measure.MEMORY, Measure.CROWD):
+            what = "memory" if row.measure is Measure.MEMORY else "crowd"
+            told = await self._program("tests.outages.alone", what, side)
+            badness, text = json.loads(told or '[Infinity, "crashed"]')
+            return Cell((badness,), text)
         async with self._calls:
-            if row.measure is Measure.CROWD:
-                return _crowd_cell(await crowd(row.scenario, client, CROWD))
             return describe(await call(row.scenario, client), row.scenario, row.measure)
 
     async def _soak(self, side: str) -> Cell:
         # The three sides have one core, and nothing else can be run in virtual time.
         if side != next(iter(OURS)):
             return Cell((-1.0,), "cannot be run")
-        return Cell((0.0,), await self._program("tests.core.soak", "24"))
+        return Cell((0.0,), await self._program("tests.core.soak", "24") or "crashed")
 
-    async def _program(self, module: str, argument: str) -> str:
+    async def _program(self, module: str, *arguments: str) -> str:
         """Run a program of its own; give the last line it printed."""
         async with self._programs:
             program = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", module, argument),
+                *(sys.executable, "-m", module, *arguments),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
             )
             output, _ = await program.communicate()
-        lines = output.decode().splitlines()
-        return lines[-1] if lines else "0 (it crashed)"
+        return "".join(output.decode().splitlines()[-1:])
 
 
 def describe(outcome: Outcome, scenario: Scenario, measure: Measure) -> Cell:
@@ -109,20 +108,6 @@ def describe(outcome: Outcome, scenario: Scenario, measure: Measure) -> Cell:
         parts.append(outcome.crash)
     good = outcome.finals == outcome.wanted and not outcome.crash
     return Cell((not good, len(wanted) - heard, rank), ", ".join(parts))
-
-
-def _crowd_cell(outcomes: Sequence[Outcome]) -> Cell:
-    """When those who were refused came back: the first, the last, and the most in one instant."""
-    dials = sorted(outcomes[0].dials)
-    refused, back = dials[:CROWD], dials[CROWD : 2 * CROWD]
-    heard = sum(outcome.finals == outcome.wanted for outcome in outcomes)
-    complete = "all are heard" if heard == CROWD else f"{heard} of {CROWD} are heard"
-    if not back:
-        return Cell((1.0, CROWD), f"none comes back, {complete}")
-    most = max(sum(at <= dial < at + _INSTANT for dial in back) for at in back)
-    first, last = back[0] - refused[0], back[-1] - refused[0]
-    text = f"back after {first:.1f} to {last:.1f} s, at most {most} in {_INSTANT:g} s, {complete}"
-    return Cell((heard < CROWD, most), text)
 
 
 def _times(count: int) -> str:

@@ -113,19 +113,23 @@ REFUSALS = (
 """Things that no redial can mend."""
 
 CROWD = 50
-BUSY = Scenario(
-    "refused with 429 together",
-    (Fault(Refuse(429, retry_after=1), times=CROWD),),
-    caller=Script("Hello there."),
-    tail=4.0,
-    frame=0.1,
-)
-"""What each of a crowd of callers meets whose server is full."""
+
+
+def busy(size: int) -> Scenario:
+    """What each of so many callers meets whose server is full at first."""
+    return Scenario(
+        "refused together",
+        (Fault(Refuse(429, retry_after=1), times=size),),
+        caller=Script("Hello there."),
+        tail=4.0,
+        frame=0.1,
+    )
+
 
 FLOODED = Scenario(
     "floods",
     tuple(
-        Fault(Say(what), At("seconds", 0.5 + 0.05 * number))
+        Fault(Say(what), At("seconds", 0.5 + 0.25 * number))
         for number in range(30)
         for what in ("flood", "huge", "malformed", "binary")
     ),

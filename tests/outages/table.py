@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from tests.outages.scenarios import BUSY, FLOODED, REFUSALS, SCENARIOS, Scenario
+from tests.outages.scenarios import CROWD, FLOODED, REFUSALS, SCENARIOS, Scenario, busy
 
 SUITE = "tests/outages/test_outages.py"
 VIRTUAL = "tests/core/test_outages.py"
@@ -67,7 +67,7 @@ ROWS = (
     Row(_named("thresholds that the server does not take"), Measure.REFUSAL),
     Row(_named("429 with Retry-After: 1, twice"), Measure.FLOW),
     Row(_named("503 for 2 s in mid-turn"), Measure.FLOW),
-    Row(BUSY, Measure.CROWD, name="50 callers refused together: 429, Retry-After: 1"),
+    Row(busy(CROWD), Measure.CROWD, name="50 callers refused together: 429, Retry-After: 1"),
     Row(_named("hung handshake at the start"), Measure.READY),
     Row(_named("malformed messages"), Measure.WORDS),
     Row(FLOODED, Measure.MEMORY, SOAK, "150 000 unknown messages and 60 MB in huge ones"),
