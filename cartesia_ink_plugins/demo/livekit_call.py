@@ -9,7 +9,16 @@ from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import AgentSession, ConversationItemAddedEvent, ModelSettings, llm, stt
+from livekit.agents import (
+    NOT_GIVEN,
+    AgentSession,
+    ConversationItemAddedEvent,
+    ModelSettings,
+    NotGivenOr,
+    llm,
+    stt,
+    vad,
+)
 from livekit.agents.voice import Agent, io
 
 from cartesia_ink_plugins.demo.caller import SAMPLE_RATE
@@ -145,22 +154,31 @@ class NotingAgent(BookingAgent):
 
 
 async def hold_livekit_call(
-    telephone: Telephone, recogniser: stt.STT[Any], voice: Speaker, *, pace: Pace | None = None
+    telephone: Telephone,
+    recogniser: stt.STT[Any],
+    voice: Speaker,
+    *,
+    pace: Pace | None = None,
+    vad: NotGivenOr[vad.VAD | None] = NOT_GIVEN,
 ) -> None:
     """Let the offline agent answer the telephone in an `AgentSession`, until the caller hangs up.
+
+    The session is the one that the README shows: turns are Ink's, and the VAD that LiveKit brings
+    along decides, after half a second of voice, that the agent is interrupted.
 
     Args:
         telephone: The line with the caller.
         recogniser: An STT plugin that also detects turns.
         voice: The agent's voice.
         pace: How fast the agent thinks.
+        vad: What notices that the caller speaks; with None the first words interrupt the agent.
     """
     journal = telephone.journal
     session: AgentSession[None] = AgentSession(
         stt=recogniser,
         llm=BookingLLM(pace=pace, watch=journal.note),
         tts=OfflineTTS(voice, watch=journal.note),
-        vad=None,
+        vad=vad,
         aec_warmup_duration=None,
         turn_handling={"turn_detection": "stt"},
     )
