@@ -284,8 +284,13 @@ async def conversation(
     before_aggregator: Sequence[FrameProcessor] = (),
     before_llm: Sequence[FrameProcessor] = (),
     rate: int = 16_000,
+    patience: float = 10.0,
 ) -> AsyncIterator[Conversation]:
-    """Run a pipeline around an STT service until the block is left, then cancel it."""
+    """Run a pipeline around an STT service until the block is left, then cancel it.
+
+    Raises:
+        TimeoutError: It has not started after `patience` seconds.
+    """
     context = LLMContext()
     pair = LLMContextAggregatorPair(context, user_params=params or LLMUserAggregatorParams())
     llm, voice, tap = llm or ScriptedLLM(), voice or Voice(), Tap()
@@ -320,7 +325,7 @@ async def conversation(
     await runner.add_workers(task)
     running = asyncio.create_task(runner.run())
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patience):
             await started.wait()
         yield talk
     finally:

@@ -71,6 +71,10 @@ async def test_stereo_is_mixed_down() -> None:
     async with talk_to([]) as (talk, server):
         await hear(talk, tone(16_000, channels=2), 16_000, channels=2)
         assert await received(talk, server, len(tone(16_000))) == tone(16_000)
+    async with talk_to([], builtin) as (talk, server):
+        await hear(talk, tone(16_000, channels=2), 16_000, channels=2)
+        sent = await received(talk, server, len(tone(16_000)))
+        assert sent == tone(16_000, channels=2), "the framework's own now mixes it down, too"
 
 
 @pytest.mark.parametrize("encoding", ["pcm_mulaw", "pcm_alaw"])

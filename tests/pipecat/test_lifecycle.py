@@ -76,6 +76,9 @@ async def test_start_up_does_not_wait_for_a_server_that_hangs() -> None:
             await talk.hear()
             await talk.until(lambda: talk.tap.audio == 1)
             assert calls["on_connection_error"] == [], "the attempt was waited for"
+        with pytest.raises(TimeoutError):
+            async with conversation(builtin(url), patience=1.0):
+                pass
 
 
 async def test_a_server_that_is_not_there_is_no_reason_to_give_up() -> None:

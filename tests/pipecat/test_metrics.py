@@ -17,8 +17,8 @@ from cartesia_ink_plugins.pipecat import (
     SpeculationReport,
     TurnLatencyMetricsData,
 )
-from tests.pipecat.conversation import Tap, tone
-from tests.pipecat.sides import has_run, ours, played, talk_to
+from tests.pipecat.conversation import Tap, conversation, tone
+from tests.pipecat.sides import MakeSTT, builtin, has_run, ours, played, talk_to
 from tests.pipecat.wire import CUE, RESUME, START, Message, Play, eager, end, update
 
 
@@ -33,6 +33,22 @@ async def test_usage_is_the_audio_that_was_sent() -> None:
         ]
         assert sum(usage) == pytest.approx(0.5)
         assert len(server.audio[0]) == 16_000
+
+
+async def test_audio_that_was_never_sent_is_not_used() -> None:
+    async def used(make: MakeSTT) -> float:
+        async with conversation(make("ws://127.0.0.1:9")) as talk:
+            await talk.hear(0.5)
+            await talk.task.queue_frame(EndFrame())
+            await talk.until(lambda: bool(talk.tap.down(EndFrame)), timeout=8)
+            usage = [m for m in talk.tap.metrics if isinstance(m, STTUsageMetricsData)]
+            return sum(m.value.audio_seconds for m in usage)
+
+    def hasty(url: str) -> InkTurnsSTTService:
+        return ours(url, drain_timeout=0.1)
+
+    assert await used(hasty) == 0
+    assert await used(builtin) == pytest.approx(0.5), "the framework's own now counts right, too"
 
 
 def ttfb(tap: Tap) -> list[float]:
@@ -56,6 +72,11 @@ async def test_latency_counts_from_the_end_of_speech_in_the_audio() -> None:
         assert {m.turn for m in stages} == {1}
         assert silent_for - 0.1 < stages[0].value < stages[1].value < stages[2].value
         assert ttfb(talk.tap) == [pytest.approx(stages[1].value, abs=0.05)]
+    async with talk_to([START, update("Hi"), end("Hi")], builtin) as (talk, server):
+        await talk.say(tone(16_000, 0.5))
+        await server.played.wait()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        assert ttfb(talk.tap) == [], "the framework's own now measures it, too"
 
 
 async def test_nothing_is_measured_where_nothing_was_heard() -> None:

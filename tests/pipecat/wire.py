@@ -78,6 +78,7 @@ class WireServer:
         queries: The query of each connection.
         headers: The headers of each upgrade request.
         audio: The audio of each connection.
+        pieces: The bytes of each message of audio, whichever the connection.
         texts: Every text message received.
     """
 
@@ -87,6 +88,7 @@ class WireServer:
     queries: list[dict[str, list[str]]] = field(default_factory=list)
     headers: list[Headers] = field(default_factory=list)
     audio: list[bytearray] = field(default_factory=list)
+    pieces: list[int] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
     _down_until: float = 0.0
     _cues: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -118,6 +120,7 @@ class WireServer:
                         break
                     continue
                 heard += message
+                self.pieces.append(len(message))
                 if player is None and self.plays:
                     player = asyncio.create_task(self._play(connection, self.plays.pop(0)))
         except ConnectionClosed:
