@@ -72,10 +72,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     for name in ("--microphone", "--speakers"):
         parser.add_argument(
-            name, metavar="NAME", help="a device, as `python -m sounddevice` lists them"
+            name,
+            type=_device,
+            metavar="NAME",
+            help="a device, by name or number, as `python -m sounddevice` lists them",
         )
     parser.add_argument("--verbose", action="store_true", help="show the framework's log")
     parser.set_defaults(run=run)
+
+
+def _device(name: str) -> str | int:
+    return int(name) if name.isdecimal() else name
 
 
 def run(args: argparse.Namespace) -> int:
@@ -139,6 +146,8 @@ async def _talk(args: argparse.Namespace, telephone: Telephone) -> int:
         with _on_ctrl_c(telephone.hang_up):
             await hold(telephone)
     print("\n" + _summary(telephone))
+    if not telephone.caller.spoken and not args.file:
+        print("`python -m sounddevice` lists the microphones; choose one with --microphone.")
     if args.save:
         try:
             telephone.save(args.save)
@@ -178,6 +187,6 @@ def _summary(telephone: Telephone) -> str:
         if exchange.heard.strip()
     )
     if not exchanges:
-        return "No word was heard. `python -m sounddevice` lists the microphones that there are."
+        return "No word was heard."
     width = shutil.get_terminal_size((110, 24)).columns
     return table(Report(exchanges, (), result.booking), width).rstrip()
