@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.server.script import Script
 
 DEFAULT_PORT = 8765
+_REMEMBERED = 100
 
 _EPILOG = """\
 engines:
@@ -141,6 +142,7 @@ def run(args: argparse.Namespace) -> int:
             faults=[parse_fault(text) for text in args.fault],
             seed=args.seed,
             watch=None if args.quiet else Watcher().watch,
+            keep=_REMEMBERED,
         )
     except UsageError as error:
         return _complain(str(error))
@@ -252,7 +254,8 @@ class Watcher:
 
         match item:
             case None if record.number not in self._answered:
-                self._answered.add(record.number)
+                if record.status == 101:
+                    self._answered.add(record.number)
                 line = _opening(record)
             case None:
                 self._answered.discard(record.number)

@@ -7,6 +7,7 @@ async with InkServer(Script("Hello there.")) as server:
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import logging
 import uuid
@@ -52,7 +53,8 @@ class InkServer:
     Attributes:
         engine: Who hears the audio.
         rules: What is allowed.
-        connections: Everything that happened, one record for each connection, in their order.
+        connections: What happened, one record for each connection, in their order: of all of them,
+            or of the newest that were asked for with `keep`.
         proxy: Plays the faults; None if there are none.
     """
 
@@ -68,6 +70,7 @@ class InkServer:
         faults: Sequence[Fault] = (),
         seed: int = 0,
         watch: Watch | None = None,
+        keep: int | None = None,
     ) -> None:
         """Prepare a server; nothing happens before `start`.
 
@@ -82,12 +85,16 @@ class InkServer:
             seed: Of the chance in the faults.
             watch: Called with a connection's record when it is answered, for every item that is
                 sent to it, and when it has ended.
+            keep: How many connections are remembered; older ones are forgotten when they have
+                ended. None remembers all.
         """
         self.engine: Engine = engine.engine() if isinstance(engine, Script) else engine
         self.rules = rules or Rules()
         if idle_timeout is not None:
             self.rules = replace(self.rules, idle_timeout=idle_timeout)
         self.connections: list[ConnectionRecord] = []
+        self._keep = keep
+        self._numbers = itertools.count()
         self._host = host
         self._port = port
         self._watch = watch or _look_away
@@ -172,10 +179,12 @@ class InkServer:
 
     async def wait_for_connection(self, number: int = 0) -> ConnectionRecord:
         """Wait until connection `number`, from 0, has been answered."""
-        while len(self.connections) <= number or self.connections[number].status is None:
+        while True:
+            for record in self.connections:
+                if record.number == number and record.status is not None:
+                    return record
             self._changed.clear()
             await self._changed.wait()
-        return self.connections[number]
 
     async def wait_until_idle(self) -> None:
         """Wait until no connection is open."""
@@ -276,13 +285,17 @@ class InkServer:
 
     def _record(self, request: web.Request) -> ConnectionRecord:
         record = ConnectionRecord(
-            number=len(self.connections),
+            number=next(self._numbers),
             request_id=str(uuid.uuid4()),
             path=request.path,
             query=masked(request.query.items()),
             headers=dict(masked((k.lower(), v) for k, v in request.headers.items())),
         )
         self.connections.append(record)
+        if self._keep is not None:
+            ended = [old for old in self.connections if old.status and not old.is_open]
+            for old in ended[: max(0, len(self.connections) - self._keep)]:
+                self.connections.remove(old)
         return record
 
     def _refusal(

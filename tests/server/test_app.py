@@ -283,3 +283,13 @@ async def test_a_server_can_be_started_again_on_its_port() -> None:
     for _ in range(2):
         async with server, dial(server) as websocket:
             assert json.loads(await websocket.recv())["type"] == "connected"
+
+
+async def test_only_so_many_connections_are_remembered_and_those_that_are_open() -> None:
+    async with InkServer(HELLO, keep=2) as server, dial(server) as first:
+        await first.recv()
+        for number in range(1, 5):
+            async with dial(server):
+                await server.wait_for_connection(number)
+        await server.wait_for_connection(4)
+        assert [record.number for record in server.connections] == [0, 4]
