@@ -17,9 +17,9 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
 from cartesia_ink_plugins.server.speech.features import SAMPLE_RATE
-from cartesia_ink_plugins.server.speech.listener import PARTIAL_EVERY, Asked, Kind, Listener
+from cartesia_ink_plugins.server.speech.listener import PARTIAL_EVERY, Listener
 from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES
-from cartesia_ink_plugins.server.speech.recognise import Answer, Request
+from cartesia_ink_plugins.server.speech.recognise import Answer, Asked, Kind, Request
 from cartesia_ink_plugins.server.speech.weights import INSTALL
 from cartesia_ink_plugins.server.speech.workers import Workers
 
@@ -27,8 +27,9 @@ logger = logging.getLogger(__name__)
 
 _BEHIND = 1 * SAMPLE_RATE
 # Interims take at most one part of this many of a core's time: on a slow or busy machine a turn is
-# decoded less often while it lasts.
-_REST = 3
+# decoded less often while it lasts, but often enough that a client, which takes a stream for dead
+# that says nothing for five seconds of speech, hears from it.
+_REST, _RAREST = 3, 2.0
 # The event loop gets its turn after so much audio, which takes about 10 ms.
 _AT_ONCE = 2 * SAMPLE_RATE // VAD_SAMPLES
 # What Whisper and the VAD get after the last byte, so that the last word is not at the edge.
@@ -205,7 +206,7 @@ class SpeechEar:
     def _answered(self, asked: Asked, job: Future[Answer], seconds: float) -> None:
         self._jobs.pop(asked, None)
         if asked.kind is Kind.PARTIAL:
-            self._listener.partial_every = max(PARTIAL_EVERY, _REST * seconds)
+            self._listener.partial_every = min(_RAREST, max(PARTIAL_EVERY, _REST * seconds))
         if self._aborted:
             return
         self._say(self._listener.answer(asked, _answer(job)))

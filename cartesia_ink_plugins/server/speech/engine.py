@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
@@ -12,13 +15,19 @@ from cartesia_ink_plugins.core.transcripts import Transcript
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
 from cartesia_ink_plugins.server.manual_engine import ManualEar, ManualEmit, ManualRequest
 from cartesia_ink_plugins.server.speech.ear import SpeechEar
+from cartesia_ink_plugins.server.speech.features import SAMPLE_RATE, LogMel
 from cartesia_ink_plugins.server.speech.files import FileRecogniser
 from cartesia_ink_plugins.server.speech.listener import Listener
 from cartesia_ink_plugins.server.speech.manual import SpeechManualEar, WhisperManualEar
-from cartesia_ink_plugins.server.speech.onnx import SmartTurn, Voice, onnx_session
-from cartesia_ink_plugins.server.speech.recognise import Recogniser
+from cartesia_ink_plugins.server.speech.onnx import (
+    SMART_TURN_FRAMES,
+    SmartTurn,
+    Voice,
+    onnx_session,
+)
+from cartesia_ink_plugins.server.speech.recognise import Recogniser, Request
 from cartesia_ink_plugins.server.speech.weights import find_weights
-from cartesia_ink_plugins.server.speech.whisper import Whisper
+from cartesia_ink_plugins.server.speech.whisper import WINDOW_FRAMES, Whisper
 from cartesia_ink_plugins.server.speech.workers import Workers
 
 
@@ -33,7 +42,7 @@ class SpeechEngine:
     def __init__(
         self, whisper: str | os.PathLike[str] | None = None, *, threads: int | None = None
     ) -> None:
-        """Load the models, which takes about a second.
+        """Load the models and use each once, which takes about a second.
 
         Args:
             whisper: A CTranslate2 Whisper folder instead of the packaged tiny.en.
@@ -53,6 +62,7 @@ class SpeechEngine:
         self._files = FileRecogniser(model)
         self._workers = Workers(threads) if threads else None
         self._closed = False
+        self._warm_up(max(1, threads))
 
     def open(
         self,
@@ -95,6 +105,19 @@ class SpeechEngine:
     def voice(self) -> Voice:
         """A voice detector for one more stream."""
         return Voice(self._silero)
+
+    def _warm_up(self, parallel: int) -> None:
+        """Have every copy of the models do what is slow only once, before somebody speaks."""
+        mel = LogMel()
+        mel.append(np.random.default_rng(0).normal(0.0, 0.1, SAMPLE_RATE).astype(np.float32))
+        request = Request(
+            features=mel.whisper(0, len(mel), WINDOW_FRAMES),
+            frames=len(mel),
+            voiced=1.0,
+            melody=mel.smart_turn(0, len(mel), SMART_TURN_FRAMES),
+        )
+        with ThreadPoolExecutor(parallel) as pool:
+            list(pool.map(self._recogniser, [request] * parallel))
 
     async def aclose(self) -> None:
         """Stop the threads, when what they are doing is done."""

@@ -16,7 +16,6 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
 from cartesia_ink_plugins.core.audio import Samples
 from cartesia_ink_plugins.core.events import (
@@ -38,7 +37,7 @@ from cartesia_ink_plugins.server.speech.likelihood import (
     decide,
 )
 from cartesia_ink_plugins.server.speech.onnx import SMART_TURN_FRAMES
-from cartesia_ink_plugins.server.speech.recognise import Answer, Request
+from cartesia_ink_plugins.server.speech.recognise import Answer, Asked, Kind, Request
 from cartesia_ink_plugins.server.speech.whisper import AUDIO_FRAMES, LEAD_FRAMES, WINDOW_FRAMES
 from cartesia_ink_plugins.server.speech.words import Words
 
@@ -54,32 +53,6 @@ PARTIAL_EVERY, _PARTIAL_VOICED = 0.5, 0.3
 # than the second, and anywhere at the last; its end is always kept.
 _CUT_IN_PAUSE, _CUT, _CUT_ANYWHERE = 6.0, 10.0, 13.0
 _KEEP = 4.0
-
-
-class Kind(Enum):
-    """Why something is to be recognised."""
-
-    PARTIAL = "partial"
-    PAUSE = "pause"
-
-
-@dataclass(slots=True, eq=False)
-class Asked:
-    """A request under way.
-
-    Attributes:
-        kind: Why.
-        request: For a `Recogniser`.
-        end: The frame at which its audio ends.
-        answer: What came back.
-        settled: Whether its words are settled.
-    """
-
-    kind: Kind
-    request: Request
-    end: int
-    answer: Answer | None = None
-    settled: bool = False
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Any
 
 from cartesia_ink_plugins.server.speech.features import Features
@@ -82,6 +83,32 @@ class Answer:
     sentence: float | None = None
     complete: float | None = None
     cut: tuple[int, int] = (0, 0)
+
+
+class Kind(Enum):
+    """Why something is to be recognised."""
+
+    PARTIAL = "partial"
+    PAUSE = "pause"
+
+
+@dataclass(slots=True, eq=False)
+class Asked:
+    """A request under way.
+
+    Attributes:
+        kind: Why.
+        request: For a `Recogniser`.
+        end: The frame at which its audio ends.
+        answer: What came back.
+        settled: Whether its words are settled.
+    """
+
+    kind: Kind
+    request: Request
+    end: int
+    answer: Answer | None = None
+    settled: bool = False
 
 
 class Recogniser:

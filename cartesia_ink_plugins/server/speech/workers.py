@@ -6,8 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from cartesia_ink_plugins.server.speech.listener import Kind
-from cartesia_ink_plugins.server.speech.recognise import Answer
+from cartesia_ink_plugins.server.speech.recognise import Answer, Kind
 
 
 class Workers:

@@ -12,8 +12,8 @@ import pytest
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, Samples
 from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.speech.ear import Resampler, SpeechEar
-from cartesia_ink_plugins.server.speech.listener import Kind, Listener
-from cartesia_ink_plugins.server.speech.recognise import Answer, Request
+from cartesia_ink_plugins.server.speech.listener import Listener
+from cartesia_ink_plugins.server.speech.recognise import Answer, Kind, Request
 from cartesia_ink_plugins.server.speech.workers import Workers
 
 FORMAT = AudioFormat()

@@ -11,8 +11,8 @@ from cartesia_ink_plugins.core.audio import Samples
 from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
 from cartesia_ink_plugins.server.engine import TurnThresholds
 from cartesia_ink_plugins.server.speech.likelihood import STEP_SECONDS
-from cartesia_ink_plugins.server.speech.listener import Asked, Kind, Listener
-from cartesia_ink_plugins.server.speech.recognise import Answer, Request
+from cartesia_ink_plugins.server.speech.listener import Listener
+from cartesia_ink_plugins.server.speech.recognise import Answer, Asked, Kind, Request
 
 WHOLE, OPEN = 1.0, 0.1
 Event = tuple[float, str, str]
@@ -141,6 +141,16 @@ def test_a_word_before_a_pause_does_not_wait_for_the_end_of_it() -> None:
     ]
     stage.pause(3)
     assert stage.texts == ["Wait,"]
+
+
+def test_on_a_machine_that_decodes_as_rarely_as_may_be_a_turn_is_not_silent_for_long() -> None:
+    """A client takes a stream for dead that says nothing for five seconds."""
+    stage = Stage()
+    stage.sure = True
+    stage.listener.partial_every = 2.0
+    stage.speak(12, *(f" w{n}" for n in range(24)))
+    said = [at for at, _, _ in stage.events]
+    assert max(later - at for at, later in zip(said, [*said[1:], 12.0], strict=True)) < 2.5
 
 
 def test_a_whole_sentence_ends_soon_and_an_open_one_late() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.speech import SpeechEngine
 from cartesia_ink_plugins.server.speech.bench import Clip, Outcome, distance, load, words_of
 from cartesia_ink_plugins.server.speech.ear import Resampler
+from cartesia_ink_plugins.server.speech.recognise import Answer, Recogniser, Request
 
 CARRIED = Path(__file__).parents[2] / "audio"
 SENTENCES = {
@@ -208,6 +210,20 @@ async def test_a_sentence_with_a_pause_is_one_turn(
     assert outcome.turns == 1
     assert "turn.resume" in kinds(outcome)
     assert outcome.revised == 0
+
+
+def test_every_copy_of_the_model_is_warm_before_anybody_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recognised = Recogniser.__call__
+    together = threading.Barrier(2, timeout=30)
+
+    def recognise(self: Recogniser, request: Request) -> Answer:
+        together.wait()
+        return recognised(self, request)
+
+    monkeypatch.setattr(Recogniser, "__call__", recognise)
+    SpeechEngine(threads=2)
 
 
 def test_the_resampler_needs_soxr_only_when_there_is_something_to_do(
