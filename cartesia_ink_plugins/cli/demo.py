@@ -81,7 +81,7 @@ async def _play(framework: str, *, live: bool, save: Path) -> int:
             f"Calling the bot in {'a Pipecat pipeline' if framework == 'pipecat' else 'LiveKit'}.\n"
         )
         await hold(telephone)
-    result = report(telephone.journal, LINES, date.today())
+    result = report(telephone.journal, LINES, date.today(), local=not live)
     _say("\n" + table(result, shutil.get_terminal_size((110, 24)).columns))
     try:
         telephone.save(save)

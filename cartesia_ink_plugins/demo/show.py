@@ -133,5 +133,6 @@ def _row(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     return lines
 
 
-def _check(passed: bool, what: str, detail: str) -> str:
-    return f"{'ok ' if passed else 'NO '} {what}{': ' + detail if detail else ''}"
+def _check(passed: bool | None, what: str, detail: str) -> str:
+    verdict = {True: "ok ", False: "NO ", None: " ? "}[passed]
+    return f"{verdict} {what}{': ' + detail if detail else ''}"

@@ -44,10 +44,10 @@ CALL: list[tuple[float, Happening, str]] = [
 ]
 
 
-def of(*notes: tuple[float, Happening, str], lines: tuple[Line, ...] = (FIRST, SECOND)) -> Report:
+def of(*notes: tuple[float, Happening, str], local: bool = False) -> Report:
     journal = Journal(lambda: 0.0)
     journal.notes = [Note(*note) for note in notes]
-    return report(journal, lines, TODAY)
+    return report(journal, (FIRST, SECOND), TODAY, local=local)
 
 
 def without(what: Happening, at: float) -> list[tuple[float, Happening, str]]:
@@ -127,6 +127,42 @@ def test_replies_that_are_never_ready_early_are_told() -> None:
         (3.2, Happening.REPLY_READY, "Very well. At what time?"),
     ]
     assert failed(of(*notes)) == ["a reply was ready before its turn.end"]
+
+
+def late_call(eager_end: float) -> list[tuple[float, Happening, str]]:
+    """A call whose first reply is ready late, after an eager end at this time; the turn ends at 5.
+
+    The second turn has no eager end at all.
+    """
+    first = [note for note in CALL if note[0] < 2.8 or 3.2 < note[0] < 4.0]
+    moved = [(at + 2.0 if at > 3.2 else at, what, text) for at, what, text in first]
+    return [
+        *moved,
+        (eager_end, Happening.TURN_EAGER_END, "A table for six."),
+        (eager_end, Happening.REPLY_BEGUN, "A table for six."),
+        (5.0, Happening.TURN_END, "A table for six."),
+        (5.2, Happening.REPLY_READY, "Very well."),
+        *((at + 4.0, what, text) for at, what, text in CALL if at > 4.0),
+    ]
+
+
+def test_a_local_recogniser_that_is_behind_is_a_slow_machine_and_no_failure() -> None:
+    result = of(*late_call(4.98), local=True)
+    check = next(check for check in result.checks if check.what.startswith("a reply was ready"))
+    assert check.passed is None
+    assert "too slow" in check.detail
+    assert "1.5 s after the speech" in check.detail
+    assert result.passed
+    assert " ?  a reply was ready" in table(result, 200)
+
+
+@pytest.mark.parametrize(("eager_end", "local"), [(4.98, False), (4.7, True)])
+def test_a_service_elsewhere_and_a_recogniser_that_keeps_up_have_no_such_excuse(
+    eager_end: float, local: bool
+) -> None:
+    assert failed(of(*late_call(eager_end), local=local)) == [
+        "a reply was ready before its turn.end"
+    ]
 
 
 def test_speaking_before_the_end_is_told() -> None:
