@@ -285,6 +285,7 @@ async def conversation(
     before_llm: Sequence[FrameProcessor] = (),
     rate: int = 16_000,
     patience: float = 10.0,
+    tracing: bool = False,
 ) -> AsyncIterator[Conversation]:
     """Run a pipeline around an STT service until the block is left, then cancel it.
 
@@ -313,6 +314,7 @@ async def conversation(
         ),
         cancel_on_idle_timeout=False,
         enable_rtvi=False,
+        enable_tracing=tracing,
     )
     started = asyncio.Event()
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pipecat.frames.frames import EndFrame
 from pipecat.metrics.metrics import STTUsageMetricsData, TTFBMetricsData
 
@@ -77,6 +81,22 @@ async def test_latency_counts_from_the_end_of_speech_in_the_audio() -> None:
         await server.played.wait()
         await talk.until(lambda: bool(talk.voice.spoken))
         assert ttfb(talk.tap) == [], "the framework's own now measures it, too"
+
+
+async def test_each_turn_is_a_span_that_tells_its_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    async with talk_to([START, update("Hi"), CUE, end("Hi")], tracing=True) as (talk, server):
+        await talk.say(tone(16_000, 0.5) + bytes(16_000))
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        (latency,) = ttfb(talk.tap)
+    (span,) = (span for span in spans.get_finished_spans() if span.name == "stt")
+    assert span.attributes is not None
+    assert span.attributes["transcript"] == "Hi"
+    assert span.attributes["is_final"] is True
+    assert span.attributes["metrics.ttfb"] == pytest.approx(latency)
 
 
 async def test_nothing_is_measured_where_nothing_was_heard() -> None:
