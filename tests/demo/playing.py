@@ -38,13 +38,13 @@ def script(lines: tuple[Line, ...] = LINES) -> Script:
     return Script(*(line.text for line in lines), timing=timing)
 
 
-def caller(lines: tuple[Line, ...] = LINES) -> Caller:
+def caller(lines: tuple[Line, ...] = LINES, *, manners: Manners = IMPATIENT) -> Caller:
     """A caller who says the lines in the sound that the script hears."""
     heard = script(lines)
     audio = heard.audio()
     cut = [tuple(AudioFormat().size(s) for s in span) for span in heard.spans]
     spoken = [audio[start:end] for start, end in cut]
-    return Caller(lines, manners=IMPATIENT, audio=spoken)
+    return Caller(lines, manners=manners, audio=spoken)
 
 
 @dataclass(slots=True)

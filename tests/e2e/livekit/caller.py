@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -13,11 +13,9 @@ import numpy as np
 from livekit import rtc
 
 from cartesia_ink_plugins.demo.caller import (
-    LINES,
     SAMPLE_RATE,
     TICK_SECONDS,
     Caller,
-    Line,
     Manners,
     Mood,
 )
@@ -28,7 +26,7 @@ FINAL = "lk.transcription_final"
 AGENT_RATE = 24_000
 _LOUD = 0.004
 # The machine that runs the tests may be busy, and the offline voice then stops between sentences.
-_PATIENT = Manners(answer_after=2.0, patience=15.0, hang_up_after=2.0)
+PATIENT = Manners(answer_after=2.0, patience=60.0, hang_up_after=2.0)
 _PAUSE_SECONDS = 0.25
 
 
@@ -55,7 +53,7 @@ class RoomCaller:
 
     url: str
     token: str
-    lines: Sequence[Line] = LINES
+    caller: Caller = field(default_factory=lambda: Caller(manners=PATIENT))
     sample_rate: int = SAMPLE_RATE
     said: list[Said] = field(default_factory=list)
     agent_sounds: list[float] = field(default_factory=list)
@@ -65,7 +63,6 @@ class RoomCaller:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def __aenter__(self) -> Self:
-        self.caller = Caller(self.lines, manners=_PATIENT)
         self._began = time.monotonic()
         self._room = rtc.Room()
         self._room.on("track_subscribed", self._on_track)
@@ -135,7 +132,7 @@ class RoomCaller:
                     raise
         raise AssertionError("times is not positive")
 
-    async def converse(self, *, timeout: float = 150.0) -> None:
+    async def converse(self, *, timeout: float = 270.0) -> None:
         """Speak until everything is said and answered."""
         began = self._began = time.monotonic()
         ticks = 0

@@ -18,8 +18,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from cartesia_ink_plugins.core.errors import InkError
+from cartesia_ink_plugins.demo.caller import Caller
 from cartesia_ink_plugins.demo.local_ink import LocalInk
-from tests.e2e.livekit.caller import AGENT_RATE, RoomCaller, Said
+from tests.e2e.livekit.caller import AGENT_RATE, PATIENT, RoomCaller, Said
 from tests.e2e.livekit.rig import LiveKitServer, Worker
 from tests.needs import NEEDS, ROOT
 
@@ -57,9 +58,15 @@ def main() -> int:
     return 0
 
 
-async def hold(path: Path) -> None:
-    """Hold one call, and save the agent's voice."""
+async def hold(path: Path, voice: Caller | None = None) -> RoomCaller:
+    """Hold one call.
+
+    Args:
+        path: Where the agent's voice is saved.
+        voice: Who calls; the recorded caller by default.
+    """
     screen = Screen()
+    voice = voice or Caller(manners=PATIENT)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livekit-")))
         environment: dict[str, str] = {}
@@ -73,7 +80,9 @@ async def hold(path: Path) -> None:
         async with (
             LiveKitServer(folder) as server,
             Worker(AGENT, server, folder, env=environment),
-            RoomCaller(server.url, server.token("caller", "table"), watch=screen.show) as caller,
+            RoomCaller(
+                server.url, server.token("caller", "table"), voice, watch=screen.show
+            ) as caller,
         ):
             screen.say(f"The caller joined the room at {server.url}.\n")
             try:
@@ -81,6 +90,7 @@ async def hold(path: Path) -> None:
             finally:
                 _save(path, bytes(caller.agent_voice))
         screen.say(f"\nThe agent's voice is in {path}.")
+    return caller
 
 
 class Screen:
