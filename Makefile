@@ -5,17 +5,19 @@ FLOORS := .venv-floors
 CORE := .venv-core
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
-WORKERS ?= 3
+WORKERS ?= 4
+CALLS ?= 3
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 BOT_ARGS ?=
 BENCH_ARGS ?=
 CORE_TESTS := tests/core
 
-# Where PYTEST_ARGS choose nothing pytest says 5, and that is no failure. Most of what a test does is
-# to wait in real time: that is why there are more workers than cores.
+# Most of what a test does is to wait in real time: that is why there are more workers than cores.
+# Whole calls have a browser, servers and a voice of their own: fewer of them at a time. Where
+# PYTEST_ARGS choose nothing pytest says 5, and that is no failure.
 define run_tests
-$(BIN)/python -m pytest -n $(WORKERS) $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
+$(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
@@ -34,8 +36,8 @@ livekit: $(VENV)/.has-dev ## See and hear a call through a real LiveKit server
 	@$(BIN)/python -m tests.e2e.livekit.watch
 
 test: $(VENV)/.has-dev ## Run the tests (PYTEST_ARGS="-k turns")
-	$(call run_tests,--dist worksteal --ignore tests/e2e)
-	$(call run_tests,--dist load --maxschedchunk 1 tests/e2e)
+	$(call run_tests,-n $(WORKERS) --dist worksteal --ignore tests/e2e)
+	$(call run_tests,-n $(CALLS) --dist load --maxschedchunk 1 tests/e2e)
 
 check: $(VENV)/.has-dev ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff check .
