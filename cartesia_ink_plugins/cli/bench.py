@@ -99,18 +99,24 @@ def _table(
     """Print what was measured; True when all targets are met."""
     from cartesia_ink_plugins.server.speech.bench import median
 
-    print(f"{'recording':<24} {'turns':>5} {'errors':>9} {'start':>7} {'end':>7} {'lag':>7}")
+    print(
+        f"{'recording':<24} {'turns':>5} {'errors':>9} "
+        f"{'start':>7} {'words':>7} {'end':>7} {'lag':>7}"
+    )
     starts: list[float] = []
+    first_words: list[float] = []
     ends: list[float] = []
     for outcome, speech in zip(outcomes, stretches, strict=True):
-        began, ended = outcome.delays(speech)
-        starts += began
-        ends += ended
+        delays = outcome.delays(speech)
+        starts += delays.starts
+        first_words += delays.words
+        ends += delays.ends
         words = outcome.clip.words
         errors = "" if words is None else f"{outcome.errors}/{len(words)}"
         print(
             f"{outcome.clip.name:<24} {outcome.turns:>5} {errors:>9} "
-            f"{max(began, default=0):>6.2f}s {median(ended):>6.2f}s {outcome.lag:>6.2f}s"
+            f"{max(delays.starts, default=0):>6.2f}s {median(delays.words):>6.2f}s "
+            f"{median(delays.ends):>6.2f}s {outcome.lag:>6.2f}s"
         )
         for at, event in outcome.events if verbose else ():
             print(f"    {at:6.2f}  {event.type:<15} {getattr(event, 'transcript', '')!r}")
@@ -123,6 +129,8 @@ def _table(
         ("turn.start after speech begins, worst", f"{max(starts):.2f} s", "≤ 0.40 s",
          max(starts) <= 0.4),
         ("turn.start after speech begins, median", f"{median(starts):.2f} s", "", True),
+        ("first interim after speech begins, median", f"{median(first_words):.2f} s", "", True),
+        ("first interim after speech begins, worst", f"{max(first_words):.2f} s", "", True),
         ("turn.end after speech ends, median", f"{median(ends):.2f} s", "≤ 1.0 s",
          median(ends) <= 1.0),
         ("turn.end after speech ends, worst", f"{max(ends):.2f} s", "", True),
@@ -134,5 +142,5 @@ def _table(
     print()
     for name, value, target, met in rows:
         verdict = f"target {target:<9} {'met' if met else 'MISSED'}" if target else ""
-        print(f"{name:<40} {value:>8}   {verdict}".rstrip())
+        print(f"{name:<42} {value:>8}   {verdict}".rstrip())
     return all(met for *_, met in rows)

@@ -2,11 +2,12 @@
 
 What is measured, in seconds of the wall clock since the first byte of a clip was handed in:
 
-- *start delay*: from where speech begins to `turn.start`; *end delay*: from where the last speech
-  before a `turn.end` ends to that `turn.end`. Where speech begins and ends is found offline, in
-  the audio alone: stretches that Silero VAD calls speech (from 0.5, down to 0.35; gaps below 0.1 s
-  are closed), each edge then moved by at most 0.2 s to where the level crosses 30 dB below the
-  loudest 10 ms of the stretch.
+- *start delay*: from where speech begins to `turn.start`; *word delay*: from there to the turn's
+  first words, be they in a `turn.update`, a `turn.eager_end` or a `turn.end`; *end delay*: from
+  where the last speech before a `turn.end` ends to that `turn.end`. Where speech begins and ends is
+  found offline, in the audio alone: stretches that Silero VAD calls speech (from 0.5, down to 0.35;
+  gaps below 0.1 s are closed), each edge then moved by at most 0.2 s to where the level crosses
+  30 dB below the loudest 10 ms of the stretch.
 - *errors*: word substitutions, deletions and insertions of all turns together against the
   transcript, both in lower case, without punctuation and fillers ("uh"), with numbers written out.
 - *revised*: transcripts that do not begin with the one before them.
@@ -69,6 +70,15 @@ class Clip:
 
 
 @dataclass(slots=True)
+class Delays:
+    """The delays of some turns, in seconds; see the top of this module."""
+
+    starts: list[float] = field(default_factory=list)
+    words: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Outcome:
     """What became of a clip.
 
@@ -110,26 +120,37 @@ class Outcome:
                     before = text
         return count
 
-    def delays(self, stretches: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-        """Start delays and end delays, given where there is speech.
+    def delays(self, stretches: Sequence[tuple[float, float]]) -> Delays:
+        """The delays, given where there is speech.
 
         A turn starts with the stretches before its `turn.start`, back to the last pause of 0.3 s or
         the last `turn.end`; it ends with the last stretch that is over at its `turn.end`.
         """
-        starts, ends, closed = [], [], 0.0
+        delays = Delays()
+        closed = 0.0
+        begun: float | None = None
         for at, event in self.events:
             match event:
                 case TurnStart():
-                    begun: float | None = None
-                    for begin, end in reversed(stretches):
-                        if begin < at and end > closed and (begun is None or begun - end < 0.3):
-                            begun = max(begin, closed)
-                    starts += [] if begun is None else [at - begun]
-                case TurnEnd():
-                    over = [end for _, end in stretches if end <= at]
-                    ends += [at - over[-1]] if over else []
-                    closed = at
-        return starts, ends
+                    begun = _began(stretches, closed, at)
+                    delays.starts += [] if begun is None else [at - begun]
+                case TurnUpdate(text) | TurnEagerEnd(text) | TurnEnd(text) if text:
+                    delays.words += [] if begun is None else [at - begun]
+                    begun = None
+            if isinstance(event, TurnEnd):
+                over = [end for _, end in stretches if end <= at]
+                delays.ends += [at - over[-1]] if over else []
+                closed, begun = at, None
+        return delays
+
+
+def _began(stretches: Sequence[tuple[float, float]], closed: float, start: float) -> float | None:
+    """Where the speech begins that a turn starts with."""
+    begun: float | None = None
+    for begin, end in reversed(stretches):
+        if begin < start and end > closed and (begun is None or begun - end < 0.3):
+            begun = max(begin, closed)
+    return begun
 
 
 def load(folder: Path) -> list[Clip]:

@@ -51,13 +51,17 @@ def test_delays_are_counted_from_where_speech_begins_and_ends() -> None:
     outcome = Outcome(Clip("", NOTHING, None))
     outcome.events = [
         (1.2, TurnStart()),
+        (1.3, TurnUpdate("")),
+        (1.9, TurnUpdate("o")),
+        (2.4, TurnUpdate("one")),
         (4.5, TurnEnd("one")),
         (6.3, TurnStart()),
         (8.0, TurnEnd(" two")),
     ]
-    starts, ends = outcome.delays([(1.0, 2.0), (2.5, 4.0), (6.0, 7.0)])
-    assert starts == pytest.approx([0.2, 0.3])
-    assert ends == pytest.approx([0.5, 1.0])
+    delays = outcome.delays([(1.0, 2.0), (2.5, 4.0), (6.0, 7.0)])
+    assert delays.starts == pytest.approx([0.2, 0.3])
+    assert delays.words == pytest.approx([0.9, 2.0])
+    assert delays.ends == pytest.approx([0.5, 1.0])
     assert outcome.text == "one two"
 
 
