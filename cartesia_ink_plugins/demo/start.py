@@ -25,7 +25,7 @@ def offline_without_key() -> Iterator[None]:
     """Have a local Ink server for as long as the bot runs, unless there is a key for the real one.
 
     What a person can mend is said in one line, and ends the program with status 2. Ctrl-C hangs up
-    on everybody.
+    on everybody; a second ends at once.
     """
     try:
         _check_port()
@@ -82,13 +82,15 @@ class _Calls:
             taken = signal.getsignal(number)
 
             def end(number: int, frame: FrameType | None, taken: Any = taken) -> None:
+                if self._ended:
+                    os._exit(128 + number)  # told twice; uvicorn would show a traceback
+                self._ended = True
                 loop.call_soon_threadsafe(self._hang_up)
                 taken(number, frame)
 
             signal.signal(number, end)
 
     def _hang_up(self) -> None:
-        self._ended = True
         for task in self._open:
             task.cancel()
 

@@ -16,7 +16,7 @@ from tests.e2e.browser.prompter import Prompter
 from tests.e2e.calling import web_call
 from tests.e2e.test_twilio_bot import telephone_call
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 @asynccontextmanager
@@ -30,7 +30,7 @@ async def bot_with_ink(example: str, transport: str) -> AsyncIterator[tuple[Runn
 async def ends(bot: RunningBot, number: signal.Signals) -> tuple[int | None, str]:
     """The exit status, and what was said since it was told to end."""
     bot.process.send_signal(number)
-    await asyncio.wait_for(bot.process.wait(), 15)
+    await asyncio.wait_for(bot.process.wait(), 40)
     _, _, said = (await bot.log).decode().partition("Application startup complete.")
     return bot.process.returncode, said
 

@@ -23,7 +23,7 @@ from tests.e2e.sound import virtual_sound
 
 SCRIPT = Script("A table for next Friday, please.", "For two people.")
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(180)
 
 
 @asynccontextmanager
@@ -82,7 +82,7 @@ async def test_recordings_are_said_and_answered(tmp_path: Path) -> None:
 async def shows(process: asyncio.subprocess.Process, words: str) -> None:
     """Wait until a line with these words is shown."""
     assert process.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while line := (await process.stdout.readline()).decode():
             print(line, end="")  # for a test that fails
             if words in line:
@@ -110,7 +110,7 @@ async def test_a_person_talks_interrupts_and_hangs_up(tmp_path: Path) -> None:
         await shows(process, "turn.end")
         await shows(process, "is heard")
         process.send_signal(signal.SIGINT)
-        rest, err = await asyncio.wait_for(process.communicate(), 20)
+        rest, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0
     assert "heard" in rest.decode()
     assert "Traceback" not in err.decode()
