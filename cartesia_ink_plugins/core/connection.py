@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         transport = self._transport
         for data in self._protocol.data_to_send():
-            if transport is None:
+            if transport is None or transport.is_closing():
                 continue
             if data:
                 transport.write(data)
