@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
+import psutil  # type: ignore[import-untyped]
 from livekit import api
 
 from tests.needs import ROOT, livekit_server
@@ -69,6 +70,15 @@ class Process:
     def text(self) -> str:
         """The end of the log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-_TAIL:])
+
+    def costs(self) -> dict[int, tuple[float, float]]:
+        """Processor seconds and megabytes of each process that it started, by process id."""
+        assert self._process
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return {
+            child.pid: (sum(child.cpu_times()[:2]), child.memory_info().rss / 1e6)
+            for child in children
+        }
 
     def send(self, signal_number: int) -> None:
         """Send a signal to the process alone."""

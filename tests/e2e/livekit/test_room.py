@@ -7,6 +7,7 @@ how busy the machine is.
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -40,12 +41,19 @@ async def test_every_turn_is_answered_and_a_lost_connection_is_not_heard(tmp_pat
         RoomCaller(server.url, server.token("caller", "room"), sample_rate=RATE) as call,
     ):
         await call.meet()
+        began, before = time.monotonic(), worker.costs()
         speaking = asyncio.create_task(call.speak(script.audio(ROOM)))
         await until(lambda: any("For two" in said.text for said in call.said), seconds=30.0)
         ink.close_all(1012)
         await speaking
         for words in ("I would like a table.", "For two people at seven."):
             await call.answered(f"heard: {words}")
+        # Each call has a process of its own: the one that was busy.
+        took = time.monotonic() - began
+        cpu, memory = max(
+            (c - before.get(pid, (0.0,))[0], m) for pid, (c, m) in worker.costs().items()
+        )
+        print(f"\na call takes {1000 * cpu / took:.0f} ms of a core a second and {memory:.0f} MB")
         assert call.own_words == script.transcripts
         assert len(call.agent_words) == 2
         assert len(ink.connections) == 2
