@@ -109,7 +109,8 @@ def _check_port() -> None:
         return
     try:
         socket.create_server((where.host, where.port)).close()
-    except OSError as error:
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", error)
         raise UsageError(
-            f"port {where.port} of {where.host}: {error.strerror}; take another with --port"
+            f"port {where.port} of {where.host}: {reason}; take another with --port"
         ) from None
