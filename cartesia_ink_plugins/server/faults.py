@@ -299,5 +299,23 @@ class Fault:
 
     def __post_init__(self) -> None:
         """Refuse what cannot happen."""
-        if isinstance(self.action, Refuse) and self.at.point != "connect":
-            raise UsageError("fault: only an upgrade can be refused; use At('connect')")
+        if self.times is not None and self.times < 1:
+            raise UsageError("fault: must happen at least once")
+        match self.action:
+            case Refuse() if self.at.point != "connect":
+                raise UsageError("fault: only at connect, the upgrade, can anything be refused")
+            case Refuse(status=status) if not 400 <= status <= 599:
+                raise UsageError(f"fault: {status} is no HTTP status from 400 to 599")
+            case Close(code=code) | CloseAll(code=code) if not 1000 <= code <= 4999:
+                raise UsageError(f"fault: {code} is no close code from 1000 to 4999")
+            case Throttle(rate=rate) if rate <= 0:
+                raise UsageError("fault: a rate must be above 0 bytes a second")
+            case Latency(seconds=seconds, jitter=jitter) if min(seconds, jitter) < 0:
+                raise UsageError("fault: latency must not be below 0 seconds")
+            case (
+                Silence(seconds=seconds)
+                | Deaf(seconds=seconds)
+                | Join(seconds=seconds)
+                | Outage(seconds=seconds)
+            ) if seconds < 0:
+                raise UsageError("fault: cannot last less than 0 seconds")

@@ -9,10 +9,10 @@ import pytest
 from tests.outages.calls import OURS, Client, call, crowd
 from tests.outages.scenarios import CALLER, CROWD, REFUSALS, SCENARIOS, Scenario, busy
 
-_IN_SUITE = [scenario for scenario in SCENARIOS if not scenario.slow]
+IN_SUITE = [scenario for scenario in SCENARIOS if not scenario.slow]
 _HANDSHAKE_IS_GIVEN_UP = 5.0
 
-each_scenario = pytest.mark.parametrize("scenario", _IN_SUITE, ids=lambda scenario: scenario.name)
+each_scenario = pytest.mark.parametrize("scenario", IN_SUITE, ids=lambda scenario: scenario.name)
 each_refusal = pytest.mark.parametrize("scenario", REFUSALS, ids=lambda scenario: scenario.name)
 
 

@@ -166,7 +166,13 @@ def test_what_is_drawn_can_be_written_down_and_read(seed: int) -> None:
         ("close@seconds:1.2.3", "a number that is none"),
         ("latency@connect", "latency takes seconds, jitter"),
         ("say=boo@connect", "say one of malformed"),
-        ("refuse=503@turn.start", "only an upgrade can be refused"),
+        ("refuse=503@turn.start", "only at connect"),
+        ("refuse=200@connect", "200 is no HTTP status"),
+        ("close=99999@turn.start", "99999 is no close code"),
+        ("reset@turn.update:2*0", "at least once"),
+        ("throttle=0@connect", "above 0 bytes"),
+        ("latency=-1@connect", "must not be below 0"),
+        ("silence=-1@connect", "cannot last less than 0"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_there_is(text: str, words: str) -> None:
