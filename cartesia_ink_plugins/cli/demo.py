@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 from datetime import date
 from pathlib import Path
@@ -58,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
         The exit status: 1 if something was not as it had to be.
     """
     save = args.save or Path(f"demo-{args.framework}.wav")
-    if not save.parent.is_dir():
-        raise UsageError(f"{save.parent}: no such directory")
+    _check_place(save)
     if args.live:
         Credentials.from_environment()  # says at once that there is no key
     quieten(verbose=args.verbose)
@@ -67,6 +67,20 @@ def run(args: argparse.Namespace) -> int:
         return asyncio.run(_play(args.framework, live=args.live, save=save))
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: {INSTALL}") from None
+
+
+def _check_place(file: Path) -> None:
+    """See that the call can be saved, before there is one.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if not file.parent.is_dir():
+        raise UsageError(f"{file.parent}: no such directory")
+    if file.is_dir():
+        raise UsageError(f"{file}: is a directory")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"{file}: cannot be written")
 
 
 async def _play(framework: str, *, live: bool, save: Path) -> int:

@@ -97,7 +97,13 @@ class LocalInk:
 
     async def __aenter__(self) -> Self:
         """Start beside the event loop."""
-        await asyncio.to_thread(self.start)
+        try:
+            await asyncio.to_thread(self.start)
+        except asyncio.CancelledError:
+            # The thread waits for the server to speak; it will not any more.
+            if self._process is not None:
+                self._process.kill()
+            raise
         return self
 
     async def __aexit__(

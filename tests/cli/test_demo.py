@@ -41,6 +41,23 @@ def test_a_place_to_save_that_is_not_there(
     assert line == f"cartesia-ink demo: {tmp_path / 'nowhere'}: no such directory"
 
 
+def test_a_place_to_save_that_is_a_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--save", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"cartesia-ink demo: {tmp_path}: is a directory"
+
+
+def test_a_place_to_save_that_may_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may be run by root
+    assert main(["demo", "--save", str(tmp_path / "call.wav")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"cartesia-ink demo: {tmp_path / 'call.wav'}: cannot be written"
+
+
 async def test_a_key_that_is_refused_is_told_before_anybody_calls() -> None:
     async with InkServer(Script("Hello."), api_keys=["right"]) as server:
         status, err = await live_demo(server.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -59,6 +60,17 @@ def test_it_ends_with_whoever_started_it() -> None:
     while _is_listening(port):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+async def test_who_does_not_wait_for_it_leaves_nothing_behind() -> None:
+    ink = LocalInk()
+    starting = asyncio.create_task(ink.__aenter__())
+    while (process := ink._process) is None:
+        await asyncio.sleep(0.01)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert await asyncio.to_thread(process.wait, 10) == -signal.SIGKILL
 
 
 def test_it_says_why_it_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
