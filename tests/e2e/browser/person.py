@@ -72,11 +72,11 @@ class Person:
         await asyncio.sleep(seconds)
         return float(await self.page.evaluate(_HEARD)) - float(before)
 
-    async def hears_voice(self, timeout: float = 40.0) -> None:
-        """Wait until the bot is heard."""
+    async def has_heard_voice(self, timeout: float = 40.0) -> None:
+        """Wait until the bot has been heard in this call, whether it still speaks or not."""
         async with asyncio.timeout(timeout):
-            while await self.loudness() < _VOICE:
-                pass
+            while float(await self.page.evaluate(_HEARD)) < _VOICE:
+                await asyncio.sleep(0.1)
 
     async def hears_silence(self, timeout: float = 40.0) -> None:
         """Wait until the bot is not heard."""

@@ -59,7 +59,7 @@ async def test_a_caller_talks_and_is_answered(tmp_path: Path) -> None:
     caller = record(tmp_path / "caller.wav", [6.0, "1_date", 9.0, "2_party", 30.0])
     async with running_bot() as bot, person_at(bot.url, caller) as person:
         await person.calls()
-        await person.hears_voice()
+        await person.has_heard_voice()
         await person.sees("table", "#talk .you", timeout=40)
         await person.sees("six of us", "#talk .you", timeout=40)
         await person.sees("bot heard", "#talk .you .facts", timeout=20)
@@ -86,7 +86,8 @@ async def test_each_turn_is_shown_as_it_happens(
         await person.sees("a reply withdrawn", "#talk .you .facts")
         await person.sees("s early", "#talk .you .facts")
 
-        await person.hears_voice()
+        await person.has_heard_voice()
+        await person.sees("The bot speaks", "#doing")
         ink.hears(TurnStart(), TurnUpdate("Wait"))
         await person.sees("interrupted by you", "#talk .bot")
         await person.hears_silence()
@@ -138,7 +139,7 @@ async def test_without_a_microphone_one_can_go_on(bot: RunningBot, silence: Path
         await person.clicks("Call")
         await person.clicks("Go on without a microphone")
         await person.sees("In a call, without a microphone", "#state")
-        await person.hears_voice()
+        await person.has_heard_voice()
         await person.clicks("My name is Taylor.")
         await person.sees("My name is Taylor.", "#lines .playing")
 
