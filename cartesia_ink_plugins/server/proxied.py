@@ -130,6 +130,7 @@ class ProxiedConnection:
                 self._cut(lambda: reset(self._client_writer.transport))
                 self._ended.set()
             case Fin():
+                self._down.drop()  # what is still under way comes no more
                 self._cut(self._client_writer.write_eof)
             case Close():
                 self._close(action)

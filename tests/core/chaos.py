@@ -43,6 +43,7 @@ class Case:
     script: Script
     faults: tuple[Fault, ...]
     latency: float
+    jitter: float = 0.0
 
     def run(self, resilience: Resilience | None = None) -> World:
         """Let the conversation happen."""
@@ -51,6 +52,7 @@ class Case:
             self.faults,
             resilience=resilience or Resilience(),
             latency=self.latency,
+            jitter=self.jitter,
             tail=TAIL,
             seed=self.seed,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -26,6 +27,13 @@ def _fails(made: Case) -> bool:
 def test_words_and_turns_survive_whatever_the_network_does(first: int) -> None:
     failed = [seed for seed in range(first, first + GROUP) if _fails(case(seed))]
     assert not failed, f"replay with: python -m tests.core.chaos {failed[0]}"
+
+
+@pytest.mark.parametrize("first", range(0, 40, GROUP))
+def test_so_they_do_when_messages_are_late_now_and_then(first: int) -> None:
+    seeds = range(first, first + GROUP)
+    failed = [seed for seed in seeds if _fails(replace(case(seed), jitter=0.3))]
+    assert not failed
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
