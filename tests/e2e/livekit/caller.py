@@ -117,8 +117,8 @@ class RoomCaller:
         """The conversation, for people."""
         return "\n".join(f"{said.who}: {said.text}" for said in self.said if said.is_final)
 
-    async def ask(self, pcm: bytes, answer: str, *, times: int = 3) -> str:
-        """Speak until it is answered: on a busy machine a room loses packets, and so a word.
+    async def ask(self, pcm: bytes, answer: str, *, times: int = 6) -> str:
+        """Speak until it is answered: on a busy machine a room loses packets, and even people.
 
         Raises:
             TimeoutError: It was not answered.
