@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import InkError
+from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.core.events import Connected, DialFailed
 
 if TYPE_CHECKING:
@@ -86,6 +88,20 @@ async def _reach() -> None:
                     return
                 case DialFailed(reason=reason):
                     raise InkError(f"{client.options.base_url} cannot be reached: {reason}")
+
+
+def check_place(file: Path) -> None:
+    """See that the call can be saved, before there is one.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    if not file.parent.is_dir():
+        raise UsageError(f"{file.parent}: no such directory")
+    if file.is_dir():
+        raise UsageError(f"{file}: is a directory")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"{file}: cannot be written")
 
 
 def quieten(*, verbose: bool) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
 from datetime import date
 from pathlib import Path
 
-from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, quieten
+from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.options import Credentials
 
@@ -59,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         The exit status: 1 if something was not as it had to be.
     """
     save = args.save or Path(f"demo-{args.framework}.wav")
-    _check_place(save)
+    check_place(save)
     if args.live:
         Credentials.from_environment()  # says at once that there is no key
     quieten(verbose=args.verbose)
@@ -67,20 +66,6 @@ def run(args: argparse.Namespace) -> int:
         return asyncio.run(_play(args.framework, live=args.live, save=save))
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: {INSTALL}") from None
-
-
-def _check_place(file: Path) -> None:
-    """See that the call can be saved, before there is one.
-
-    Raises:
-        UsageError: It cannot.
-    """
-    if not file.parent.is_dir():
-        raise UsageError(f"{file.parent}: no such directory")
-    if file.is_dir():
-        raise UsageError(f"{file}: is a directory")
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(f"{file}: cannot be written")
 
 
 async def _play(framework: str, *, live: bool, save: Path) -> int:

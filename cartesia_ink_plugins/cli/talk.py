@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, quieten
+from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.options import Credentials
 
@@ -91,8 +91,8 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit status.
     """
-    if args.save and not args.save.parent.is_dir():
-        raise UsageError(f"{args.save.parent}: no such directory")
+    if args.save:
+        check_place(args.save)
     if args.live:
         Credentials.from_environment()  # says at once that there is no key
     quieten(verbose=args.verbose)
