@@ -29,7 +29,7 @@ _BEHIND = 1 * SAMPLE_RATE
 # Interims take at most one part of this many of a core's time: on a slow or busy machine a turn is
 # decoded less often while it lasts, but often enough that a client, which takes a stream for dead
 # that says nothing for five seconds of speech, hears from it.
-_REST, _RAREST = 3, 2.0
+_REST, _RAREST = 3, 3.0
 # The event loop gets its turn after so much audio, which takes about 10 ms.
 _AT_ONCE = 2 * SAMPLE_RATE // VAD_SAMPLES
 # What Whisper and the VAD get after the last byte, so that the last word is not at the edge.
