@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+_START_SECONDS = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _free_port() -> int:
 
 
 async def _until_it_listens(url: str, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(60), aiohttp.ClientSession() as http:
+    async with asyncio.timeout(_START_SECONDS), aiohttp.ClientSession() as http:
         while True:
             assert process.returncode is None, "the bot did not start"
             try:

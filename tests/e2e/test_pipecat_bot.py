@@ -14,7 +14,6 @@ from tests.e2e.bots import run_example, running_bot
 from tests.e2e.calling import web_call
 
 
-@pytest.mark.timeout(180)
 async def test_a_caller_is_greeted_and_understood() -> None:
     lines = LINES[:2]
     script = Script(*(line.words for line in lines))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import SAMPLE_RATE
 from cartesia_ink_plugins.testing import InkServer, Script
@@ -30,7 +28,6 @@ async def until(call: WebCall, kind: str, words: str) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(180)
 async def test_what_is_said_while_the_button_is_held_is_answered() -> None:
     pcm = SCRIPT.audio()
     second = AudioFormat().size(SCRIPT.spans[1][0] - 0.5)

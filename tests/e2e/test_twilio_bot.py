@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
@@ -29,8 +28,6 @@ CALL = "CA00000000000000000000000000000000"
 MULAW = AudioFormat(Encoding.PCM_MULAW, 8_000)
 CHUNK = 160  # 20 ms
 SILENCE = b"\xff" * CHUNK
-
-pytestmark = pytest.mark.timeout(180)
 
 
 @dataclass

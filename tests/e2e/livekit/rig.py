@@ -26,7 +26,7 @@ from tests.needs import ROOT, livekit_server
 
 KEY, SECRET = "devkey", "a-secret-that-is-long-enough-for-livekit"
 _RTC_PORTS = 32
-_START_SECONDS = 60.0
+_START_SECONDS = 150.0
 _STOP_SECONDS = 20.0
 _TAIL = 80
 

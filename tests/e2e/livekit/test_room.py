@@ -19,7 +19,7 @@ from tests.e2e.livekit.rig import LiveKitServer, Worker
 from tests.livekit.harness import until
 from tests.needs import ROOT
 
-pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.needs("livekit-server")
 
 AGENT = ROOT / "tests" / "e2e" / "livekit" / "fleet_agent.py"
 RATE = 24_000
