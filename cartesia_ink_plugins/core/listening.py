@@ -42,6 +42,7 @@ class Listening:
         self.epoch = epoch
         self._clock = SpeechClock(format)
         self._turn_start: int | None = None
+        self._earliest_start = 0
         self._end_silences: deque[float] = deque(maxlen=5)
         self._event_at = 0.0
         self._event_position = 0
@@ -74,12 +75,14 @@ class Listening:
         onset = self._onset(heard, floor)
         self._turn_start = onset.start if onset else None
         if onset is None:
+            self._earliest_start = floor
             return max(floor, heard - self._format.size(_LOOK_BACK))
         start = onset.start
         if least is not None:
             early = self._onset(least, floor)
             since = [early] if early else self._clock.stretches(max(floor, least), heard)
             start = min([start, *(speech.start for speech in since)])
+        self._earliest_start = start
         return self._before(start, floor)
 
     def pause(self, sent: int, least: int) -> int | None:
@@ -97,14 +100,15 @@ class Listening:
         """Where the audio of the turn that just ended is over.
 
         The server had heard something between `least` and `sent`; if that leaves a choice of
-        pauses, the longest is the one that ended the turn.
+        pauses since the turn began, the longest is the one that ended it.
         """
         last = self._finished(sent)
         if last is None:
             return max(floor, least - self._format.size(_LEAD_IN))
         first = self._finished(least) or last
         found, longest = last, sent - last.end
-        for speech, following in pairwise(self._clock.stretches(first.end - 1, last.end)):
+        since = max(first.end - 1, self._earliest_start)
+        for speech, following in pairwise(self._clock.stretches(since, last.end)):
             if following.start - speech.end > longest:
                 found, longest = speech, following.start - speech.end
         return max(floor, self._within_pause(found, min(sent, found.end + longest + 1)))

@@ -72,6 +72,13 @@ class TestCheckpoints:
         checkpoint = listened().end_checkpoint(at(SECOND_END + 0.5), 0, at(FIRST_END + 1.0))
         assert FIRST_END < seconds(checkpoint) < FIRST_END + 0.3
 
+    def test_but_not_one_before_the_turn_began(self) -> None:
+        """However slow the way may be: a server that answers no pings leaves much open."""
+        listening = listened()
+        listening.turn_checkpoint(at(SECOND_START + 0.3), at(FIRST_END + 0.1), at(FIRST_START))
+        checkpoint = listening.end_checkpoint(at(SECOND_END + 1.0), 0, at(FIRST_END + 1.0))
+        assert SECOND_END < seconds(checkpoint) < SECOND_END + 0.3
+
     def test_a_turn_may_have_begun_with_what_the_server_need_not_have_heard(self) -> None:
         late = listened().turn_checkpoint(at(SECOND_END), at(FIRST_END + 0.1), at(FIRST_END + 1.0))
         assert seconds(late) == pytest.approx(SECOND_START - 0.5, abs=0.05)
