@@ -57,7 +57,7 @@ test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one 
 
 environments: $(VENV)/.has-dev $(FLOORS)/.has-dev $(CORE)/.has-server,test ## Make what the tests run in, and no more
 
-soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its connection 460 times
+soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its connection 458 times
 	INK_SOAK_HOURS=24 $(BIN)/python -m pytest --timeout 1200 tests/core/test_soak.py $(PYTEST_ARGS)
 
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
