@@ -115,7 +115,8 @@ async def transcribe(
         base_url: Scheme and host of the API; by default `CARTESIA_BASE_URL` or Cartesia's own.
         cartesia_version: Version of the API.
         timeout: Seconds without any progress until an attempt is given up.
-        retries: How often to try again after a lost connection, 408, 429 or 5xx.
+        retries: How often to try again after a lost connection, 408, 429 or 5xx; as late as told
+            in `Retry-After`, after 30 to 45 seconds at the latest.
         progress: Called with the bytes of the file that were sent so far, and their total; begins
             anew with every attempt.
         http_session: Used, and left open, if given.

@@ -17,7 +17,7 @@ from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, is_perma
 from cartesia_ink_plugins.core.events import DialFailed, Disconnected, ErrorMessage, LifeEvent
 from cartesia_ink_plugins.core.link import Action, Drop, Link, LinkState
 from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.core.pacing import MOST_REPLAYS, SILENCE, Filler
+from cartesia_ink_plugins.core.pacing import LONGEST_TOLD, MOST_REPLAYS, SILENCE, Filler
 
 logger = logging.getLogger(__name__)
 
@@ -230,6 +230,8 @@ class Lifecycle(Generic[W]):
             self._refuse(reason, status)
         elif status in (429, 503):
             delay = self._link.backoff.delay_when_busy(now, retry_after)
+            if retry_after is not None and retry_after > LONGEST_TOLD:
+                reason += f" (asks to wait {retry_after:.0f} s; is asked again in {delay:.0f} s)"
             self._lost(reason, status, now, delay=delay)
         else:
             self._lost(reason, status, now)

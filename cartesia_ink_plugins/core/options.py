@@ -307,6 +307,9 @@ class Credentials:
 class Resilience:
     """How hard a session fights for the caller's words. The defaults suit a voice agent.
 
+    A server that is too busy (429, 503) is asked again as it tells in `Retry-After`, after 30 to 45
+    seconds at the latest: a call does not wait for hours, and until then no word is lost.
+
     Attributes:
         ledger_seconds: How much unsettled audio is kept for a replay; more than that becomes an
             `AudioGap`.

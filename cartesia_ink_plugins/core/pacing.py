@@ -25,6 +25,12 @@ _IDLE_SILENCE_EVERY = 60.0
 SILENCE = 0.1
 """Seconds of silence in one message."""
 
+LONGEST_TOLD = 30.0
+"""A server that wants to be left alone for longer than this, in seconds, is asked again sooner.
+
+Until then what a caller says fits into the ledger; after that words would be lost.
+"""
+
 MOST_REPLAYS = 3
 """How often a wait for the server's answer is prolonged, because its audio is sent once more."""
 
@@ -114,12 +120,17 @@ class Backoff:
         return delay * (0.7 + 0.3 * self._jitter())
 
     def delay_when_busy(self, now: float, retry_after: float | None) -> float:
-        """Seconds to wait after a 429 or 503: never less than told, and not all at one instant."""
+        """Seconds to wait after a 429 or 503: not less than told, and not all at one instant.
+
+        A `Retry-After` of hours would leave a caller deaf for the rest of the call, though the
+        server may be well again: more than `LONGEST_TOLD` is not obeyed.
+        """
         if self._since is None:
             self._since = now
-        told = retry_after
-        if told is None:
+        if retry_after is None:
             told = min(_BUSY_CAP, _BUSY_DELAY * 2.0 ** min(self._refusals, 16))
+        else:
+            told = min(LONGEST_TOLD, retry_after)
         self._refusals += 1
         return told + max(told, 1.0) * 0.5 * self._jitter()
 

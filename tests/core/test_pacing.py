@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.core.pacing import SILENCE, Backoff, Filler, Heartbeat, Pacer
+from cartesia_ink_plugins.core.pacing import (
+    LONGEST_TOLD,
+    SILENCE,
+    Backoff,
+    Filler,
+    Heartbeat,
+    Pacer,
+)
 
 PCM16 = AudioFormat()
 BURST = 0.2
@@ -138,8 +145,13 @@ class TestBackoff:
     def test_busy_is_never_asked_sooner_than_told(self) -> None:
         for jitter in (smallest, largest):
             backoff = Backoff(jitter)
-            for told in (0.5, 2.0, 60.0):
+            for told in (0.5, 2.0, LONGEST_TOLD):
                 assert backoff.delay_when_busy(0.0, told) >= told
+
+    @pytest.mark.parametrize("told", [31.0, 3600.0, 1e9])
+    def test_but_not_for_hours(self, told: float) -> None:
+        for jitter in (smallest, largest):
+            assert LONGEST_TOLD <= Backoff(jitter).delay_when_busy(0.0, told) <= 45.0
 
     def test_busy_without_advice_waits_longer_each_time(self) -> None:
         backoff = Backoff(smallest)
