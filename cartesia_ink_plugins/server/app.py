@@ -32,6 +32,7 @@ from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.server.record import ConnectionRecord, masked
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
+from cartesia_ink_plugins.server.tokens import Tokens
 from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection
 from cartesia_ink_plugins.server.validate import Query, Refused, parse_query
 from cartesia_ink_plugins.server.wire import Wire
@@ -43,6 +44,7 @@ Watch: TypeAlias = Callable[[ConnectionRecord, WireItem | None], None]
 TURNS_PATH = "/stt/turns/websocket"
 MANUAL_PATH = "/stt/websocket"
 BATCH_PATH = "/stt"
+TOKEN_PATH = "/access-token"
 _UNAUTHORIZED = ErrorMessage(401, "The API key or access token is not valid.", "Unauthorized")
 _MAX_MESSAGE = 64 * 2**20
 
@@ -101,6 +103,7 @@ class InkServer:
         if isinstance(api_keys, str):
             raise UsageError("api_keys: is one string; give a list of strings")
         self._api_keys = None if api_keys is None else frozenset(api_keys)
+        self._tokens = Tokens()
         self.proxy: FaultProxy | None = None
         self._faults, self._seed = tuple(faults), seed
         self._drivers: dict[ConnectionRecord, ConnectionDriver] = {}
@@ -136,6 +139,7 @@ class InkServer:
         app.router.add_get(TURNS_PATH, self._turns)
         app.router.add_get(MANUAL_PATH, self._manual)
         app.router.add_post(BATCH_PATH, self._batch)
+        app.router.add_post(TOKEN_PATH, self._token)
         app.router.add_route("*", "/{path:.*}", self._nothing_here)
         runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
@@ -243,6 +247,18 @@ class InkServer:
         self._answered(record, 200)
         return web.json_response(answer, headers={"X-Request-Id": record.request_id})
 
+    async def _token(self, request: web.Request) -> web.Response:
+        """Answer a request for `POST /access-token`."""
+        record, credential = self._record(request), _credential(request)
+        if credential in self._tokens or not self._knows(request):
+            return self._refuse(request, record, _UNAUTHORIZED)
+        try:
+            token = self._tokens.issue(await request.read(), _now())
+        except Refused as refused:
+            return self._refuse(request, record, refused.answer)
+        self._answered(record, 200)
+        return web.json_response({"token": token}, headers={"X-Request-Id": record.request_id})
+
     async def _stream(
         self,
         request: web.Request,
@@ -322,13 +338,10 @@ class InkServer:
         return None
 
     def _knows(self, request: web.Request) -> bool:
-        """Check the credentials: X-API-Key, Bearer or access_token, whichever comes first."""
-        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        given = (
-            request.headers.get("X-API-Key")
-            or (bearer.strip() if scheme.lower() == "bearer" else "")
-            or request.query.get("access_token")
-        )
+        """Check the credentials; a token that this server gave out is good until it expires."""
+        given = _credential(request)
+        if given in self._tokens:
+            return self._tokens.is_good(given, _now())
         return bool(given) and (self._api_keys is None or given in self._api_keys)
 
     def _refuse(
@@ -354,6 +367,20 @@ class InkServer:
 
 def _not_here(request: web.Request) -> ErrorMessage:
     return ErrorMessage(404, f"There is nothing at {request.path}.", "Not found")
+
+
+def _credential(request: web.Request) -> str:
+    """Who calls: X-API-Key, Bearer or access_token, whichever comes first; "" for nobody."""
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    return (
+        request.headers.get("X-API-Key")
+        or (bearer.strip() if scheme.lower() == "bearer" else "")
+        or request.query.get("access_token", "")
+    )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _look_away(record: ConnectionRecord, item: WireItem | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.transcripts import Transcript, encode_transcript
@@ -77,7 +78,7 @@ async def _read(request: web.Request, rules: Rules) -> _Form:
                 form.granularities.append(await part.text())
             elif part.name:
                 form.fields[part.name] = await part.text()
-    except (ValueError, AssertionError) as error:
+    except (ValueError, LookupError, AssertionError, HttpProcessingError) as error:
         raise Refused("Invalid body", "The body is not valid multipart/form-data.") from error
     return form
 

@@ -62,9 +62,12 @@ class Cue:
             UsageError: It is not like that.
         """
         known = {"at", "send", "connection"}
-        if not isinstance(data, dict) or not {"at", "send"} <= data.keys() <= known:
-            raise UsageError("script: a cue must be an object with at, send and connection")
-        return cls(data["at"], *map(_line, data["send"]), connection=data.get("connection"))
+        match data:
+            case {"at": at, "send": list(send)} if data.keys() <= known:
+                return cls(at, *map(_line, send), connection=data.get("connection"))
+        raise UsageError(
+            "script: a cue must be an object with at, send (a list) and, if need be, connection"
+        )
 
 
 def _unchecked(line: Line) -> Outgoing:

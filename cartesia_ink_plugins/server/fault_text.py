@@ -12,13 +12,14 @@ reset@seconds:1#0                 only on the first connection
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any
 
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
+    MEASURES,
     SAYINGS,
     Action,
     At,
@@ -60,7 +61,6 @@ _ACTIONS: dict[str, type[Any]] = {
 }
 _NAMES = {action: name for name, action in _ACTIONS.items()}
 
-_MEASURES = ("seconds", "audio", "bytes")
 _SYNTAX = re.compile(
     r"(?P<name>[a-z-]+)(?:=(?P<arguments>[^@<]+))?"
     r"(?:(?P<sign>[@<])(?P<point>[a-z_.]+)(?::(?P<amount>[\d.]+))?"
@@ -72,7 +72,7 @@ _SYNTAX = re.compile(
 def format_fault(fault: Fault) -> str:
     """Write a fault as `parse_fault` reads it."""
     at = fault.at
-    amount = f":{at.amount:g}" if at.amount != 1 or at.point in _MEASURES else ""
+    amount = f":{at.amount:g}" if at.amount != 1 or at.point in MEASURES else ""
     delay = f"+{at.delay:g}" if at.delay else ""
     spread = f"~{at.spread:g}" if at.spread else ""
     times = "" if fault.times == 1 else f"*{'always' if fault.times is None else fault.times}"
@@ -124,22 +124,31 @@ def _action(name: str, arguments: str | None) -> Action:
         if len(given) != 1 or given[0] not in SAYINGS:
             raise UsageError(f"fault: say one of {', '.join(SAYINGS)}")
         return Say(given[0])
+    members = fields(_ACTIONS[name])
     try:
-        action: Action = _ACTIONS[name](*(_argument(text) for text in given))
+        read = [_argument(*pair) for pair in zip(members[: len(given)], given, strict=True)]
+        action: Action = _ACTIONS[name](*read)
     except (TypeError, ValueError):
-        members = ", ".join(field.name for field in fields(_ACTIONS[name])) or "nothing"
-        raise UsageError(f"fault: {name} takes {members}; not {arguments!r}") from None
+        names = ", ".join(member.name for member in members) or "nothing"
+        raise UsageError(f"fault: {name} takes {names}; not {arguments!r}") from None
     return action
 
 
-def _argument(text: str) -> float | bool:
-    match text:
-        case "yes" | "no":
-            return text == "yes"
-        case "ever":
-            return FOREVER
-        case _ if text.isdigit() or (text[:1] == "-" and text[1:].isdigit()):
+def _argument(member: Field[Any], text: str) -> float | bool | str:
+    """Read an argument as what the member of the action is.
+
+    Raises:
+        ValueError: It is not that.
+    """
+    match member.type:
+        case "str":
+            return text
+        case "int":
             return int(text)
+        case "bool":
+            return ("no", "yes").index(text) == 1
+        case _ if text == "ever":
+            return FOREVER
         case _:
             return float(text)
 

@@ -235,12 +235,13 @@ SAYINGS: dict[str, tuple[Line, ...]] = {
     "fatal-500": (ErrorMessage(500, "Internal server error."), Close(1011)),
 }
 
+MEASURES = ("seconds", "audio", "bytes")
+"""The points that have an amount; all others are counted."""
+
 POINTS = (
     "connect",
     "upgrade",
-    "seconds",
-    "audio",
-    "bytes",
+    *MEASURES,
     "close",
     "connected",
     "turn.start",
@@ -277,8 +278,10 @@ class At:
         """Refuse places that do not exist."""
         if self.point not in POINTS:
             raise UsageError(f"fault: {self.point!r} is not one of {', '.join(POINTS)}")
-        if self.amount < 0 or self.delay < 0 or self.spread < 0:
+        if not (self.amount >= 0 and self.delay >= 0 and self.spread >= 0):
             raise UsageError("fault: numbers must not be below 0")
+        if self.point not in MEASURES and (self.amount < 1 or self.amount % 1):
+            raise UsageError(f"fault: {self.point} is counted 1, 2, 3; not {self.amount:g}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,16 +309,22 @@ class Fault:
                 raise UsageError("fault: only at connect, the upgrade, can anything be refused")
             case Refuse(status=status) if not 400 <= status <= 599:
                 raise UsageError(f"fault: {status} is no HTTP status from 400 to 599")
+            case Refuse(retry_after=float() | int() as wait) if not wait >= 0:
+                raise UsageError("fault: Retry-After must not be below 0 seconds")
+            case Outage(status=status) if status not in (-1, 0) and not 400 <= status <= 599:
+                raise UsageError(f"fault: {status} is neither 0, nor -1, nor an HTTP status")
             case Close(code=code) | CloseAll(code=code) if not 1000 <= code <= 4999:
                 raise UsageError(f"fault: {code} is no close code from 1000 to 4999")
-            case Throttle(rate=rate) if rate <= 0:
+            case Throttle(rate=rate) if not rate > 0:
                 raise UsageError("fault: a rate must be above 0 bytes a second")
-            case Latency(seconds=seconds, jitter=jitter) if min(seconds, jitter) < 0:
+            case Slice(size=size) if size < 1:
+                raise UsageError("fault: a slice must be at least 1 byte")
+            case Latency(seconds=seconds, jitter=jitter) if not (seconds >= 0 and jitter >= 0):
                 raise UsageError("fault: latency must not be below 0 seconds")
             case (
                 Silence(seconds=seconds)
                 | Deaf(seconds=seconds)
                 | Join(seconds=seconds)
                 | Outage(seconds=seconds)
-            ) if seconds < 0:
+            ) if not seconds >= 0:
                 raise UsageError("fault: cannot last less than 0 seconds")

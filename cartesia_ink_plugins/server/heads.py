@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import uuid
+from http.client import responses
 from urllib.parse import parse_qsl, urlsplit
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.server.faults import Refuse
 from cartesia_ink_plugins.server.frames import Frame
+
+# https://docs.cartesia.ai/use-the-api/api-errors
+_CODES = {402: "quota_exceeded", 429: "concurrency_limited"}
 
 
 def message_kind(frame: Frame) -> str | None:
@@ -39,18 +44,23 @@ def without_extensions(head: bytes) -> bytes:
 
 
 def refusal(refuse: Refuse) -> bytes:
-    """Write the answer to an upgrade that is refused."""
+    """Write the answer to an upgrade that is refused, as the server itself would."""
+    title, request_id = responses.get(refuse.status, "Refused"), str(uuid.uuid4())
     error = {
         "type": "error",
         "status_code": refuse.status,
-        "title": "Refused",
-        "message": "A fault.",
+        "title": title,
+        "message": f"{title}: a fault that was asked for.",
+        "request_id": request_id,
     }
+    if refuse.status in _CODES:
+        error["error_code"] = _CODES[refuse.status]
     body = json.dumps(error).encode()
     head = [
-        f"HTTP/1.1 {refuse.status} Refused",
+        f"HTTP/1.1 {refuse.status} {title}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
+        f"X-Request-Id: {request_id}",
         "Connection: close",
     ]
     if refuse.retry_after is not None:

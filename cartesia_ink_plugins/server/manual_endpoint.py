@@ -11,6 +11,9 @@ https://docs.cartesia.ai/api-reference/stt/manual/websocket
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 from cartesia_ink_plugins.core.transcripts import Done, FlushDone
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.exchange import Exchange, Send
@@ -136,7 +139,7 @@ def parse_manual_query(query: Query, rules: Rules) -> ManualRequest:
         format=parse_format(given),
         language=check_language(given.get("language"), model),
         keyterms=keyterms,
-        max_silence=_max_silence(given.get("max_silence_duration_secs")),
+        max_silence=_max_silence(given),
     )
 
 
@@ -154,13 +157,20 @@ def check_language(language: str | None, model: str) -> str:
     return code
 
 
-def _max_silence(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 3600:
+def _max_silence(given: Mapping[str, str]) -> float | None:
+    """Read what only whisper has; the loudness is checked, and then left to the engine's own."""
+    loudness = _number(given.get("min_volume"))
+    if loudness is not None and not 0 <= loudness <= 1:
+        raise Refused("Invalid min volume", "min_volume must be a number from 0 to 1.")
+    seconds = _number(given.get("max_silence_duration_secs"))
+    if seconds is not None and not 0 < seconds < 3600:
         raise Refused("Invalid max silence", "max_silence_duration_secs must be a positive number.")
     return seconds
+
+
+def _number(text: str | None) -> float | None:
+    """Read a number; one that is none is no number in any range."""
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return math.nan

@@ -77,8 +77,11 @@ class Turn:
         for name in ("gap", "after", "noise"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name}: {getattr(self, name)} is below 0 seconds")
-        if not self.noise and not any(isinstance(part, str) for part in self.parts()):
+        parts = list(self.parts())
+        if not self.noise and not any(isinstance(part, str) for part in parts):
             raise UsageError("say: has no words; give some noise for a turn that ends empty")
+        if any(isinstance(part, float) and part < 0 for part in parts):
+            raise UsageError("say: a pause is below 0 seconds")
 
     def parts(self) -> Iterator[str | float]:
         """The words with their leading space, and the pauses in seconds."""
@@ -125,8 +128,10 @@ class Script:
             lead_in: Seconds of silence before the first turn.
 
         Raises:
-            UsageError: There are more than 10000 different words.
+            UsageError: There are more than 10000 different words, or `lead_in` is below 0.
         """
+        if lead_in < 0:
+            raise UsageError(f"lead_in: {lead_in} is below 0 seconds")
         self.turns = tuple(Turn(turn) if isinstance(turn, str) else turn for turn in turns)
         self.timing = timing or ScriptTiming()
         self.cues = tuple(cues)
@@ -232,21 +237,24 @@ class Script:
             UsageError: It is no JSON, or has members a script does not have.
         """
         try:
-            data = json.loads(text)
-        except ValueError as error:
+            data = json.loads(text, parse_constant=_no_json)
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"script: is not JSON: {error}") from None
         if isinstance(data, list):
             data = {"turns": data}
         if not isinstance(data, dict) or not data.keys() <= {"turns", "timing", "cues", "lead_in"}:
             raise UsageError("script: must be an object with turns, timing, cues and lead_in")
-        turns = [
-            t if isinstance(t, str) else _build(Turn, t, "turn") for t in data.get("turns", [])
-        ]
+        turns, cues = data.get("turns", []), data.get("cues", [])
+        lead_in = data.get("lead_in", 0.3)
+        if not (isinstance(turns, list) and isinstance(cues, list)):
+            raise UsageError("script: turns and cues must be lists")
+        if not isinstance(lead_in, int | float):
+            raise UsageError("script: lead_in must be a number")
         return cls(
-            *turns,
+            *(turn if isinstance(turn, str) else _build(Turn, turn, "turn") for turn in turns),
             timing=_build(ScriptTiming, data.get("timing", {}), "timing"),
-            cues=[Cue.from_dict(cue) for cue in data.get("cues", [])],
-            lead_in=float(data.get("lead_in", 0.3)),
+            cues=[Cue.from_dict(cue) for cue in cues],
+            lead_in=lead_in,
         )
 
     @classmethod
@@ -314,9 +322,18 @@ def _build(cls: type[_T], data: Any, what: str) -> _T:
     """Make a dataclass of a JSON object.
 
     Raises:
-        UsageError: It is no object or has other members.
+        UsageError: It is no object, has other members, or a value is of the wrong kind.
     """
     names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
     if not isinstance(data, dict) or not data.keys() <= names:
         raise UsageError(f"script: a {what} must be an object with {', '.join(sorted(names))}")
-    return cls(**data)
+    try:
+        return cls(**data)
+    except TypeError:
+        raise UsageError(
+            f"script: a {what} has a value of the wrong kind: {json.dumps(data)}"
+        ) from None
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(f"{name} is no number")

@@ -6,6 +6,7 @@ Parameters: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -164,7 +165,7 @@ def _sample_rate(given: Mapping[str, str]) -> int:
     text = given.get("sample_rate")
     if text is None:
         raise Refused("Missing sample rate", "sample_rate is required.")
-    if not (text.isascii() and text.isdigit() and 1_000 <= int(text) <= 384_000):
+    if not (re.fullmatch("[0-9]{1,6}", text) and 1_000 <= int(text) <= 384_000):
         raise Refused("Invalid sample rate", "sample_rate must be a number of Hz, such as 16000.")
     return int(text)
 
@@ -192,7 +193,7 @@ def _thresholds(
     for name, given in changes.items():
         try:
             value = float(given)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise Refused("Invalid turn settings", f"{_public(name)} must be a number.") from None
         low, high = getattr(rules.ranges, name)
         if not low <= value <= high:

@@ -62,6 +62,13 @@ async def with_cartesia_sdk(
     return [event.transcript for event in events if event.type == "turn.end"]
 
 
+async def token_of_cartesia_sdk(base_url: str) -> str:
+    """`AsyncCartesia`, an access token for the browser."""
+    async with AsyncCartesia(api_key="sk_test", base_url=base_url) as client:
+        answer = await client.access_token.create(grants={"stt": True}, expires_in=60)
+    return str(answer.token)
+
+
 class Finals(FrameProcessor):
     """Keeps the final transcriptions that come by."""
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from cartesia_ink_plugins import Credentials, InkTurnsClient, TurnEnd, TurnsOptions
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Rules, Script, Turn
-from tests.conformance.official import OFFICIAL, Speak
+from tests.conformance.official import OFFICIAL, Speak, token_of_cartesia_sdk
 
 SCRIPT = Script(
     "Hello there.", "I'd like a table ... for two people.", Turn("Thanks. ", eager=False)
@@ -39,6 +40,17 @@ async def test_they_survive_fields_and_types_that_nobody_knows_yet(speak: Speak)
     async with InkServer(SCRIPT, rules=Rules(extra_fields=True)) as server:
         texts = await speak(server.url, SCRIPT.audio(), turns=3)
     assert [text.strip() for text in texts] == [text.strip() for text in SCRIPT.transcripts]
+
+
+async def test_the_sdk_makes_a_token_that_lets_a_client_in() -> None:
+    async with InkServer(SCRIPT, api_keys=["sk_test"]) as server:
+        token = await token_of_cartesia_sdk(server.url)
+        options = TurnsOptions(base_url=server.url)
+        async with InkTurnsClient(options, Credentials(access_token=token)) as client:
+            client.send_audio(SCRIPT.audio())
+            await client.finish()
+            texts = [event.transcript async for event in client if isinstance(event, TurnEnd)]
+    assert texts == SCRIPT.transcripts
 
 
 @clients

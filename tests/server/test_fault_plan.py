@@ -128,6 +128,7 @@ def test_a_blocked_lane_delivers_afterwards() -> None:
 WRITTEN = {
     "reset@turn.update:2": Fault(Reset(), At("turn.update", 2)),
     "fin<turn.end": Fault(Fin(), At("turn.end", before=True)),
+    "close=1012,maintenance@turn.end": Fault(Close(1012, "maintenance"), At("turn.end")),
     "close=1011@audio:3.5": Fault(Close(1011), At("audio", 3.5)),
     "refuse=503,2@connect*3": Fault(Refuse(503, 2), times=3),
     "refuse=429@connect": Fault(Refuse(429)),
@@ -173,6 +174,18 @@ def test_what_is_drawn_can_be_written_down_and_read(seed: int) -> None:
         ("throttle=0@connect", "above 0 bytes"),
         ("latency=-1@connect", "must not be below 0"),
         ("silence=-1@connect", "cannot last less than 0"),
+        ("silence=nan@connect", "cannot last less than 0"),
+        ("silence=ever,maybe@connect", "silence takes seconds, pongs"),
+        ("throttle=nan@connect", "above 0 bytes"),
+        ("latency=nan@connect", "must not be below 0"),
+        ("slice=0@connect", "at least 1 byte"),
+        ("slice=1.5@connect", "slice takes size"),
+        ("close=1011.5@connect", "close takes code, reason"),
+        ("refuse=503.5@connect", "refuse takes status, retry_after"),
+        ("refuse=503,-1@connect", "Retry-After must not be below 0"),
+        ("outage=5,7@connect", "7 is neither 0, nor -1, nor an HTTP status"),
+        ("reset@turn.update:0", "counted 1, 2, 3; not 0"),
+        ("reset@turn.update:1.5", "counted 1, 2, 3; not 1.5"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_what_there_is(text: str, words: str) -> None:

@@ -135,6 +135,9 @@ async def test_whisper_says_everything_at_once_with_words_and_times() -> None:
         ([*NEEDED, ("language", "English!")], "language"),
         ([*WHISPER, ("keyterm", "table")], "keyterm"),
         ([*WHISPER, ("max_silence_duration_secs", "-1")], "max_silence"),
+        ([*WHISPER, ("max_silence_duration_secs", "long")], "max_silence"),
+        ([*WHISPER, ("min_volume", "loud")], "min_volume"),
+        ([*WHISPER, ("min_volume", "1.5")], "min_volume"),
         ([NEEDED[0], ("encoding", "mp3"), NEEDED[2]], "encoding"),
     ],
 )
