@@ -107,6 +107,8 @@ class InkManualSTTService(InkStreamingSTTService):
         Raises:
             UsageError: A value is wrong; the message names the argument.
         """
+        if kwargs.pop("live_options", None) is not None:
+            raise UsageError("live_options: Pipecat will remove them; give `settings` instead")
         store = self.Settings(model="ink-2", language=None, keyterm=None)
         if settings is not None:
             store.apply_update(settings)

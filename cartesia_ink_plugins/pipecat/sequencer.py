@@ -163,6 +163,11 @@ class TurnSequencer:
         self._bot_busy = False
         self._reply_cut = False
 
+    @property
+    def is_speculating(self) -> bool:
+        """Whether a reply was begun that may still be withdrawn."""
+        return self._speculation is not None
+
     # -- what others tell -------------------------------------------------------------------------
 
     def feed(self, event: TurnEvent) -> None:

@@ -28,9 +28,12 @@ from cartesia_ink_plugins.pipecat.session import Client, InkSession
 _WITHOUT_MEANING = (
     "keepalive_interval",
     "keepalive_timeout",
-    "live_options",
+    "reconnect_backoff_max_wait",
+    "reconnect_backoff_min_wait",
     "reconnect_on_error",
     "watchdog_min_timeout",
+    "ws_close_timeout",
+    "ws_send_timeout",
 )
 
 

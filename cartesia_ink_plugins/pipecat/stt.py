@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from loguru import logger
 from pipecat.frames.frames import Frame, StartFrame, STTMetadataFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.settings import STTSettings
@@ -187,11 +188,29 @@ class InkTurnsSTTService(InkStreamingSTTService):
         frame.user_turn_strategies = self.recommended_user_turn_strategies()
         return frame
 
-    def recommended_user_turn_strategies(self) -> UserTurnStrategies:
+    @property
+    def eager_end_of_turn_enabled(self) -> bool:
+        """Whether a predicted end of a turn is answered ahead of it."""
+        return self._eager
+
+    @property
+    def eager_end_of_turn_pending(self) -> bool:
+        """Whether a reply was begun early, and it is not known yet whether it will be used."""
+        return self._sequencer.is_speculating
+
+    def recommended_user_turn_strategies(
+        self, *, enable_interruptions: bool | None = None
+    ) -> UserTurnStrategies:
         """The strategies that leave the decisions about turns to this service.
 
         For a user aggregator that cannot hear the recommendation, such as one that is made later.
+
+        Args:
+            enable_interruptions: As of Pipecat's own class; but it is the service that interrupts
+                the bot, so this is `should_interrupt`, and another value is not followed.
         """
+        if enable_interruptions not in (None, self._should_interrupt):
+            logger.warning(f"{self}: `enable_interruptions` is ignored; give `should_interrupt`")
         timeout_ms = self._settings.turn_settings().turn_end_timeout_ms or _LONGEST_TIMEOUT_MS
         return recommended_strategies(
             self._witness,

@@ -1,0 +1,129 @@
+"""Moving over is one import: what the framework's own classes have, ours have, or say that not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import STTUpdateSettingsFrame
+from pipecat.services.cartesia.stt import CartesiaSTTService
+from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
+from pipecat.services.stt_service import STTService
+
+from cartesia_ink_plugins import UsageError
+from cartesia_ink_plugins.pipecat import InkManualSTTService, InkTurnsSTTService
+from tests.pipecat.sides import has_run, ours, talk_to
+from tests.pipecat.wire import CUE, START, Play, eager, end
+
+PAIRS = pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        pytest.param(InkTurnsSTTService, CartesiaTurnsSTTService, id="turns"),
+        pytest.param(InkManualSTTService, CartesiaSTTService, id="manual"),
+    ],
+)
+# A value for each keyword that the base classes do not share.
+VALUES: dict[str, Any] = {
+    "api_key": "test-key",
+    "base_url": "ws://127.0.0.1:9",
+    "eager_match_policy": None,
+    "enable_eager_end_of_turn": True,
+    "encoding": "pcm_s16le",
+    "extra_headers": {"X-Thing": "1"},
+    "reconnect_backoff_max_wait": 10.0,
+    "reconnect_backoff_min_wait": 4.0,
+    "reconnect_on_error": True,
+    "should_interrupt": False,
+    "url": "wss://api.cartesia.ai/stt/turns/websocket",
+    "watchdog_min_timeout": 0.5,
+    "ws_close_timeout": 1.0,
+    "ws_send_timeout": 1.0,
+}
+# Deprecated, and refused with a word about what to give instead.
+REFUSED = {"live_options"}
+# It sends on a socket; here nobody but the session does.
+LEFT_OUT = {"send_with_retry"}
+
+
+def keywords(kind: type) -> set[str]:
+    """What the constructors of a class and its bases can be given."""
+    return {
+        name
+        for base in kind.__mro__
+        if "__init__" in vars(base) and base.__module__.startswith(("pipecat", "cartesia"))
+        for name, parameter in inspect.signature(vars(base)["__init__"]).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+
+
+def public(kind: type) -> Iterator[str]:
+    return (name for name in dir(kind) if not name.startswith("_"))
+
+
+@PAIRS
+def test_every_keyword_is_taken_or_said_to_have_no_meaning(
+    mine: type, theirs: type, warnings: list[str]
+) -> None:
+    for name in keywords(theirs) - keywords(STTService) - REFUSED:
+        mine(**{"api_key": "test-key", name: VALUES[name]})
+        said = any(f"`{name}` has no meaning" in line for line in warnings)
+        assert said != (name in keywords(mine)), name
+
+
+@PAIRS
+def test_every_method_property_and_handler_is_there(mine: type, theirs: type) -> None:
+    assert set(public(theirs)) - set(public(mine)) == LEFT_OUT
+    handlers = theirs(api_key="test-key")._event_handlers.keys()
+    assert handlers <= mine(api_key="test-key")._event_handlers.keys()
+
+
+@PAIRS
+def test_every_method_takes_the_same_arguments(mine: type, theirs: type) -> None:
+    for name in set(public(theirs)) - LEFT_OUT:
+        if inspect.isfunction(method := getattr(theirs, name)):
+            expected = inspect.signature(method).parameters.keys()
+            assert expected <= inspect.signature(getattr(mine, name)).parameters.keys(), name
+
+
+@PAIRS
+def test_their_settings_are_taken_for_ours(mine: Any, theirs: Any) -> None:
+    assert {f.name for f in fields(theirs.Settings)} <= {f.name for f in fields(mine.Settings)}
+    stt = mine(api_key="test-key", settings=theirs.Settings(keyterm=["Cartesia"]))
+    assert stt._settings.keyterms() == ["Cartesia"]
+
+
+async def test_their_settings_change_ours_in_mid_call() -> None:
+    async with talk_to([]) as (talk, server):
+        await talk.hear()
+        delta = CartesiaTurnsSTTService.Settings(turn_end_threshold=0.1)
+        await talk.task.queue_frame(STTUpdateSettingsFrame(delta=delta))
+        await talk.until(lambda: any("0.1" in text for text in server.texts))
+
+
+def test_options_that_the_framework_will_remove_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"live_options.*settings"):
+        InkManualSTTService(api_key="test-key", live_options=object())
+
+
+async def test_a_reply_begun_early_is_pending_until_the_end() -> None:
+    play: Play = [START, eager("a"), CUE, end("a")]
+    async with talk_to(play) as (talk, server):
+        stt = talk.stt
+        assert isinstance(stt, InkTurnsSTTService)
+        assert stt.eager_end_of_turn_enabled
+        await talk.hear()
+        await talk.until(lambda: has_run("a")(talk))
+        assert stt.eager_end_of_turn_pending
+        server.go_on()
+        await talk.until(lambda: not stt.eager_end_of_turn_pending)
+
+
+def test_another_word_on_interruptions_is_said_to_be_ignored(warnings: list[str]) -> None:
+    stt = ours("ws://127.0.0.1:9", should_interrupt=True)
+    stt.recommended_user_turn_strategies(enable_interruptions=True)
+    assert not warnings
+    stt.recommended_user_turn_strategies(enable_interruptions=False)
+    assert "should_interrupt" in warnings[0]
