@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 from livekit import rtc
 
+from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import (
     SAMPLE_RATE,
     TICK_SECONDS,
@@ -19,7 +20,7 @@ from cartesia_ink_plugins.demo.caller import (
     Manners,
     Mood,
 )
-from tests.livekit.harness import paced, until
+from tests.livekit.harness import until
 
 TRANSCRIPTION = "lk.transcription"
 FINAL = "lk.transcription_final"
@@ -28,6 +29,8 @@ _LOUD = 0.004
 # The machine that runs the tests may be busy, and the offline voice then stops between sentences.
 PATIENT = Manners(answer_after=2.0, patience=60.0, hang_up_after=2.0)
 _PAUSE_SECONDS = 0.25
+# A source that runs dry gives a gap in the middle of a word: what is spoken stays so far ahead.
+_AHEAD_SECONDS = 0.3
 
 
 @dataclass
@@ -137,17 +140,21 @@ class RoomCaller:
         began = self._began = time.monotonic()
         ticks = 0
         async with asyncio.timeout(timeout):
+            await self._capture(AudioFormat(sample_rate=SAMPLE_RATE).silence(_AHEAD_SECONDS))
             while self.caller.mood is not Mood.GONE:
-                pcm = self.caller.tick(bot_speaking=self._agent_is_heard())
+                await self._capture(self.caller.tick(bot_speaking=self._agent_is_heard()))
                 ticks += 1
-                frame = rtc.AudioFrame(pcm, SAMPLE_RATE, 1, len(pcm) // 2)
-                await self._source.capture_frame(frame)
                 await asyncio.sleep(max(0.0, began + ticks * TICK_SECONDS - time.monotonic()))
 
     async def speak(self, pcm: bytes) -> None:
-        """Speak audio of the caller's sample rate, in real time."""
-        async for frame in paced(pcm, rate=self.sample_rate, frame=TICK_SECONDS):
-            await self._source.capture_frame(frame)
+        """Speak audio of the caller's sample rate, in real time: the source is kept full."""
+        size = AudioFormat(sample_rate=self.sample_rate).size(TICK_SECONDS)
+        for position in range(0, len(pcm), size):
+            await self._capture(pcm[position : position + size])
+        await self._source.wait_for_playout()
+
+    async def _capture(self, pcm: bytes) -> None:
+        await self._source.capture_frame(rtc.AudioFrame(pcm, self.sample_rate, 1, len(pcm) // 2))
 
     async def call(self, method: str) -> str:
         """Call an RPC method of the agent."""

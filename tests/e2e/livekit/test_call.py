@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import wave
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
@@ -25,7 +24,7 @@ from tests.e2e.livekit import watch
 from tests.e2e.livekit.caller import PATIENT
 from tests.needs import ROOT
 
-pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(300)]
 
 
 @asynccontextmanager
@@ -52,20 +51,14 @@ async def test_a_caller_books_a_table_and_interrupts_the_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In coded speech, which is heard at once on any machine; the agent speaks as ever."""
+    monkeypatch.setenv("CARTESIA_API_KEY", ANY_KEY)
+    async with InkServer(script()) as ink:
+        monkeypatch.setenv("CARTESIA_BASE_URL", ink.url)
+        call = await watch.hold(tmp_path / "agent.wav", caller(manners=PATIENT))
+        assert call.own_words == script().transcripts
+
     # The reference is made of the facts: with another day, time, name or number it is another.
     reference = " ".join(make_booking(expected_booking(date.today()))["reference"])
-    said = " ".join(script().transcripts).split()
-    monkeypatch.setenv("CARTESIA_API_KEY", ANY_KEY)
-    for _ in range(2):  # on a busy machine a room loses packets, and so a word
-        async with InkServer(script()) as ink:
-            monkeypatch.setenv("CARTESIA_BASE_URL", ink.url)
-            call = await watch.hold(tmp_path / "agent.wav", caller(manners=PATIENT))
-        understood = " ".join(call.own_words).split()
-        if understood == said:
-            break
-    lost = Counter(said) - Counter(understood)
-    assert lost.total() <= 2, call.own_words
-    assert not Counter(understood) - Counter(said), call.own_words
     assert any(reference in words for words in call.agent_words)
 
     # "Wait, at eight o'clock." stopped it before it had read all back.

@@ -41,12 +41,9 @@ async def test_what_is_said_while_the_button_is_held_is_answered(tmp_path: Path)
             await caller.meet()
             await caller.answered("For which day may I book?", seconds=60.0)
             await caller.speak(PCM[:SECOND])  # nobody holds the button
-            for _ in range(3):  # on a busy machine a room loses packets, and so a word
-                await caller.call("start_turn")
-                await caller.speak(PCM[SECOND:])
-                words = await caller.call("end_turn")
-                if words.strip() == "A table for next Friday, please.":
-                    break
+            await caller.call("start_turn")
+            await caller.speak(PCM[SECOND:])
+            words = await caller.call("end_turn")
             assert words.strip() == "A table for next Friday, please."
             await caller.answered("For how many people?")
             assert "Traceback" not in worker.log.read_text()
