@@ -15,7 +15,12 @@ from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
 from cartesia_ink_plugins.livekit.stt import STT
 
-__all__ = ["STT", "InkRecognizeStream"]
+__all__ = ["STT", "InkRecognizeStream", "__version__"]
+
+try:
+    __version__ = version("cartesia-ink-plugins")
+except PackageNotFoundError:
+    __version__ = "0"
 
 
 class InkPlugin(Plugin):
@@ -23,11 +28,7 @@ class InkPlugin(Plugin):
 
     def __init__(self) -> None:
         """Name the plugin, its version and its logger."""
-        try:
-            number = version("cartesia-ink-plugins")
-        except PackageNotFoundError:
-            number = "0"
-        super().__init__(__name__, number, __name__, logger)
+        super().__init__(__name__, __version__, __name__, logger)
 
 
 Plugin.register_plugin(InkPlugin())

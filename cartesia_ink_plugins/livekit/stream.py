@@ -15,11 +15,11 @@ from livekit.agents import (
     LanguageCode,
     stt,
 )
-from livekit.agents.types import NotGivenOr
-from livekit.agents.utils import aio
+from livekit.agents.types import NOT_GIVEN, NotGivenOr
+from livekit.agents.utils import aio, is_given
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
-from cartesia_ink_plugins.core.errors import RefusedError
+from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
@@ -71,9 +71,8 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._keep_min_delay = keep_min_delay
         self._client: Client | None = None
         self._events: SpeechEvents | ManualSpeechEvents | None = None
-        self._closing = False
-        self._finishing = False
-        self._forgone = False
+        self._ended = asyncio.Event()
+        self._awaited = True
         self._dialling_since: float | None = None
         self._unreported = 0.0
         self._reported = 0.0
@@ -84,15 +83,39 @@ class InkRecognizeStream(stt.RecognizeStream):
         """What the transcripts are labelled with."""
         return self._language
 
-    @language.setter
-    def language(self, language: LanguageCode) -> None:
-        self._language = language
-        if self._events:
-            self._events.language = language
+    def update_options(
+        self, *, language: NotGivenOr[str] = NOT_GIVEN, model: NotGivenOr[str] = NOT_GIVEN
+    ) -> None:
+        """Change what this stream's transcripts are labelled with.
+
+        Args:
+            language: As of `STT.update_options`, which has all that can change.
+            model: As there.
+        """
+        if is_given(model) and model != self._stt.model:
+            logger.warning("update_options: the model stays %r; make another STT", self._stt.model)
+        if is_given(language):
+            self._language = LanguageCode(language)
+            if self._events:
+                self._events.language = self._language
+
+    def push_frame(self, frame: rtc.AudioFrame) -> None:
+        """Push audio to be recognized; it leaves at once, without a turn of the event loop."""
+        super().push_frame(frame)
+        self._hand_in()
+
+    def flush(self) -> None:
+        """Mark the end of the current segment."""
+        super().flush()
+        self._hand_in()
+
+    def end_input(self) -> None:
+        """Mark the end of input, no more audio will be pushed."""
+        super().end_input()
+        self._ended.set()
 
     async def aclose(self) -> None:
         """Close at once; leaves no task and no socket, and counts the audio to the last."""
-        self._closing = True
         self._input_ch.close()
         await aio.cancel_and_wait(self._task)
         await self._forgo()
@@ -105,20 +128,24 @@ class InkRecognizeStream(stt.RecognizeStream):
         if frame is None:
             await self._forgo()
             return
-        client = self._client = await self._connections.lend(frame.sample_rate)
+        client = await self._connections.lend(frame.sample_rate)
+        self._awaited = False
         self._begin(client, frame)
-        feeding = asyncio.create_task(self._feed(client, frame), name="ink_feed")
+        finishing = asyncio.create_task(self._finish(client), name="ink_finish")
         try:
+            self._hear(client, frame)
+            self._client = client
+            self._hand_in()
             async for event in client:
                 self._deliver(event)
-            await feeding
         except RefusedError as refusal:
             raise _api_error(refusal) from refusal
         finally:
-            feeding.cancel()
-            await asyncio.gather(feeding, return_exceptions=True)
+            self._client = None
+            await aio.cancel_and_wait(finishing)
             self._report_usage(client)
-            reusable = not self._finishing and not (self._events and self._events.speaking)
+            is_speaking = self._events is not None and self._events.speaking
+            reusable = not self._ended.is_set() and not is_speaking
             await self._connections.take_back(client, reusable=reusable)
 
     async def _first_frame(self) -> rtc.AudioFrame | None:
@@ -130,8 +157,8 @@ class InkRecognizeStream(stt.RecognizeStream):
 
     async def _forgo(self) -> None:
         """Say that no connection is needed, if none was taken."""
-        if self._client is None and not self._forgone:
-            self._forgone = True
+        if self._awaited:
+            self._awaited = False
             await self._connections.forgo()
 
     def _begin(self, client: Client, frame: rtc.AudioFrame) -> None:
@@ -151,23 +178,26 @@ class InkRecognizeStream(stt.RecognizeStream):
         else:
             self._dialling_since = time.perf_counter()
 
-    async def _feed(self, client: Client, first: rtc.AudioFrame) -> None:
-        """Hand in every frame when it comes; what is sent when is the client's business."""
+    async def _finish(self, client: Client) -> None:
+        """When the input ends, ask for the last words; closing the stream asks for none."""
+        await self._ended.wait()
+        await client.finish()
+
+    def _hand_in(self) -> None:
+        """Give the client what was pushed; what is sent when is the client's business."""
+        client, pushed = self._client, self._input_ch
+        if client is None:
+            return
         try:
-            self._hear(client, first)
-            async for item in self._input_ch:
+            while not pushed.empty():
+                item = pushed.recv_nowait()
                 if isinstance(item, rtc.AudioFrame):
                     self._hear(client, item)
-                elif isinstance(client, InkManualClient) and not self._closing:
+                elif isinstance(client, InkManualClient):
                     # The turns endpoint decides by itself when speech is over.
                     client.request_final()
-            # Closing the stream closes its input too, but asks for no last words.
-            if not self._closing:
-                self._finishing = True
-                await client.finish()
-        except Exception:
-            await client.aclose()
-            raise
+        except ClosedError:
+            pass  # It was refused, which the iteration over its events is about to tell.
 
     def _hear(self, client: Client, frame: rtc.AudioFrame) -> None:
         pcm = downmix(frame.data.tobytes(), frame.num_channels)

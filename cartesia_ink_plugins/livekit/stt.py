@@ -66,7 +66,7 @@ class STT(stt.STT[Any]):
     def __init__(
         self,
         *,
-        endpoint: Literal["turns", "manual"] = "turns",
+        endpoint: Literal["turns", "manual"] | None = None,
         model: NotGivenOr[str] = NOT_GIVEN,
         sample_rate: NotGivenOr[int] = NOT_GIVEN,
         api_key: str | None = None,
@@ -89,9 +89,10 @@ class STT(stt.STT[Any]):
 
         Args:
             endpoint: Who detects turns: Ink (`"turns"`), or the session (`"manual"`) with its VAD,
-                a turn detector of LiveKit's, or its user, as in push-to-talk.
-            model: `ink-2` (English) or `ink-preview`; on the manual endpoint also `ink-whisper`,
-                which is the default there for languages other than English.
+                a turn detector of LiveKit's, or its user, as in push-to-talk. By default Ink, where
+                the model can.
+            model: `ink-2` (English), `ink-preview`, or `ink-whisper`, which detects no turns and is
+                the default for languages other than English.
             sample_rate: Resample the room's audio to this rate, in Hz. By default audio is sent at
                 the rate it has, which costs nothing.
             api_key: The Cartesia API key; by default the one in `CARTESIA_API_KEY`.
@@ -118,6 +119,7 @@ class STT(stt.STT[Any]):
         Raises:
             UsageError: An argument is wrong (it is also a ValueError); the message names it.
         """
+        endpoint = endpoint or _endpoint_of(model, language)
         self._language = LanguageCode(language or "en")
         self._own_keyterms = check_keyterms(keyterm if is_given(keyterm) else ())
         self._session_keyterms: tuple[str, ...] = ()
@@ -208,7 +210,8 @@ class STT(stt.STT[Any]):
         between two turns, because the API takes them only when a connection is opened.
 
         Args:
-            language: What the transcripts are labelled with.
+            language: What the transcripts are labelled with; what the model listens for stays as in
+                the constructor.
             model: Cannot change; make another STT for another model.
             turn_start_threshold: As in the constructor.
             turn_eager_end_threshold: As in the constructor.
@@ -234,7 +237,7 @@ class STT(stt.STT[Any]):
             self._language = LanguageCode(language)
             self._warn_about_language()
             for stream in self._streams:
-                stream.language = self._language
+                stream.update_options(language=language)
 
     async def aclose(self) -> None:
         """Close every stream and the connection that waits for one."""
@@ -294,10 +297,24 @@ class STT(stt.STT[Any]):
         )
 
     def _warn_about_language(self) -> None:
+        listens_for = getattr(self._connections.options, "language", None)
         if self.model == "ink-2" and self._language.language != "en":
             logger.warning(
                 "ink-2 only knows English, not %s; ink-preview knows more", self._language
             )
+        elif listens_for and listens_for != self._language.language:
+            logger.warning("%s still listens for %r; make another STT", self.model, listens_for)
+
+
+def _endpoint_of(model: NotGivenOr[str], language: str | None) -> Literal["turns", "manual"]:
+    """Where a model is; without one, the model is the one for the language."""
+    if is_given(model):
+        is_whisper = "whisper" in model
+    else:
+        is_whisper = LanguageCode(language or "en").language != "en"
+    if is_whisper:
+        logger.info("ink-whisper detects no turns: the session's VAD or turn detector has to")
+    return "manual" if is_whisper else "turns"
 
 
 def _manual_options(
@@ -308,7 +325,10 @@ def _manual_options(
     if turn != TurnSettings():
         raise UsageError("turn_*: the manual endpoint detects no turns and has no thresholds")
     if not _CAN_FLUSH:
-        raise UsageError("endpoint: 'manual' needs a newer livekit-agents, one that can flush")
+        raise UsageError(
+            "endpoint: 'manual', where 'ink-whisper' is, needs a newer livekit-agents, one that "
+            "can flush"
+        )
     code = LanguageCode(language).language if language else None
     if "model" not in common and code not in (None, "en"):
         common["model"] = "ink-whisper"

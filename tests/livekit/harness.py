@@ -24,6 +24,7 @@ from livekit.agents import (
     llm,
     stt,
     tts,
+    vad,
 )
 from livekit.agents.voice import io
 from livekit.agents.voice.events import (
@@ -205,6 +206,46 @@ class _Speech(tts.ChunkedStream):
         output_emitter.flush()
 
 
+class Ear(vad.VAD):
+    """Hears whether there is any sound."""
+
+    def __init__(self, silence: float = 0.4) -> None:
+        super().__init__(capabilities=vad.VADCapabilities(update_interval=0.05))
+        self.silence = silence
+
+    def stream(self) -> vad.VADStream:
+        return _Hearing(self)
+
+
+class _Hearing(vad.VADStream):
+    async def _main_task(self) -> None:
+        assert isinstance(self._vad, Ear)
+        since, heard_at, now = None, 0.0, 0.0
+        async for item in self._input_ch:
+            if not isinstance(item, rtc.AudioFrame):
+                continue
+            now += item.duration
+            if max(item.data, default=0) > 300:
+                heard_at = now
+                if since is None:
+                    since = now
+                    self._tell(vad.VADEventType.START_OF_SPEECH, now, 0.0, 0.0)
+            elif since is not None and now - heard_at >= self._vad.silence:
+                spoken, since = heard_at - since, None
+                self._tell(vad.VADEventType.END_OF_SPEECH, now, spoken, now - heard_at)
+
+    def _tell(self, kind: vad.VADEventType, now: float, speech: float, silence: float) -> None:
+        self._event_ch.send_nowait(
+            vad.VADEvent(
+                type=kind,
+                samples_index=int(now * ROOM_RATE),
+                timestamp=now,
+                speech_duration=speech,
+                silence_duration=silence,
+            )
+        )
+
+
 def tone(seconds: float) -> bytes:
     """A tone at `ROOM_RATE`."""
     times = np.arange(int(seconds * ROOM_RATE), dtype=np.float32) / ROOM_RATE
@@ -257,7 +298,7 @@ async def call(
         stt=recogniser,
         llm=(answers := Llm()),
         tts=(voice := voice or Tts()),
-        vad=None,
+        vad=options.pop("vad", None),
         aec_warmup_duration=None,
         turn_handling={"turn_detection": "stt", **(turn_handling or {})},
         **options,

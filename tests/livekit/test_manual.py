@@ -19,7 +19,7 @@ from cartesia_ink_plugins.core.transcripts import Word
 from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
-from tests.livekit.harness import ROOM_RATE, Heard, call, paced, until
+from tests.livekit.harness import ROOM_RATE, Ear, Heard, call, paced, until
 
 START = SpeechEventType.START_OF_SPEECH
 INTERIM = SpeechEventType.INTERIM_TRANSCRIPT
@@ -133,6 +133,24 @@ class TestPushToTalk:
                 await running.answered(1)
         assert words == "A table for two, please."
         assert took < 1.0, "the session would wait for two seconds"
+
+
+@CAN_FLUSH
+class TestVad:
+    @pytest.mark.parametrize("options", [{"endpoint": "manual"}, {"language": "de"}], ids=str)
+    async def test_a_session_that_detects_speech_itself_answers_every_turn(
+        self, make_ink: MakeSTT, options: dict[str, str]
+    ) -> None:
+        script = Script("A table for two.", Turn("Thank you.", gap=1.5))
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url, **options)
+            session: dict[str, Any] = {"turn_handling": {"turn_detection": "vad"}, "vad": Ear()}
+            async with call(recogniser, **session) as running:
+                await running.microphone.speak(script.audio(ROOM))
+                await running.answered(2)
+            [connection] = server.connections
+        assert connection.parameter("language") == options.get("language")
+        assert running.user_texts == ["A table for two.", "Thank you."]
 
 
 class TestWholeFiles:

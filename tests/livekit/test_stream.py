@@ -195,7 +195,7 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("options", "named"),
         [
-            ({"model": "ink-whisper"}, "model"),
+            ({"endpoint": "turns", "model": "ink-whisper"}, "model"),
             ({"encoding": "opus"}, "encoding"),
             ({"sample_rate": 0}, "sample_rate"),
             ({"keyterm": ["x"] * 101}, "keyterm"),
