@@ -28,7 +28,8 @@ _END_SILENCE = 2.0
 _END_SILENCE_RANGE = (1.0, 6.0)
 _END_MARGIN = 1.25
 _STALL_SPEECH = 0.18
-_NOISE_REPLAYED = 16.0
+_DOUBTS_AFTER = 2
+_WITNESS_MARGIN = 5.0
 _STALL_CAP = 320.0
 _END_GRACE = 3.0
 
@@ -47,7 +48,7 @@ class Listening:
         self._event_at = 0.0
         self._event_position = 0
         self._patience = 1.0
-        self._stalled_at: int | None = None
+        self._mute = 0
         self._noise = 0
         self._known_text = ""
         self._hushed_at = 0
@@ -186,10 +187,10 @@ class Listening:
         While it is `replaying`, audio comes too fast to tell how much silence there was.
         """
         self._event_position, self._event_at = sent, now
+        self._mute = 0
         text = conversation.text
         if isinstance(event, TurnEnd) or len(text) > len(self._known_text):
             self._patience = 1.0
-            self._stalled_at = None
         self._known_text = text
         if isinstance(event, TurnEnd) and event.transcript.strip() and not replaying:
             last = self._finished(sent)
@@ -200,8 +201,11 @@ class Listening:
         self, link: Link, conversation: Conversation, timeout: float, end_timeout: float, now: float
     ) -> bool:
         """Whether the server should have said something by now."""
+        # A turn was announced, so somebody spoke: no doubt that there is something to be said.
+        sure = conversation.is_carried and not self.has_doubts
+        patience = 1.0 if sure else self._patience
         quiet = now - self._event_at
-        if quiet < timeout * self._patience:
+        if quiet < timeout * patience:
             return False
         speech = self._clock.stretches(self._event_position, link.sent)
         if self._clock.seconds(self._event_position, link.sent) >= _STALL_SPEECH:
@@ -209,28 +213,29 @@ class Listening:
             sent_at = self._event_at + self._format.seconds(begun - self._event_position)
             # Audio may have stopped in between, as that of a muted microphone does.
             sent_at = max(sent_at, self._clock.time_of(begun) or 0.0)
-            return now - sent_at >= timeout * self._patience
-        return conversation.is_open and quiet >= (end_timeout + _END_GRACE) * self._patience
+            return now - sent_at >= timeout * patience
+        return conversation.is_open and quiet >= (end_timeout + _END_GRACE) * patience
 
     @property
     def has_doubts(self) -> bool:
-        """Whether a connection was replaced for its silence, and nothing was heard since."""
-        return self._stalled_at is not None
+        """Whether two connections in a row were replaced for their silence."""
+        return self._mute >= _DOUBTS_AFTER
 
-    def stalled(self, sent: int, *, answered: bool) -> None:
+    def stalled(self, sent: int, timeout: float, *, answered: bool) -> None:
         """The connection is replaced; if that does not help, it was noise: be more patient.
 
         Args:
             sent: What it was sent.
+            timeout: How long the first one is waited for, in seconds.
             answered: Whether it had said anything at all; one that had not is no witness.
         """
         self._patience = min(2 * self._patience, _STALL_CAP)
         if not answered:
             return
-        if self._stalled_at is not None:
-            # Two connections heard this and said nothing.
-            self._noise = max(self._stalled_at, sent - self._format.size(_NOISE_REPLAYED))
-        self._stalled_at = sent
+        self._mute += 1
+        # Two may be mute, and the second is waited for twice as long; a third one is believed.
+        witnessed = self._format.size(3 * timeout + _WITNESS_MARGIN)
+        self._noise = max(self._noise, sent - witnessed)
 
     # --- inside -------------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ class Recovery:
             silence = listening.silence_after(checkpoint.position, heard)
             over, floor = silence >= listening.end_silence, checkpoint.position
         else:
-            # Every word was sent again, and then some silence, and two connections heard nothing.
+            # Every word was sent again, and then some silence, and no connection heard anything.
             silent_from = self._lost_at + link.format.size(_HEARS_NOTHING_AFTER)
             floor = max(self._lost_at, heard - link.format.size(_HEARS_NOTHING_AFTER))
             over = (

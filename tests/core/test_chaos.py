@@ -9,7 +9,7 @@ import pytest
 
 from cartesia_ink_plugins.core.conversation import Conversation
 from cartesia_ink_plugins.core.recovery import Recovery
-from tests.core.chaos import Case, case, check
+from tests.core.chaos import Case, case, check, mute_case
 
 CONVERSATIONS = 320
 GROUP = 20
@@ -33,6 +33,13 @@ def test_words_and_turns_survive_whatever_the_network_does(first: int) -> None:
 def test_so_they_do_when_messages_are_late_now_and_then(first: int) -> None:
     seeds = range(first, first + GROUP)
     failed = [seed for seed in seeds if _fails(replace(case(seed), jitter=0.3))]
+    assert not failed
+
+
+@pytest.mark.parametrize("first", range(0, 40, GROUP))
+def test_so_they_do_when_two_servers_in_a_row_are_mute(first: int) -> None:
+    seeds = range(first, first + GROUP)
+    failed = [seed for seed in seeds if _fails(mute_case(seed))]
     assert not failed
 
 

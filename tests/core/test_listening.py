@@ -96,21 +96,28 @@ class TestCheckpoints:
         checkpoint = listened().idle_checkpoint(at(SECOND_END), at(FIRST_END + 0.1))
         assert seconds(checkpoint) == pytest.approx(SECOND_START - 0.5, abs=0.05)
 
-    def test_what_two_connections_heard_in_vain_was_noise(self) -> None:
+    def test_a_server_that_says_nothing_of_it_may_be_mute_and_the_next_one_too(self) -> None:
+        """The first is waited for 5 s, the second 10 s; to a third it is said again."""
         listening = listened()
-        listening.stalled(at(SECOND_END), answered=True)
-        listening.stalled(at(SECOND_END + 2.0), answered=True)
-        checkpoint = listening.idle_checkpoint(at(SECOND_END + 2.0), 0)
-        assert seconds(checkpoint) >= SECOND_END
+        for later in (5.0, 16.0):
+            listening.stalled(at(SECOND_END + later), 5.0, answered=True)
+            checkpoint = listening.idle_checkpoint(at(SECOND_END + later), at(FIRST_END + 0.1))
+            assert seconds(checkpoint) < SECOND_START
+
+    def test_but_what_three_heard_in_vain_was_noise(self) -> None:
+        listening = listened()
+        for later in (5.0, 16.0, 37.0):
+            listening.stalled(at(SECOND_END + later), 5.0, answered=True)
+        checkpoint = listening.idle_checkpoint(at(SECOND_END + 37.0), at(FIRST_END + 0.1))
+        assert seconds(checkpoint) > SECOND_END
 
     def test_a_server_that_never_answered_is_no_witness(self) -> None:
         listening = listened()
-        for _ in range(3):
-            listening.stalled(at(SECOND_END), answered=False)
+        for later in (5.0, 16.0, 37.0):
+            listening.stalled(at(SECOND_END + later), 5.0, answered=False)
         assert not listening.has_doubts
-        assert seconds(listening.idle_checkpoint(at(SECOND_END), at(FIRST_END + 0.1))) < (
-            SECOND_START
-        )
+        checkpoint = listening.idle_checkpoint(at(SECOND_END + 37.0), at(FIRST_END + 0.1))
+        assert seconds(checkpoint) < SECOND_START
 
 
 class TestIsItOver:

@@ -233,6 +233,25 @@ class TestDeathIsNoticed:
         world = held(Mute(start - 0.2), script=script)
         assert world.dials[1] - start <= 6.0
 
+    @pytest.mark.parametrize("turn", range(1, 4))
+    @pytest.mark.parametrize("before", [-0.2, 0.25], ids=["of all of it", "of the rest"])
+    def test_two_in_a_row_that_say_nothing_of_a_turn_do_not_lose_it(
+        self, turn: int, before: float
+    ) -> None:
+        script = Script(*SCRIPT.turns[:3], Turn("Tomorrow at seven please.", after=20.0))
+        start, _ = script.spans[turn]
+        held(Mute(start + before), Mute(start + 6.5), script=script)
+
+    def test_with_three_the_turn_ends_with_the_words_that_are_known(self) -> None:
+        start, _ = SCRIPT.spans[-1]
+        mute = [Mute(start + at) for at in (0.55, 6.5, 12.5)]
+        world = World(SCRIPT, mute, tail=40.0).run()
+        at, end = world.history[-1]
+        assert isinstance(end, TurnEnd)
+        assert " Tomorrow at seven please.".startswith(end.transcript)
+        assert end.transcript
+        assert at - start <= 25.0
+
     def test_a_handshake_that_hangs_is_given_up(self) -> None:
         hand = started(resilience=Resilience(dial_timeout=3.0))
         hand.silence(3.1)
@@ -383,6 +402,15 @@ class TestRefusals:
         assert hand.dials == 2
         assert hand.events[0] == DialFailed(f"HTTP {status}", status, delays(hand.events)[0])
         assert hand.session.life.refusal is None
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_nobody_is_deaf_for_hours_because_he_was_told_to_wait(self, status: int) -> None:
+        """What is said until the server is asked again waits in the ledger."""
+        world = held(Refusing(2.0, 25.0, status, retry_after=7200.0), tail=60.0)
+        assert world.dials[2] - world.dials[1] <= 45.2
+        failed = of(DialFailed, world.events)[0]
+        assert isinstance(failed, DialFailed)
+        assert failed.reason.startswith(f"HTTP {status} (asks to wait 7200 s; is asked again in ")
 
     @pytest.mark.parametrize("status", [429, 503])
     def test_no_word_is_lost_meanwhile(self, status: int) -> None:
