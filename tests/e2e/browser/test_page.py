@@ -19,7 +19,7 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.testing import InkServer
 from tests.e2e.bots import RunningBot, running_bot
-from tests.e2e.browser.person import PHONE, person_at, record
+from tests.e2e.browser.person import DESKTOP, PHONE, person_at, record
 from tests.e2e.browser.prompter import Prompter
 
 pytestmark = [
@@ -118,6 +118,52 @@ async def test_a_telephone_and_a_keyboard_are_enough(bot: RunningBot, silence: P
         await person.sees("Call again", "#call")
 
 
+async def test_what_is_told_late_of_an_interrupted_reply_stands_with_it(
+    bot: RunningBot, silence: Path
+) -> None:
+    events: list[dict[str, str]] = [
+        {"kind": "turn.start"},
+        {"kind": "turn.end", "text": "A table, please."},
+        {"kind": "bot.start"},
+        {"kind": "turn.start"},
+        {"kind": "interruption"},
+        {"kind": "bot.stop"},
+        {"kind": "bot.text", "text": "Very well."},
+        {"kind": "turn.end", "text": "Wait, for six."},
+        {"kind": "bot.start"},
+        {"kind": "bot.text", "text": "For 6 people."},
+    ]
+    async with person_at(bot.url, silence) as person:
+        for event in events:
+            await person.page.evaluate("event => tell(event)", event)
+        said = await person.page.locator("#talk li").all_inner_texts()
+    assert [" ".join(text.split()) for text in said] == [
+        "You A table, please.",
+        "Bot Very well. interrupted by you",
+        "You Wait, for six.",
+        "Bot For 6 people.",
+    ]
+
+
+@pytest.mark.parametrize("size", [PHONE, (1024, 600), DESKTOP])
+async def test_nothing_is_hidden_when_the_screen_is_full(
+    size: tuple[int, int], bot: RunningBot, silence: Path
+) -> None:
+    error = "NotAllowedError"
+    async with person_at(bot.url, silence, microphone_error=error, size=size) as person:
+        await person.clicks("Call")
+        await person.sees("The microphone is not allowed", "#notice")
+        await person.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        boxes = [
+            await person.page.locator(where).bounding_box()
+            for where in ("#history", "#line", ".legend", "footer")
+        ]
+        history, line, legend, footer = (box for box in boxes if box)
+        assert legend["y"] + legend["height"] <= line["y"] + line["height"]
+        lowest = max(box["y"] + box["height"] for box in (history, line))
+        assert lowest <= footer["y"]
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -138,7 +184,7 @@ async def test_without_a_microphone_one_can_go_on(bot: RunningBot, silence: Path
     async with person_at(bot.url, silence, microphone_error="NotFoundError") as person:
         await person.clicks("Call")
         await person.clicks("Go on without a microphone")
-        await person.sees("In a call, without a microphone", "#state")
+        await person.sees("In a call, no mic", "#state")
         await person.has_heard_voice()
         await person.clicks("My name is Taylor.")
         await person.sees("My name is Taylor.", "#lines .playing")
