@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from cartesia_ink_plugins import InkTurnsClient
-from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, UsageError
 from cartesia_ink_plugins.core.events import (
     Connected,
@@ -40,6 +40,12 @@ HELLO = Script("Hello there.", "Two people please.", lead_in=0.1)
 # The local server takes audio at any pace here, so that no test lasts as long as its audio.
 HURRY = Resilience(catch_up_rate=1000.0)
 FULL = Resilience(catch_up_rate=1e6, ledger_seconds=1e6)
+# What would wait for ever is told from a machine that is busy.
+PATIENCE = 30.0
+ENDLESS = Resilience(catch_up_rate=1000.0, drain_timeout=1e6)
+# So many bytes to a second that sockets are full at once: after five seconds without a reader the
+# connection is given up.
+BROAD = AudioFormat(Encoding.PCM_F32LE, 192_000)
 
 
 @pytest.fixture(autouse=True)
@@ -65,16 +71,20 @@ def client(
     )
 
 
+def broad_client(url: str) -> InkTurnsClient:
+    return client(url, resilience=FULL, encoding=BROAD.encoding, sample_rate=BROAD.sample_rate)
+
+
 async def rest(ink: InkTurnsClient) -> list[Event]:
     """All events until the end."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         return [event async for event in ink]
 
 
 async def until(ink: InkTurnsClient, kind: type[Event]) -> list[Event]:
     """All events up to one of a kind."""
     events: list[Event] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         async for event in ink:
             events.append(event)
             if isinstance(event, kind):
@@ -89,7 +99,7 @@ def finals(events: Sequence[Event]) -> list[str]:
 async def fill(ink: InkTurnsClient) -> None:
     """Send audio until the sockets on the way to a server that does not read are full."""
     sent = -1.0
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while ink.snapshot().sent > sent:
             sent = ink.snapshot().sent
             if ink.snapshot().pending < 10.0:
@@ -544,16 +554,19 @@ class TestTheEnd:
             await peer.upgrade()
             await say(peer, Connected(), TurnStart(), TurnUpdate("Hey you"))
 
-        async with raw_server(talk) as server, client(server.url) as ink:
+        async with raw_server(talk) as server, client(server.url, resilience=ENDLESS) as ink:
             await until(ink, TurnUpdate)
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE):
                 await ink.finish(timeout=0.1)
             assert finals(await rest(ink)) == ["Hey you"]
 
     async def test_finish_without_a_server_is_bounded_and_tells_the_gap(self) -> None:
-        async with raw_server(Peer.read_request) as server, client(server.url) as ink:
+        async with (
+            raw_server(Peer.read_request) as server,
+            client(server.url, resilience=ENDLESS) as ink,
+        ):
             ink.send_audio(PCM16.silence(0.5))
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(PATIENCE):
                 await ink.finish(timeout=0.1)
             snapshot = ink.snapshot()
             assert (snapshot.sent, snapshot.lost, snapshot.pending) == (0.0, 0.5, 0.0)
@@ -579,13 +592,13 @@ class TestTheEnd:
             ink = client(server.url)
             ink.start()
             await asyncio.sleep(0)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE):
                 await ink.aclose()
             other = client(server.url)
             other.start()
             while not server.peers:
                 await asyncio.sleep(0.01)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE):
                 await other.aclose()
 
     async def test_a_server_that_never_closes_its_socket_holds_up_nobody(self) -> None:
@@ -598,12 +611,12 @@ class TestTheEnd:
 
         go_on = asyncio.Event()
         async with raw_server(talk) as server:
-            ink = client(server.url, resilience=FULL)
+            ink = broad_client(server.url)
             await until(ink, Connected)
             await fill(ink)
             go_on.set()
             await until(ink, Disconnected)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE):
                 await ink.aclose()
 
     async def test_no_websocket_at_all_holds_up_nobody(self) -> None:
@@ -615,7 +628,7 @@ class TestTheEnd:
             ink = client(server.url)
             ink.send_audio(PCM16.silence(0.1))
             await until(ink, DialFailed)
-            async with asyncio.timeout(3):
+            async with asyncio.timeout(PATIENCE):
                 await ink.aclose()
 
     async def test_tls_where_there_is_none(self) -> None:
@@ -644,17 +657,17 @@ class TestBackpressure:
                 peer.send(Opcode.PONG, b"")
                 received += len(data)
 
-        async with raw_server(talk) as server, client(server.url, resilience=FULL) as ink:
+        async with raw_server(talk) as server, broad_client(server.url) as ink:
             await until(ink, Connected)
             await fill(ink)
             blocked = ink.snapshot()
             assert blocked.pending > 0
             assert blocked.sent + blocked.pending == pytest.approx(blocked.received)
             go_on.set()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while ink.snapshot().pending:
                     await asyncio.sleep(0.01)
             assert ink.snapshot().connections == 1
-            async with asyncio.timeout(5):
-                while received < PCM16.size(ink.snapshot().received):
+            async with asyncio.timeout(PATIENCE):
+                while received < BROAD.size(ink.snapshot().received):
                     await asyncio.sleep(0.01)

@@ -25,7 +25,7 @@ class Ear:
 
     async def until(self, what: str) -> tuple[object, ...]:
         """Wait until something of a kind was told."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not any(told[0] == what for told in self.told):
                 self._changed.clear()
                 await self._changed.wait()
@@ -71,7 +71,7 @@ async def dial(server: RawServer) -> tuple[Connection, Ear]:
 
 async def bury(connection: Connection) -> None:
     connection.abort()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await connection.wait_closed()
 
 
@@ -331,7 +331,7 @@ class TestTheEnd:
         async with raw_server(talk) as server:
             connection, ear = await dial(server)
             await ear.until("lost")
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 await connection.wait_closed()
             assert ear.told[-1][0] == "lost"
             assert ear.of("message") == []
@@ -387,7 +387,7 @@ class TestBackpressure:
                 connection.send(bytes(2**14))
             assert ear.of("blocked") == [("blocked", True)]
             go_on.set()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 while len(ear.of("blocked")) < 2:
                     await asyncio.sleep(0.01)
             assert ear.of("blocked")[1] == ("blocked", False)

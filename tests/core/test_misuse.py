@@ -97,7 +97,7 @@ class TestATokenProvider:
 
         async with raw_server(silent) as server:
             ink = client(server.url, Credentials(token_provider=provider))
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(30):
                 assert await rest(ink) == []
             await ink.aclose()
             assert server.peers == []
@@ -204,7 +204,7 @@ class TestTheEnd:
             finishing = asyncio.create_task(ink.finish())
             await asyncio.sleep(0)
             await ink.aclose()
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(30):
                 await finishing
 
     async def test_who_stops_waiting_for_the_end_can_still_close(self) -> None:

@@ -128,7 +128,7 @@ class TestAClient:
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
             options = TurnsOptions(base_url="https://api.cartesia.invalid")
             async with InkTurnsClient(options, Credentials(api_key="any")):
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(30):
                     hello = await greeted
             assert server.peers[0].request.startswith("CONNECT api.cartesia.invalid:443 ")
         assert hello[:2] == b"\x16\x03"  # a handshake of TLS, which names the server

@@ -41,6 +41,8 @@ from pipecat.services.llm_service import LLMService
 from pipecat.services.settings import LLMSettings
 from pipecat.workers.runner import WorkerRunner
 
+_LOOK_EVERY = 0.01
+
 
 def tone(rate: int, seconds: float = 0.1, channels: int = 1, hertz: float = 440.0) -> bytes:
     """A tone that swells four times a second, like syllables; the same on all channels, 16-bit."""
@@ -259,19 +261,24 @@ class Conversation:
         """Let real time pass."""
         await asyncio.sleep(seconds)
 
-    async def until(self, condition: Callable[[], bool], timeout: float = 3.0) -> None:
-        """Wait until something is so."""
+    async def until(self, condition: Callable[[], bool], timeout: float = 30.0) -> None:
+        """Wait until something is so; a busy machine may take its time."""
         async with asyncio.timeout(timeout):
             while not condition():
                 await asyncio.sleep(0.005)
 
     async def quiet(self, seconds: float = 0.15) -> None:
-        """Wait until nothing has happened for a while."""
-        seen, since = -1, asyncio.get_running_loop().time()
-        while asyncio.get_running_loop().time() - since < seconds or self.llm.busy:
-            if len(self.tap.frames) != seen:
-                seen, since = len(self.tap.frames), asyncio.get_running_loop().time()
-            await asyncio.sleep(0.01)
+        """Wait until nothing has happened for a while.
+
+        Looks are counted, not seconds: on a machine that stands still, time passes and nothing
+        happens that was about to.
+        """
+        seen, looks = -1, 0
+        while looks < seconds / _LOOK_EVERY:
+            await asyncio.sleep(_LOOK_EVERY)
+            looks += 1
+            if self.llm.busy or len(self.tap.frames) != seen:
+                seen, looks = len(self.tap.frames), 0
 
 
 @asynccontextmanager

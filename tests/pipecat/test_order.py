@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pipecat.sides import Outcome, has_run, only_ours, played
+from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+from tests.pipecat.sides import Outcome, builtin, has_run, only_ours, ours, played
 from tests.pipecat.wire import CUE, RESUME, START, Message, Pause, Play, eager, end, update
 
 
@@ -93,13 +94,18 @@ async def test_a_prediction_that_comes_with_its_end_costs_one_inference() -> Non
 async def test_the_same_words_predicted_again_cost_one_inference() -> None:
     again: list[Message] = [RESUME, eager("a")]
     play: Play = [START, eager("a"), CUE, *again, *again, end("a")]
-    talk = await played(play, cues=[has_run("a")])
+
+    def patient(url: str) -> InkTurnsSTTService:
+        return ours(url, resume_grace=30.0)
+
+    talk = await played(play, patient, cues=[has_run("a")])
     assert talk.runs == ["a"]
     assert talk.spoken == says("a")
 
 
 async def test_no_inference_on_no_words() -> None:
-    def check(talk: Outcome) -> None:
-        assert talk.runs == ["a"]
-
-    await only_ours([START, eager(""), Pause(0.02), RESUME, update("a"), end("a")], check)
+    rest: list[Message] = [RESUME, update("a"), end("a")]
+    talk = await played([START, eager(""), Pause(0.02), *rest])
+    assert talk.runs == ["a"]
+    theirs = await played([START, eager(""), CUE, *rest], builtin, cues=[has_run("")])
+    assert theirs.runs != ["a"]

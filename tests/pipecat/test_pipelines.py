@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from pipecat.frames.frames import (
@@ -22,9 +24,20 @@ from pipecat.turns.user_turn_strategies import (
     UserTurnStrategies,
 )
 
-from tests.pipecat.conversation import ScriptedLLM, conversation
-from tests.pipecat.sides import MakeSTT, builtin, ours, talk_to
-from tests.pipecat.wire import RESUME, START, Message, Pause, Play, eager, end, update, wire_server
+from tests.pipecat.conversation import Conversation, ScriptedLLM, conversation
+from tests.pipecat.sides import MakeSTT, builtin, has_spoken, ours, talk_to
+from tests.pipecat.wire import (
+    CUE,
+    RESUME,
+    START,
+    Message,
+    Pause,
+    Play,
+    eager,
+    end,
+    update,
+    wire_server,
+)
 
 
 class Slow(FrameProcessor):
@@ -34,11 +47,15 @@ class Slow(FrameProcessor):
         super().__init__()
         self._seconds = seconds
         self._kinds = kinds
+        self.begun = False
+        self.hurry = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
         if isinstance(frame, self._kinds):
-            await asyncio.sleep(self._seconds)
+            self.begun = True
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.hurry.wait(), self._seconds)
         await self.push_frame(frame, direction)
 
 
@@ -71,18 +88,23 @@ async def test_a_slow_processor_before_the_llm(tokens: float) -> None:
 
 
 async def test_a_withdrawn_prediction_that_is_still_on_its_way_to_the_llm() -> None:
-    play: Play = [START, eager("a"), Pause(0.01), RESUME, update("a b"), end("a b")]
+    play: Play = [START, eager("a"), CUE, RESUME, update("a b"), end("a b")]
 
-    async def spoken(make: MakeSTT) -> list[str]:
-        slow = Slow(0.05, LLMContextFrame)
+    async def spoken(make: MakeSTT, slow: Slow, seen: Callable[[Conversation], bool]) -> list[str]:
         async with talk_to(play, make, before_llm=[slow]) as (talk, server):
             await talk.hear()
+            await talk.until(lambda: slow.begun)
+            server.go_on()
+            await talk.until(lambda: seen(talk))
+            slow.hurry.set()
             await server.played.wait()
             await talk.quiet()
             return talk.voice.spoken
 
-    assert await spoken(ours) == ["re: a b."]
-    assert await spoken(builtin) != ["re: a b."], "the framework's own now gets it right, too"
+    # Ours waits with all that follows until the prediction has arrived.
+    assert await spoken(ours, Slow(0.05, LLMContextFrame), has_spoken) == ["re: a b."]
+    theirs = await spoken(builtin, Slow(60, LLMContextFrame), lambda talk: bool(talk.finals))
+    assert theirs != ["re: a b."], "the framework's own now gets it right, too"
 
 
 async def test_a_slow_processor_before_the_aggregator() -> None:

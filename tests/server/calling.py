@@ -11,6 +11,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 KEY = {"X-API-Key": "key-123"}
+# What would wait for ever is told from a machine that is busy.
+PATIENCE = 30.0
 NEEDED = {"model": "ink-2", "encoding": "pcm_s16le", "sample_rate": "16000"}
 
 
@@ -29,7 +31,7 @@ def call(base_url: str, **query: str) -> connect:
     )
 
 
-async def hear_all(websocket: ClientConnection, seconds: float = 5.0) -> list[Any]:
+async def hear_all(websocket: ClientConnection, seconds: float = PATIENCE) -> list[Any]:
     """All messages until the connection is closed; as JSON where they are JSON."""
     messages: list[Any] = []
     try:
