@@ -29,8 +29,10 @@ _LOUD = 0.004
 # The machine that runs the tests may be busy, and the offline voice then stops between sentences.
 PATIENT = Manners(answer_after=2.0, patience=60.0, hang_up_after=2.0)
 _PAUSE_SECONDS = 0.25
-# A source that runs dry gives a gap in the middle of a word: what is spoken stays so far ahead.
+# A source that runs dry gives a gap in the middle of a word: it is kept so far ahead, and further
+# while the caller speaks. It holds one second.
 _AHEAD_SECONDS = 0.3
+_SPEAKING_AHEAD_SECONDS = 0.9
 
 
 @dataclass
@@ -138,13 +140,14 @@ class RoomCaller:
     async def converse(self, *, timeout: float = 270.0) -> None:
         """Speak until everything is said and answered."""
         began = self._began = time.monotonic()
-        ticks = 0
+        spoken = 0.0
         async with asyncio.timeout(timeout):
-            await self._capture(AudioFormat(sample_rate=SAMPLE_RATE).silence(_AHEAD_SECONDS))
             while self.caller.mood is not Mood.GONE:
                 await self._capture(self.caller.tick(bot_speaking=self._agent_is_heard()))
-                ticks += 1
-                await asyncio.sleep(max(0.0, began + ticks * TICK_SECONDS - time.monotonic()))
+                spoken += TICK_SECONDS
+                speaking = self.caller.mood is Mood.SPEAKING
+                ahead = _SPEAKING_AHEAD_SECONDS if speaking else _AHEAD_SECONDS
+                await asyncio.sleep(max(0.0, began + spoken - ahead - time.monotonic()))
 
     async def speak(self, pcm: bytes) -> None:
         """Speak audio of the caller's sample rate, in real time: the source is kept full."""
