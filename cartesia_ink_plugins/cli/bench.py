@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
     from cartesia_ink_plugins.server.speech import bench
     from cartesia_ink_plugins.server.speech.engine import SpeechEngine
 
+    if min(args.streams) < 1:
+        raise UsageError("--streams must be positive")
     folder = args.audio or _folder()
     clips = [clip for clip in bench.load(folder) if not args.only or clip.name in args.only]
     if not clips:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib.util import find_spec
 
 from cartesia_ink_plugins.core.errors import UsageError
 
@@ -35,18 +36,14 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: Pipecat is not installed, or there is nothing to measure.
     """
-    try:
-        import pipecat  # noqa: F401
-    except ImportError:
-        raise UsageError(
-            "bench pipecat needs: pip install 'cartesia-ink-plugins[pipecat]'"
-        ) from None
-    from cartesia_ink_plugins.pipecat.bench import measure, report
-
+    if find_spec("pipecat") is None:
+        raise UsageError("bench pipecat needs: pip install 'cartesia-ink-plugins[pipecat]'")
     if sys.platform != "linux":
         raise UsageError("bench pipecat reads /proc and holds processes to cores: only on Linux")
     if min(*args.streams, args.rounds) < 1 or args.seconds <= 0:
         raise UsageError("--streams, --rounds and --seconds must be positive")
+    from cartesia_ink_plugins.pipecat.bench import measure, report
+
     for streams in args.streams:
         costs = measure(streams, args.seconds, args.rounds)
         sys.stdout.write(report(streams, costs) + "\n")

@@ -32,6 +32,8 @@ ends, verbatim: a second turn begins with a space, and all turns together are th
 With --json each turn is one JSON object on a line of its own: file, turn, transcript, and, in
 seconds of the recording, speech_start, speech_end (null when unknown) and position, where the
 turn ended.
+
+exit status: 0 when all was heard, 1 when audio was lost or the service refused, 2 for bad input.
 """
 
 _FRAME_SECONDS = 0.02
@@ -65,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the command.
 
     Returns:
-        The exit status.
+        The exit status: 1 if audio was lost.
     """
     recordings = [open_recording(path) for path in args.files]
-    asyncio.run(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=Out(args)))
-    return 0
+    out = Out(args)
+    asyncio.run(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=out))
+    return 1 if out.lost else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +124,8 @@ def open_recording(path: Path) -> Recording:
         raise UsageError("soundfile is missing: pip install 'cartesia-ink-plugins[demo]'") from None
     try:
         with path.open("rb") as file:
-            file.read(1)
-        info = soundfile.info(path)
+            # By what is in it, not by its name: told MP3, the decoder would complain by itself.
+            info = soundfile.info(file)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     except soundfile.LibsndfileError:
@@ -133,10 +136,16 @@ def open_recording(path: Path) -> Recording:
 
 
 class Out:
-    """Prints turns to standard output and progress to standard error."""
+    """Prints turns to standard output and progress to standard error.
+
+    Attributes:
+        lost: Seconds of audio that never became words.
+    """
 
     def __init__(self, args: argparse.Namespace) -> None:
         """Print as the arguments say."""
+        self.lost = 0.0
+        self._trouble = ""
         self._json: bool = args.json
         self._shows = sys.stderr.isatty()
         self._line = ""
@@ -170,8 +179,15 @@ class Out:
         print(json.dumps(fields, ensure_ascii=False), flush=True)
 
     def trouble(self, text: str) -> None:
-        """Say what went wrong without ending the transcription."""
-        self._say(text)
+        """Say what went wrong, once as long as it is the same; the transcription goes on."""
+        if text != self._trouble:
+            self._trouble = text
+            self._say(text)
+
+    def gap(self, recording: Recording, seconds: float) -> None:
+        """Say that audio was lost; it is not told of in any turn."""
+        self.lost += seconds
+        self._say(f"{recording.path}: {seconds:.1f} s of audio were lost")
 
     def end(self) -> None:
         """Leave the terminal as it was."""
@@ -244,7 +260,7 @@ async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out
                 case DialFailed(reason=reason):
                     out.trouble(f"{recording.path}: {reason}; trying again")
                 case AudioGap(seconds=seconds):
-                    out.trouble(f"{recording.path}: {seconds:.1f} s of audio were lost")
+                    out.gap(recording, seconds)
                 case ErrorMessage(message=message):
                     out.trouble(f"{recording.path}: the server says: {message}")
         await playing

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
 import ssl
 import time
 from collections import deque
@@ -325,9 +327,7 @@ class Driver(Generic[S, W]):
             if self._attempt is not None:
                 self._discard(self._attempt)
                 self._attempt = None
-            # The words of others may hold a secret.
-            reason = str(error) if isinstance(error, InkError) else type(error).__name__
-            session.life.lost(f"cannot connect: {reason}", loop.time())
+            session.life.lost(f"cannot connect: {_why(error)}", loop.time())
             self.drive(session)
 
     def _arm(self, deadline: float) -> None:
@@ -370,3 +370,16 @@ async def _bury(connection: Connection) -> None:
             await connection.wait_closed()
     connection.abort()
     await connection.wait_closed()
+
+
+def _why(error: Exception) -> str:
+    """Why a connection could not be made; the words of others may hold a secret."""
+    match error:
+        case InkError():
+            return str(error)
+        case socket.gaierror():
+            return "the name of the host is not known"
+        case OSError(errno=int() as number) if not isinstance(error, ssl.SSLError):
+            return os.strerror(number)
+        case _:
+            return type(error).__name__

@@ -103,6 +103,8 @@ class InkServer:
         if isinstance(api_keys, str):
             raise UsageError("api_keys: is one string; give a list of strings")
         self._api_keys = None if api_keys is None else frozenset(api_keys)
+        if self._api_keys is not None and "" in self._api_keys:
+            raise UsageError("api_keys: one is empty, and nobody can call with it")
         self._tokens = Tokens()
         self.proxy: FaultProxy | None = None
         self._faults, self._seed = tuple(faults), seed

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from cartesia_ink_plugins.core.errors import UsageError
+
 Range: TypeAlias = tuple[float, float]  # lowest and highest value, both allowed
 
 
@@ -75,3 +77,10 @@ class Rules:
     overload_seconds: float | None = 10.0
     max_streams: int | None = None
     extra_fields: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse rules under which nobody could be heard."""
+        if not self.idle_timeout > 0:
+            raise UsageError(f"idle_timeout: {self.idle_timeout:g} is not above 0 seconds")
+        if self.max_streams is not None and self.max_streams < 1:
+            raise UsageError(f"max_streams: {self.max_streams} is below 1")

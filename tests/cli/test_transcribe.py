@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import wave
@@ -177,6 +178,32 @@ async def test_a_refusal_is_one_line_and_status_1(
     assert b"Traceback" not in err
     assert b"wrong-key-of-mine" not in err
     assert b"cartesia-ink transcribe: " in err
+
+
+def test_a_server_that_is_away_is_told_once_and_what_it_costs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("CARTESIA_BASE_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("CARTESIA_API_KEY", "any")
+    monkeypatch.setattr("cartesia_ink_plugins.cli.transcribe._PATIENCE_SECONDS", 0.3)
+    assert main(["transcribe", "--live", str(NAME)]) == 1
+    begins, away, *_, lost = capsys.readouterr().err.splitlines()
+    assert begins == f"{NAME}: 1.2 s"
+    assert away == f"{NAME}: cannot connect: Connection refused; trying again"
+    assert lost.endswith("s of audio were lost")
+
+
+def test_a_decoder_does_not_complain_by_itself(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    song = tmp_path / "song.mp3"
+    song.write_text("No music.\n" * 1000)
+    assert main(["transcribe", str(song)]) == 2
+    assert capfd.readouterr().err == (
+        f"cartesia-ink transcribe: {song}: is no audio file that can be read\n"
+    )
 
 
 async def _start(*args: str, environment: dict[str, str]) -> asyncio.subprocess.Process:
