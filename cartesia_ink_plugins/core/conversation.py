@@ -12,7 +12,7 @@ else comes, comes between them.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cartesia_ink_plugins.core.errors import TurnOrderError
 from cartesia_ink_plugins.core.events import (
@@ -99,6 +99,8 @@ class Conversation:
         self._fresh = False
         self._spaced = True
         self._wire_turns = 0
+        self._said: tuple[str | None, Timing | None] = None, None
+        """By which connection, and when, what is told now was said."""
 
     @property
     def is_carried(self) -> bool:
@@ -147,6 +149,7 @@ class Conversation:
         """
         if not self._admit(event):
             return []
+        self._said = event.request_id, self._stamp(timing)
         events: list[TurnEvent] = []
         match event:
             case TurnStart():
@@ -163,14 +166,13 @@ class Conversation:
                 events += self._resume()
             case TurnEnd():
                 events += self._end(self._compose(event.transcript), replaying=replaying)
-        stamp = replace(timing, turn=self.turn)
-        return [replace(e, request_id=event.request_id, timing=stamp) for e in events]
+        return events
 
     def end_with_known_text(self, timing: Timing) -> list[TurnEvent]:
         """End the open turn with what is known, because nobody will say more."""
         if not self.is_open:
             return []
-        end = TurnEnd(self._shown, timing=replace(timing, turn=self.turn))
+        end = TurnEnd(self._shown, timing=self._stamp(timing))
         self._close(self._shown)
         return [end]
 
@@ -183,6 +185,11 @@ class Conversation:
         """The last checkpoint was not one; the one before it, if there is one, holds again."""
         if len(self.checkpoints) > 1:
             self.checkpoints.pop()
+
+    def _stamp(self, timing: Timing) -> Timing:
+        """The time with the number of the turn that is open, or begins with what is told now."""
+        turn = self.turn if self.is_open else self.turn + 1
+        return Timing(turn, timing.position, timing.speech_start, timing.speech_end)
 
     def _admit(self, event: TurnEvent) -> bool:
         """Check the order of the wire; heal what can be healed, count what is irregular."""
@@ -238,7 +245,7 @@ class Conversation:
     def _start(self) -> TurnStart:
         self.turn += 1
         self.is_open = True
-        return TurnStart()
+        return TurnStart(*self._said)
 
     def _opening(self) -> list[TurnEvent]:
         """The start of a turn that the wire forgot to announce."""
@@ -256,7 +263,7 @@ class Conversation:
         if self._eager and self._replayed:
             events += self._resume()
         self._shown = text
-        return [*events, TurnUpdate(text)]
+        return [*events, TurnUpdate(text, *self._said)]
 
     def _eager_end(self, text: str) -> list[TurnEvent]:
         events = self._opening()
@@ -268,13 +275,13 @@ class Conversation:
             events += self._resume()
         self._shown = text
         self._eager = True
-        return [*events, TurnEagerEnd(text)]
+        return [*events, TurnEagerEnd(text, *self._said)]
 
     def _resume(self) -> list[TurnEvent]:
         if not self._eager:
             return []
         self._eager = False
-        return [TurnResume()]
+        return [TurnResume(*self._said)]
 
     def _end(self, text: str, *, replaying: bool) -> list[TurnEvent]:
         events = self._opening()
@@ -288,7 +295,7 @@ class Conversation:
             # Text is append-only: an empty end does not take words back.
             text = self._shown or text
         self._close(text)
-        return [*events, TurnEnd(text)]
+        return [*events, TurnEnd(text, *self._said)]
 
     def _close(self, text: str) -> None:
         self.is_open = self._eager = self._carried = self._replayed = self._overlaps = False
