@@ -91,6 +91,10 @@ async def test_telephone_audio_takes_half_the_bytes(encoding: str) -> None:
         format = AudioFormat(Encoding(encoding), 8_000)
         heard = format.decode(sent)
         assert np.max(np.abs(heard - AudioFormat(sample_rate=8_000).decode(pcm))) < 0.02
+    async with talk_to([], lambda url: builtin(url, encoding=encoding)) as (talk, server):
+        await talk.until(lambda: bool(server.queries))
+        theirs = last(server)[0]["encoding"]
+        assert theirs == ["pcm_s16le"], "the framework's own now sends it, too"
 
 
 async def test_a_frame_that_is_cut_in_mid_sample_does_no_harm() -> None:

@@ -140,6 +140,17 @@ async def test_one_finalized_transcription_for_each_utterance() -> None:
     assert record.received[:3] == ["finalize"] * 3
 
 
+async def test_a_call_ends_with_close() -> None:
+    async with InkServer(SCRIPT) as server, call(ours(server)) as talk:
+        await talk.say(utterances(SCRIPT)[0])
+        await talk.until(1)
+        await talk.worker.queue_frame(EndFrame())
+        async with asyncio.timeout(10):
+            while not talk.down.all(EndFrame):
+                await asyncio.sleep(0.01)
+        assert server.connections[0].received == ["finalize", "close"]
+
+
 async def test_interims_grow_to_the_final_without_a_broken_word() -> None:
     words = {word for turn in SCRIPT.transcripts for word in turn.split()}
     async with InkServer(SCRIPT) as server, call(ours(server)) as talk:
@@ -165,6 +176,7 @@ async def test_the_builtin_service_breaks_words() -> None:
             texts = await talk.until(3)
     assert texts == ["Hello ", "the", "re."]
     assert not any(frame.finalized for frame in talk.down.all(TranscriptionFrame))
+    assert server.connections[0].received[-1] == "done"
 
 
 async def test_a_noise_gives_no_transcription() -> None:

@@ -15,9 +15,10 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.turns.user_mute import BaseUserMuteStrategy
 
+from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from tests.pipecat.conversation import Conversation
 from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome, talk_to
-from tests.pipecat.wire import CUE, START, Pause, Play, WireServer, eager, end, update
+from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, WireServer, eager, end, update
 
 
 class Switch(BaseUserMuteStrategy):
@@ -89,6 +90,20 @@ async def test_a_turn_is_answered_early_after_the_mute() -> None:
     talk = await muted_at_first(play, ours, "Uh")
     assert talk.runs == [" yes"]
     assert talk.user_messages == ["yes"]
+
+
+async def test_nothing_is_begun_early_while_the_user_is_muted() -> None:
+    play: Play = [START, eager("Uh"), RESUME, update("Uh uh"), CUE, end("Uh uh yes")]
+    reports: list[object] = []
+
+    def make(url: str) -> InkTurnsSTTService:
+        stt = ours(url)
+        stt.add_event_handler("on_speculation", lambda _, report: reports.append(report))
+        return stt
+
+    talk = await muted_at_first(play, make, "Uh uh")
+    assert talk.user_messages == ["yes"]
+    assert reports == []
 
 
 async def test_a_turn_whose_end_was_muted_does_not_stay_open() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pipecat.frames.frames import InterruptionFrame, UserStoppedSpeakingFrame
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from tests.pipecat.conversation import Conversation, ScriptedLLM, Voice
 from tests.pipecat.sides import (
+    PIPECAT,
     Outcome,
     has_spoken,
     is_silent,
@@ -48,6 +50,21 @@ async def test_a_bot_interrupted_by_noise_takes_up_its_answer() -> None:
         assert talk.runs == ["How are you?", "How are you?"]
 
     await only_ours([*QUESTION, CUE, *NOISE], check, speaking_time=3.0, cues=[has_spoken])
+
+
+async def test_nobody_is_asked_to_repeat_it() -> None:
+    """The framework waits for five seconds before it does so; here, a tenth of that."""
+
+    def check(talk: Outcome) -> None:
+        assert talk.other_messages == []
+        assert talk.tap.up(UserStoppedSpeakingFrame)[1:], "dead air"
+
+    params = LLMUserAggregatorParams(user_turn_stop_timeout=0.5)
+    play: Play = [*QUESTION, CUE, *NOISE, Pause(0.6)]
+    if PIPECAT >= (1, 14):
+        await only_ours(play, check, params=params, speaking_time=3.0, cues=[has_spoken])
+    else:
+        check(await played(play, params=params, speaking_time=3.0, cues=[has_spoken]))
 
 
 async def test_a_bot_that_had_finished_says_nothing_more() -> None:

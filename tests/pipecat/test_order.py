@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from pipecat.frames.frames import EagerEndOfTurnCancelFrame
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.sides import Outcome, builtin, has_run, only_ours, ours, played
+from tests.pipecat.conversation import ScriptedLLM
+from tests.pipecat.sides import Outcome, builtin, has_run, only_ours, ours, played, talk_to
 from tests.pipecat.wire import CUE, RESUME, START, Message, Pause, Play, eager, end, update
 
 
@@ -37,6 +39,18 @@ async def test_a_withdrawn_answer_is_never_spoken() -> None:
     play: Play = [START, eager("a"), CUE, RESUME, update("a b"), eager("a b"), end("a b")]
     talk = await played(play, cues=[has_run("a")])
     assert talk.spoken == says("a b")
+
+
+@pytest.mark.parametrize("goes_on", ["with words", "with a sound"])
+async def test_a_withdrawn_answer_is_not_paid_to_its_end(goes_on: str) -> None:
+    words: list[Message] = [update("a b")] if goes_on == "with words" else []
+    llm = ScriptedLLM(token_delay=600.0)
+    async with talk_to([START, eager("a"), CUE, RESUME, *words], llm=llm) as (talk, server):
+        await talk.hear()
+        await talk.until(lambda: talk.llm.busy)
+        server.go_on()
+        await talk.until(lambda: not talk.llm.busy)
+        assert talk.tap.down(EagerEndOfTurnCancelFrame)
 
 
 async def test_a_prediction_of_other_words_than_the_final_ones_is_answered_anew() -> None:

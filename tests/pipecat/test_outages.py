@@ -80,6 +80,29 @@ async def test_connections_that_die_at_once_are_not_the_end() -> None:
     assert (await usable(builtin))[0] is False
 
 
+async def test_a_server_that_is_away_for_long_is_not_the_end() -> None:
+    """The framework's own gives up after three attempts, here in quick succession."""
+
+    def hasty(url: str) -> STTService:
+        return builtin(url, reconnect_backoff_min_wait=0.01, reconnect_backoff_max_wait=0.02)
+
+    async def usable_after(failures: int, make: MakeSTT) -> bool:
+        stt, failed = make("ws://127.0.0.1:9"), 0
+
+        async def on_connection_error(*_: object) -> None:
+            nonlocal failed
+            failed += 1
+
+        stt.add_event_handler("on_connection_error", on_connection_error)
+        async with conversation(stt) as talk:
+            await talk.until(lambda: failed >= failures or not stt.is_usable)
+            return stt.is_usable
+
+    assert await usable_after(5, ours)
+    if PIPECAT >= (1, 14):
+        assert not await usable_after(50, hasty)
+
+
 async def test_words_said_during_an_outage_are_not_lost() -> None:
     """The framework's own first waits for 4 s, and keeps no audio."""
     whole = 2 * int(16_000 * 2.5)

@@ -24,6 +24,7 @@ from pipecat.turns.user_turn_strategies import (
     UserTurnStrategies,
 )
 
+from cartesia_ink_plugins.pipecat import SpeculationReport
 from tests.pipecat.conversation import Conversation, ScriptedLLM, conversation
 from tests.pipecat.sides import MakeSTT, builtin, has_spoken, ours, talk_to
 from tests.pipecat.wire import (
@@ -105,6 +106,15 @@ async def test_a_withdrawn_prediction_that_is_still_on_its_way_to_the_llm() -> N
     assert await spoken(ours, Slow(0.05, LLMContextFrame), has_spoken) == ["re: a b."]
     theirs = await spoken(builtin, Slow(60, LLMContextFrame), lambda talk: bool(talk.finals))
     assert theirs != ["re: a b."], "the framework's own now gets it right, too"
+
+
+async def test_a_withdrawal_never_overtakes_its_prediction() -> None:
+    play: Play = [START, eager("a"), Pause(0.01), RESUME, update("a b")]
+    slow, llm = Slow(0.2, LLMContextFrame), ScriptedLLM(token_delay=600.0)
+    async with talk_to(play, before_llm=[slow], llm=llm) as (talk, _):
+        await talk.hear()
+        await talk.until(lambda: bool(talk.llm.runs))
+        await talk.until(lambda: not talk.llm.busy)
 
 
 async def test_a_slow_processor_before_the_aggregator() -> None:
@@ -193,9 +203,13 @@ class ToolLLM(ScriptedLLM):
 
 
 async def test_a_tool_is_called_once_and_after_the_end() -> None:
-    play: Play = [START, eager("a"), Pause(0.1), end("a")]
+    play: Play = [START, eager("a"), CUE, end("a")]
     llm = ToolLLM()
     called: list[str] = []
+    outcomes: list[str] = []
+
+    async def on_speculation(_: object, report: SpeculationReport) -> None:
+        outcomes.append(report.outcome)
 
     async def look_up(call: object) -> None:
         called.append("look_up")
@@ -203,7 +217,10 @@ async def test_a_tool_is_called_once_and_after_the_end() -> None:
 
     llm.register_function("look_up", look_up)
     async with talk_to(play, llm=llm) as (talk, server):
+        talk.stt.add_event_handler("on_speculation", on_speculation)
         await talk.hear()
+        await talk.until(lambda: outcomes == ["withdrawn"])
+        server.go_on()
         await server.played.wait()
         await talk.quiet()
         assert called == ["look_up"]
