@@ -126,7 +126,6 @@ def run(args: argparse.Namespace) -> int:
     """
     try:
         from cartesia_ink_plugins.server.app import InkServer
-        from cartesia_ink_plugins.server.fault_text import parse_fault
     except ImportError as error:
         return _complain(f"{error.name} is missing: pip install 'cartesia-ink-plugins[server]'")
     try:
@@ -139,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
             port=args.port,
             api_keys=args.api_key,
             rules=_rules(args),
-            faults=[parse_fault(text) for text in args.fault],
+            faults=args.fault,
             seed=args.seed,
             watch=None if args.quiet else Watcher().watch,
             keep=_REMEMBERED,

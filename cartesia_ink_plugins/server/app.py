@@ -24,6 +24,7 @@ from cartesia_ink_plugins.server import batch_endpoint
 from cartesia_ink_plugins.server.driver import ConnectionDriver, Served
 from cartesia_ink_plugins.server.engine import Engine
 from cartesia_ink_plugins.server.exchange import Send, encode_error
+from cartesia_ink_plugins.server.fault_text import as_fault
 from cartesia_ink_plugins.server.faults import Fault
 from cartesia_ink_plugins.server.frames import WireItem
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection, parse_manual_query
@@ -69,7 +70,7 @@ class InkServer:
         api_keys: Collection[str] | None = None,
         idle_timeout: float | None = None,
         rules: Rules | None = None,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[Fault | str] = (),
         seed: int = 0,
         watch: Watch | None = None,
         keep: int | None = None,
@@ -83,7 +84,8 @@ class InkServer:
             api_keys: Keys and access tokens that are accepted; None accepts any that is not empty.
             idle_timeout: Seconds without audio until close 1001; None leaves it to the rules.
             rules: What is allowed; the defaults are those of Cartesia's service.
-            faults: What goes wrong, played by a `FaultProxy` in front of the server.
+            faults: What goes wrong, such as `"reset@turn.update:2"`, played by a `FaultProxy` in
+                front of the server.
             seed: Of the chance in the faults.
             watch: Called with a connection's record when it is answered, for every item that is
                 sent to it, and when it has ended.
@@ -107,7 +109,7 @@ class InkServer:
             raise UsageError("api_keys: one is empty, and nobody can call with it")
         self._tokens = Tokens()
         self.proxy: FaultProxy | None = None
-        self._faults, self._seed = tuple(faults), seed
+        self._faults, self._seed = tuple(map(as_fault, faults)), seed
         self._drivers: dict[ConnectionRecord, ConnectionDriver] = {}
         self._runner: web.AppRunner | None = None
         self._changed = asyncio.Event()

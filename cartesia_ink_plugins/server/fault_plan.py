@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.fault_text import as_fault
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
     Action,
@@ -37,11 +38,11 @@ from cartesia_ink_plugins.server.faults import (
 class FaultPlan:
     """All faults of a server, and how often each may still strike."""
 
-    def __init__(self, faults: Sequence[Fault] = (), seed: int = 0) -> None:
+    def __init__(self, faults: Sequence[Fault | str] = (), seed: int = 0) -> None:
         """Begin with no connection.
 
         Args:
-            faults: What goes wrong.
+            faults: What goes wrong, as `Fault` or in one line of text.
             seed: Of all chance.
         """
         self.random = random.Random(seed)
@@ -50,9 +51,13 @@ class FaultPlan:
         self._connections = itertools.count()
         self.add(*faults)
 
-    def add(self, *faults: Fault) -> None:
-        """Add faults; connections that are open have them, too."""
-        for fault in faults:
+    def add(self, *faults: Fault | str) -> None:
+        """Add faults; connections that are open have them, too.
+
+        Raises:
+            UsageError: One that is text cannot be read.
+        """
+        for fault in map(as_fault, faults):
             self._left[len(self._faults)] = fault.times
             self._faults.append(fault)
 

@@ -111,6 +111,15 @@ def parse_fault(text: str) -> Fault:
     return Fault(action, at, times, connection)
 
 
+def as_fault(given: Fault | str) -> Fault:
+    """A fault as it is, or read from one line.
+
+    Raises:
+        UsageError: It cannot be read.
+    """
+    return parse_fault(given) if isinstance(given, str) else given
+
+
 def _action(name: str, arguments: str | None) -> Action:
     """Make an action of its name and its arguments.
 

@@ -36,11 +36,12 @@ def audio_format(head: bytes) -> AudioFormat:
         return AudioFormat()
 
 
-def without_extensions(head: bytes) -> bytes:
-    """Ask for no compression: the proxy has to read the frames."""
-    lines = head.split(b"\r\n")
-    name = b"sec-websocket-extensions:"
-    return b"\r\n".join(line for line in lines if not line.lower().startswith(name))
+def for_server(head: bytes, host: str) -> bytes:
+    """Ask `host`, and for no compression: the proxy has to read the frames."""
+    request, *lines = head.split(b"\r\n")
+    ours = (b"host:", b"sec-websocket-extensions:")
+    kept = [line for line in lines if not line.lower().startswith(ours)]
+    return b"\r\n".join([request, b"Host: " + host.encode(), *kept])
 
 
 def refusal(refuse: Refuse) -> bytes:

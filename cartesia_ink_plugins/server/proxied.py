@@ -40,9 +40,9 @@ from cartesia_ink_plugins.server.faults import (
 from cartesia_ink_plugins.server.frames import Frame, FrameReader, Opcode, WireItem, encode_items
 from cartesia_ink_plugins.server.heads import (
     audio_format,
+    for_server,
     message_kind,
     refusal,
-    without_extensions,
 )
 from cartesia_ink_plugins.server.outlet import Outlet, reset
 
@@ -54,6 +54,7 @@ class Surroundings(Protocol):
     """What a connection wants of the proxy."""
 
     plan: FaultPlan
+    upstream: str
 
     def note(self, connection: int, action: Action) -> None:
         """Write down that a fault struck."""
@@ -110,7 +111,7 @@ class ProxiedConnection:
                 return
             server, self._server_writer = await self._proxy.dial()
             self._up = Outlet(_transport(self._server_writer), self._up_lane)
-            self._up.send(without_extensions(head))
+            self._up.send(for_server(head, self._proxy.upstream))
             pumps = [
                 asyncio.create_task(self._pump_up()),
                 asyncio.create_task(self._pump_down(server)),

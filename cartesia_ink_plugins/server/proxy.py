@@ -56,6 +56,7 @@ class FaultProxy:
 
     Attributes:
         plan: The faults.
+        upstream: The server's name and port, as its own clients say them.
         strikes: What has happened so far.
         dials: When connections came, in seconds since the start.
     """
@@ -63,7 +64,7 @@ class FaultProxy:
     def __init__(
         self,
         upstream: str,
-        faults: Sequence[Fault] = (),
+        faults: Sequence[Fault | str] = (),
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -73,13 +74,13 @@ class FaultProxy:
 
         Args:
             upstream: URL of the server, `http`, `https`, `ws` or `wss`.
-            faults: What goes wrong.
+            faults: What goes wrong, as `Fault` or in one line of text.
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
             seed: Of all chance.
 
         Raises:
-            UsageError: The URL has no host.
+            UsageError: The URL has no host, or a fault cannot be read.
         """
         parts = urlsplit(upstream)
         if not parts.hostname:
@@ -87,6 +88,7 @@ class FaultProxy:
         self.plan = FaultPlan(faults, seed)
         self.strikes: list[Strike] = []
         self.dials: list[float] = []
+        self.upstream = parts.netloc.rpartition("@")[2]
         self._tls = ssl.create_default_context() if parts.scheme in ("https", "wss") else None
         self._upstream = (parts.hostname, parts.port or (443 if self._tls else 80))
         self._host, self._port = host, port
@@ -125,7 +127,7 @@ class FaultProxy:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    def add(self, *faults: Fault) -> None:
+    def add(self, *faults: Fault | str) -> None:
         """Let more go wrong from now on."""
         self.plan.add(*faults)
 

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.server.app import InkServer
     from cartesia_ink_plugins.server.cues import Cue
     from cartesia_ink_plugins.server.engine import Close, Raw
+    from cartesia_ink_plugins.server.proxy import FaultProxy
     from cartesia_ink_plugins.server.record import ConnectionRecord
     from cartesia_ink_plugins.server.rules import Rules
     from cartesia_ink_plugins.server.script import Script, Turn
@@ -18,6 +19,7 @@ __all__ = [
     "Close",
     "ConnectionRecord",
     "Cue",
+    "FaultProxy",
     "InkServer",
     "LocalInk",
     "Raw",
@@ -35,6 +37,7 @@ _WHERE = {
     "server.app": ("InkServer",),
     "server.cues": ("Cue",),
     "server.engine": ("Close", "Raw"),
+    "server.proxy": ("FaultProxy",),
     "server.record": ("ConnectionRecord",),
     "server.rules": ("Rules",),
     "server.script": ("Script", "Turn"),

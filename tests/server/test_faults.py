@@ -446,6 +446,8 @@ async def test_the_proxy_stands_in_front_of_any_server() -> None:
         assert websocket.protocol.close_code == 1006
         assert [strike.action for strike in proxy.strikes] == [Reset()]
         assert len(proxy.dials) == 1
+        # A server behind a balancer is found by its name.
+        assert server.connections[0].headers["host"] == f"127.0.0.1:{server.port}"
 
 
 async def test_a_server_that_is_not_there_is_a_reset() -> None:

@@ -10,7 +10,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from cartesia_ink_plugins.testing import Cue, LocalInk, Rules, Script
+from cartesia_ink_plugins import (
+    Credentials,
+    InkTurnsClient,
+    TurnEnd,
+    TurnsOptions,
+    UsageError,
+)
+from cartesia_ink_plugins.testing import Cue, FaultProxy, InkServer, LocalInk, Rules, Script
 from tests.needs import ROOT
 
 pytest_plugins = ["pytester"]
@@ -116,6 +123,23 @@ def test_strictness_can_be_turned_off_and_options_be_given(pytester: pytest.Pyte
         """,
     )
     result.assert_outcomes(passed=1)
+
+
+async def test_faults_are_written_in_one_line() -> None:
+    script = Script("A table for two.")
+    async with (
+        InkServer(script, faults=["reset@turn.update:2"]) as server,
+        FaultProxy(server.url, ["latency=0.01@connect*always"]) as proxy,
+    ):
+        options = TurnsOptions(base_url=proxy.url)
+        async with InkTurnsClient(options, Credentials(api_key="any")) as client:
+            client.send_audio(script.audio())
+            await client.finish()
+            heard = [event.transcript async for event in client if isinstance(event, TurnEnd)]
+        assert heard == script.transcripts
+        assert len(server.connections) == len(proxy.strikes) == 2
+    with pytest.raises(UsageError, match="'explode' is not one of"):
+        InkServer(script, faults=["explode@noon"])
 
 
 def messages(server: LocalInk, pcm: bytes) -> list[dict[str, Any]]:
