@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self
 
 from cartesia_ink_plugins.core.driver import Driver
+from cartesia_ink_plugins.core.errors import RefusedError
 from cartesia_ink_plugins.core.events import (
     Event,
     TurnEagerEnd,
@@ -110,6 +111,12 @@ class InkTurnsClient:
         """The id of the present connection, to quote to Cartesia's support."""
         return self._driver.request_id
 
+    @property
+    def refusal(self) -> RefusedError | None:
+        """Why the server refuses this session for good, once it does."""
+        session = self._driver.session
+        return session.life.refusal if session else None
+
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
 
@@ -167,6 +174,15 @@ class InkTurnsClient:
         """What happened so far, as numbers."""
         session, _ = self._driver.made()
         return snapshot(session)
+
+    def hand_to(self, reader: Callable[[Event], None] | None) -> None:
+        """Hand events over when they come, in the place of iteration, which then just ends.
+
+        Args:
+            reader: Takes each event; must not raise. With None events are iterated over again.
+        """
+        self._driver.reader = reader
+        self._driver.tell()
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate over the events."""

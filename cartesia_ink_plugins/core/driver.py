@@ -92,6 +92,7 @@ class Driver(Generic[S, W]):
             enqueue: Puts an event at the end of the queue that the application reads.
             ended: Called when the session is over, maybe more than once.
         """
+        self.reader: Callable[[LifeEvent | W], None] | None = None
         self._make = make
         self._credentials = credentials
         self._ssl_context = ssl_context
@@ -157,10 +158,9 @@ class Driver(Generic[S, W]):
         life: Lifecycle[W] = session.life
         for action in life.take_actions():
             self._do(action)
-        if events := life.take_events():
-            for event in events:
-                self._enqueue(self._queue, event)
-            self._changed.set()
+        events = life.take_events()
+        for event in events:
+            self._enqueue(self._queue, event)
         if life.is_closed:
             self._changed.set()
             if self._ended is not None:
@@ -168,6 +168,16 @@ class Driver(Generic[S, W]):
         deadline = session.deadline
         if deadline != self._armed:
             self._arm(deadline)
+        if events:
+            self.tell()
+
+    def tell(self) -> None:
+        """Let the application have the events: the reader, or else who iterates."""
+        if self.reader is None:
+            self._changed.set()
+        else:
+            while self._queue:
+                self.reader(self._queue.popleft())
 
     async def finish(self, timeout: float | None) -> None:
         """Say that there is no more audio, and wait for the end."""

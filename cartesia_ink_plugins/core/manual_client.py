@@ -14,12 +14,12 @@ import asyncio
 import random
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import Self
 
 from cartesia_ink_plugins.core.driver import Driver
-from cartesia_ink_plugins.core.errors import ClosedError
+from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
 from cartesia_ink_plugins.core.events import Final, Interim, ManualEvent
 from cartesia_ink_plugins.core.manual import ManualSession
 from cartesia_ink_plugins.core.manual_options import ManualOptions
@@ -100,6 +100,12 @@ class InkManualClient:
     def request_id(self) -> str | None:
         """The id of the present connection, to quote to Cartesia's support."""
         return self._driver.request_id
+
+    @property
+    def refusal(self) -> RefusedError | None:
+        """Why the server refuses this session for good, once it does."""
+        session = self._driver.session
+        return session.life.refusal if session else None
 
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
@@ -189,6 +195,15 @@ class InkManualClient:
         """What happened so far, as numbers."""
         session, _ = self._driver.made()
         return manual_snapshot(session)
+
+    def hand_to(self, reader: Callable[[ManualEvent], None] | None) -> None:
+        """Hand events over when they come, in the place of iteration, which then just ends.
+
+        Args:
+            reader: Takes each event; must not raise. With None events are iterated over again.
+        """
+        self._driver.reader = reader
+        self._driver.tell()
 
     def __aiter__(self) -> AsyncIterator[ManualEvent]:
         """Iterate over the events."""

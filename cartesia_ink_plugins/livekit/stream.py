@@ -133,15 +133,17 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._begin(client, frame)
         finishing = asyncio.create_task(self._finish(client), name="ink_finish")
         try:
-            self._hear(client, frame)
+            self._take(client, frame)
             self._client = client
             self._hand_in()
-            async for event in client:
-                self._deliver(event)
+            client.hand_to(self._deliver)
+            async for _ in client:
+                """Nothing is left to be iterated over but the end."""
         except RefusedError as refusal:
             raise _api_error(refusal) from refusal
         finally:
             self._client = None
+            client.hand_to(None)
             await aio.cancel_and_wait(finishing)
             self._report_usage(client)
             is_speaking = self._events is not None and self._events.speaking
@@ -185,17 +187,16 @@ class InkRecognizeStream(stt.RecognizeStream):
 
     def _hand_in(self) -> None:
         """Give the client what was pushed; what is sent when is the client's business."""
-        client, pushed = self._client, self._input_ch
-        if client is None:
-            return
+        while self._client is not None and not self._input_ch.empty():
+            self._take(self._client, self._input_ch.recv_nowait())
+
+    def _take(self, client: Client, item: object) -> None:
         try:
-            while not pushed.empty():
-                item = pushed.recv_nowait()
-                if isinstance(item, rtc.AudioFrame):
-                    self._hear(client, item)
-                elif isinstance(client, InkManualClient):
-                    # The turns endpoint decides by itself when speech is over.
-                    client.request_final()
+            if isinstance(item, rtc.AudioFrame):
+                self._hear(client, item)
+            elif isinstance(client, InkManualClient):
+                # The turns endpoint decides by itself when speech is over.
+                client.request_final()
         except ClosedError:
             pass  # It was refused, which the iteration over its events is about to tell.
 
@@ -223,12 +224,16 @@ class InkRecognizeStream(stt.RecognizeStream):
                     self._emit_error(APIConnectionError(reason), recoverable=True)
             case DialFailed(reason=reason):
                 self._emit_error(APIConnectionError(reason), recoverable=True)
+            case AudioGap() if self._client is not None and self._client.refusal is not None:
+                pass  # The refusal says it all.
             case AudioGap(seconds=seconds):
                 lost = APIConnectionError(f"{seconds:.2f} s of audio could not be transcribed")
                 self._emit_error(lost, recoverable=True)
             case ErrorMessage():
                 self._emit_error(_status_error(event), recoverable=True)
             case SettingsRejected(error=error):
+                if isinstance(self._client, InkTurnsClient):
+                    self._connections.restore(self._client.options.turn)
                 self._emit_error(_status_error(error), recoverable=True)
             case Interim() | Final():
                 assert isinstance(self._events, ManualSpeechEvents)

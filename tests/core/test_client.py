@@ -153,6 +153,31 @@ class TestAConversation:
                 assert [type(event) for event in await rest(ink)] == [Connected]
         check_order(turns)
 
+    async def test_events_can_be_handed_over_and_iteration_then_just_ends(self) -> None:
+        handed: list[Event] = []
+        async with InkServer(HELLO) as server, client(server.url) as ink:
+            assert isinstance(await anext(ink), Connected)
+            ink.hand_to(handed.append)
+            ink.send_audio(HELLO.audio())
+            await ink.finish()
+            assert finals(handed) == HELLO.transcripts
+            assert await rest(ink) == []
+        check_order(turn_events(handed))
+
+    async def test_what_nobody_iterated_over_is_handed_over_and_the_other_way_round(self) -> None:
+        handed: list[Event] = []
+        async with InkServer(HELLO) as server, client(server.url) as ink:
+            ink.send_audio(HELLO.audio())
+            await ink.finish()
+            ink.hand_to(handed.append)
+            assert finals(handed) == HELLO.transcripts
+        async with InkServer(HELLO) as server, client(server.url) as ink:
+            ink.hand_to(handed.append)
+            ink.hand_to(None)
+            ink.send_audio(HELLO.audio())
+            await ink.finish()
+            assert finals(await rest(ink)) == HELLO.transcripts
+
     async def test_nothing_waits_for_the_network(self) -> None:
         """Every call returns without the event loop having had a turn."""
         async with raw_server(Peer.read_request) as server:  # accepts and says nothing
@@ -258,6 +283,7 @@ class TestRefusals:
                 await rest(ink)
             assert refused.value.status == 401
             assert "not valid" in str(refused.value)
+            assert ink.refusal is refused.value
             assert await rest(ink) == []
             with pytest.raises(ClosedError):
                 ink.send_audio(b"\0\0")

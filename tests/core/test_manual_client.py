@@ -137,6 +137,7 @@ async def test_a_refusal_ends_every_wait() -> None:
         with pytest.raises(RefusedError, match="401") as refusal:
             await ink.finalize()
         assert refusal.value.status == 401
+        assert ink.refusal is not None
         with pytest.raises(RefusedError):
             async for _ in ink:
                 pass

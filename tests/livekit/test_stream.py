@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import operator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from livekit import rtc
 from livekit.agents import APIStatusError, Plugin, stt
 from livekit.agents.metrics import STTMetrics
 
+from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
@@ -30,6 +34,37 @@ ROOM = AudioFormat(sample_rate=ROOM_RATE)
 
 def sent(server: InkServer, number: int = 0) -> ConnectionRecord:
     return server.connections[number]
+
+
+def frame_of(seconds: float) -> rtc.AudioFrame:
+    pcm = ROOM.silence(seconds)
+    return rtc.AudioFrame(pcm, ROOM_RATE, 1, len(pcm) // 2)
+
+
+class Lengths:
+    """An engine that says nothing, and measures each message: seconds of audio."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def open(self, format: AudioFormat, *_: object, **__: object) -> Lengths:
+        self._format = format
+        return self
+
+    def hear(self, pcm: bytes) -> None:
+        self.seconds.append(self._format.seconds(len(pcm)))
+
+    def configure(self, settings: object) -> None:
+        """There is nothing to configure."""
+
+    async def close(self) -> None:
+        """Nothing is held back."""
+
+    def abort(self) -> None:
+        """Nothing is held."""
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
 
 
 class TestWords:
@@ -132,6 +167,31 @@ class TestAudio:
             heard = await transcribe(make_ink(server.url), script.audio(ROOM), frame=0.07)
         assert heard.texts(FINAL) == script.transcripts
 
+    async def test_every_frame_leaves_by_itself_however_short(self, make_ink: MakeSTT) -> None:
+        engine = Lengths()
+        async with InkServer(engine) as server, make_ink(server.url).stream() as stream:
+            for arrived in [[0.01] * count for count in range(1, 6)]:
+                stream.push_frame(frame_of(0.01))
+                await until(partial(operator.eq, engine.seconds, arrived))
+
+    async def test_short_frames_can_be_gathered_and_at_the_end_none_stays_behind(
+        self, make_ink: MakeSTT
+    ) -> None:
+        engine = Lengths()
+        async with InkServer(engine) as server:
+            recogniser = make_ink(server.url, resilience=Resilience(coalesce=0.04))
+            async with recogniser.stream() as stream:
+                stream.push_frame(frame_of(0.01))
+                await until(lambda: engine.seconds)  # Then it is connected: there is no backlog.
+                for _ in range(10):
+                    await asyncio.sleep(0.01)
+                    stream.push_frame(frame_of(0.01))
+                stream.end_input()
+                assert [event.type async for event in stream] == [USAGE]
+        assert sum(engine.seconds) == pytest.approx(0.11)
+        assert len(engine.seconds) < 11
+        assert max(engine.seconds) <= 0.04
+
     async def test_a_stream_without_audio_dials_nothing(self, make_ink: MakeSTT) -> None:
         async with InkServer(Script()) as server:
             heard = await transcribe(make_ink(server.url), b"")
@@ -167,14 +227,19 @@ class TestUsage:
 
 
 class TestRefusal:
+    @pytest.mark.parametrize("prewarmed", [False, True])
     async def test_a_permanent_refusal_is_an_api_error_that_is_not_retried(
-        self, make_ink: MakeSTT
+        self, make_ink: MakeSTT, prewarmed: bool
     ) -> None:
         errors: list[stt.STTError] = []
         script = Script("Hello.")
         async with InkServer(script, api_keys=["another"]) as server:
             recogniser = make_ink(server.url)
             recogniser.on("error", errors.append)
+            if prewarmed:
+                recogniser.prewarm()
+                await until(lambda: server.connections)
+                await asyncio.sleep(0.05)
             with pytest.raises(ExceptionGroup) as raised:
                 await transcribe(recogniser, script.audio(ROOM))
             refusals = raised.value.split(APIStatusError)[0]
@@ -183,7 +248,7 @@ class TestRefusal:
             assert isinstance(refusal, APIStatusError)
             assert (refusal.status_code, refusal.retryable) == (401, False)
             assert len(server.connections) <= 1
-        assert [error.recoverable for error in errors].count(False) == 1, "told once"
+        assert [error.recoverable for error in errors] == [False], "told once, and only that"
         assert "sk_test" not in repr(errors) + str(refusal)
 
 
