@@ -125,6 +125,11 @@ class Connections:
             if isinstance(client, InkTurnsClient):
                 client.configure(changes)
 
+    def restore(self, turn: TurnSettings) -> None:
+        """Take back what the server has refused: the next stream would be refused with it."""
+        if isinstance(self.options, TurnsOptions):
+            self.options = replace(self.options, turn=turn)
+
     def update_keyterms(self, terms: Sequence[str]) -> None:
         """Change the keyterms; open connections take them on between two turns.
 

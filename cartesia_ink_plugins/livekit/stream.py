@@ -19,6 +19,7 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
+from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from livekit.agents import APIConnectOptions, llm
 from livekit.agents.metrics import STTMetrics
 
 from cartesia_ink_plugins import livekit as ink
@@ -14,9 +15,36 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
-from tests.livekit.harness import ROOM_RATE, call, paced, transcribe, until
+from tests.livekit.harness import ROOM_RATE, Llm, call, paced, transcribe, until
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
+ONCE = APIConnectOptions(max_retry=0)
+
+
+class Detector(Llm):
+    """Finds one term, as the session asks its LLM to."""
+
+    def __init__(self, term: str) -> None:
+        super().__init__()
+        self._term = term
+
+    def chat(self, *, chat_ctx: llm.ChatContext, **options: Any) -> llm.LLMStream:
+        found = {"pending": [], "confirm": [self._term], "remove": []}
+        return Found(json.dumps(found), self, chat_ctx=chat_ctx, tools=[], conn_options=ONCE)
+
+
+class Found(llm.LLMStream):
+    """Calls the tool that takes the terms."""
+
+    def __init__(self, arguments: str, owner: llm.LLM[Any], **options: Any) -> None:
+        self._call = llm.FunctionToolCall(
+            name="record_keyterms", arguments=arguments, call_id="call"
+        )
+        super().__init__(owner, **options)
+
+    async def _run(self) -> None:
+        delta = llm.ChoiceDelta(role="assistant", tool_calls=[self._call])
+        self._event_ch.send_nowait(llm.ChatChunk(id="found", delta=delta))
 
 
 def keyterms(server: InkServer, number: int) -> list[str]:
@@ -58,6 +86,26 @@ class TestThresholds:
             recogniser.update_options(turn_eager_end_threshold=0.3)
         recogniser.update_options(turn_eager_end_threshold=0.5)
 
+    async def test_what_the_server_refuses_is_told_and_the_call_goes_on(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            async with call(recogniser) as running:
+                speaking = asyncio.create_task(running.microphone.speak(script.audio(ROOM)))
+                await until(lambda: running.interims)
+                recogniser.update_options(turn_end_timeout_ms=100)
+                await until(lambda: running.errors)
+                await speaking
+                await running.answered(1)
+            # The next stream is not opened with what was refused.
+            await transcribe(recogniser, ROOM.silence(0.2))
+            assert server.connections[-1].parameter("turn_end_timeout_ms") is None
+        assert running.user_texts == script.transcripts
+        assert all(event.error.recoverable for event in running.errors)
+        assert "timeout" in str(running.errors[0].error.error)
+
 
 class TestKeyterms:
     async def test_those_of_the_session_join_those_of_the_user(self, make_ink: MakeSTT) -> None:
@@ -69,6 +117,28 @@ class TestKeyterms:
                 await running.microphone.speak(script.audio(ROOM))
                 await running.answered(1)
             assert keyterms(server, -1) == ["Ink", "Bella Napoli"]
+
+    async def test_those_that_the_session_detects_or_is_told_later_reach_the_service(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("It is Siobhan.", Turn("At Bella Napoli.", gap=1.0))
+        terms: Any = {"keyterm_detection": {"enabled": True, "llm": Detector("Siobhan")}}
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            async with call(recogniser, stt_context_options=terms) as running:
+                speaking = asyncio.create_task(running.microphone.speak(script.audio(ROOM)))
+                await until(lambda: len(server.connections) == 2)
+                await speaking
+                await running.answered(2)
+                running.session.update_options(keyterms=["Napoli"])
+                await running.microphone.speak(ROOM.silence(0.5))
+                await until(lambda: len(server.connections) == 3)
+            assert [keyterms(server, n) for n in range(3)] == [
+                [],
+                ["Siobhan"],
+                ["Napoli", "Siobhan"],
+            ]
+        assert running.user_texts == [text.lstrip() for text in script.transcripts]
 
     async def test_they_change_between_two_turns_and_no_word_is_lost(
         self, make_ink: MakeSTT

@@ -8,8 +8,10 @@ from pipecat.frames.frames import STTUpdateSettingsFrame
 from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
 from pipecat.services.settings import STTSettings
 
+from cartesia_ink_plugins.core.options import TurnSettings
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import Conversation
+from cartesia_ink_plugins.testing import InkServer, Script
+from tests.pipecat.conversation import Conversation, conversation
 from tests.pipecat.sides import builtin, ours, talk_to
 from tests.pipecat.wire import CUE, START, Play, WireServer, end, update
 
@@ -96,6 +98,22 @@ async def test_a_wrong_change_changes_nothing_and_is_told() -> None:
         await talk.until(lambda: bool(errors))
         assert "turn_start_threshold" in errors[0]
         assert configs(server) == []
+        assert talk.stt.is_usable
+
+
+async def test_what_the_server_refuses_is_told_and_taken_back() -> None:
+    script = Script("Book it.")
+    async with InkServer(script) as server, conversation(ours(server.url)) as talk:
+        errors: list[str] = []
+        talk.stt.add_event_handler("on_error", lambda _, frame: errors.append(str(frame)))
+        await talk.until(lambda: bool(server.connections and server.connections[0].sent))
+        await change(talk, Settings(turn_end_timeout_ms=100, turn_end_threshold=0.2))
+        await talk.until(lambda: bool(errors))
+        assert "refuses the new settings" in errors[0]
+        assert isinstance(talk.stt, InkTurnsSTTService)
+        assert talk.stt._settings.turn_settings() == TurnSettings()
+        await talk.say(script.audio())
+        await talk.until(lambda: talk.user_messages == ["Book it."])
         assert talk.stt.is_usable
 
 
