@@ -6,7 +6,11 @@ Its LLM repeats what it heard and its voice is a tone, so that a worker takes ne
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterable
+from pathlib import Path
+from typing import Any
 
+from livekit import rtc
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
 
 from cartesia_ink_plugins import livekit as ink
@@ -15,6 +19,7 @@ from tests.livekit.harness import Llm, Tts
 NAME = os.environ.get("WORKER_NAME", "worker")
 SPEECH_SECONDS = float(os.environ.get("SPEECH_SECONDS", "0.2"))
 MAX_CALLS = int(os.environ.get("MAX_CALLS", "8"))
+HEARD = os.environ.get("HEARD", os.devnull)
 
 
 def load(server: AgentServer) -> float:
@@ -32,6 +37,26 @@ server = AgentServer(
 )
 
 
+class Repeater(Agent):
+    """Writes down the audio that the room brings it, in the file that HEARD names."""
+
+    def __init__(self) -> None:
+        super().__init__(instructions="Repeat.")
+
+    async def stt_node(self, audio: AsyncIterable[rtc.AudioFrame], model_settings: Any) -> Any:
+        """Hear as any agent does."""
+        async for event in Agent.default.stt_node(self, recorded(audio), model_settings):
+            yield event
+
+
+async def recorded(audio: AsyncIterable[rtc.AudioFrame]) -> AsyncIterable[rtc.AudioFrame]:
+    """Write the frames down as they pass."""
+    with Path(HEARD).open("wb", buffering=0) as file:  # noqa: ASYNC230 - a small local file
+        async for frame in audio:
+            file.write(frame.data)
+            yield frame
+
+
 @server.rtc_session()
 async def answer(context: JobContext) -> None:
     """Answer a call."""
@@ -42,7 +67,7 @@ async def answer(context: JobContext) -> None:
         vad=None,
         turn_handling={"turn_detection": "stt"},
     )
-    await session.start(agent=Agent(instructions="Repeat."), room=context.room)
+    await session.start(agent=Repeater(), room=context.room)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,23 @@
 """A room of a real LiveKit server, with a scripted caller: every word is known, so is every answer.
 
-The script's coded speech survives the room's codec, so nothing here depends on recognition or on
-how busy the machine is.
+The script's coded speech survives the room's codec, so nothing here depends on recognition.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.server.voice import CodedWord, WordReader
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
+from tests.e2e.livekit.again import Spoilt, held_again
 from tests.e2e.livekit.caller import RoomCaller
 from tests.e2e.livekit.rig import LiveKitServer, Worker
 from tests.livekit.harness import until
@@ -28,52 +32,78 @@ ROOM = AudioFormat(sample_rate=RATE)
 LEAD_IN = 3.0
 
 
+@dataclass(slots=True)
+class Room:
+    """A call in progress: the Ink server, the worker, the caller."""
+
+    script: Script
+    ink: InkServer
+    worker: Worker
+    call: RoomCaller
+    heard: Path
+
+    def brought(self) -> str:
+        """The words in the audio that the agent was given."""
+        coded = WordReader(ROOM).read(self.heard.read_bytes())
+        words = self.script.words
+        return "".join(words[word.index] for word in coded if isinstance(word, CodedWord))
+
+
+@asynccontextmanager
+async def room(folder: Path, script: Script, **environment: str) -> AsyncIterator[Room]:
+    """Start all it takes for a call, and wait until the agent has joined.
+
+    Raises:
+        Spoilt: The test failed, and the room had not brought the agent every word.
+    """
+    heard = folder / "heard.pcm"
+    async with InkServer(script) as ink, LiveKitServer(folder) as server:
+        environment |= {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": "any"}
+        environment |= {"WORKER_NAME": "worker", "HEARD": str(heard)}
+        caller = RoomCaller(server.url, server.token("caller", "room"), sample_rate=RATE)
+        async with Worker(AGENT, server, folder, env=environment) as worker, caller as call:
+            await call.meet()
+            talk = Room(script, ink, worker, call, heard)
+            try:
+                yield talk
+            except (AssertionError, TimeoutError) as error:
+                if (brought := talk.brought().strip()) != "".join(script.transcripts):
+                    raise Spoilt(f"the room brought: {brought}") from error
+                raise
+
+
+@held_again
 async def test_every_turn_is_answered_and_a_lost_connection_is_not_heard(tmp_path: Path) -> None:
     script = Script(
         "I would like a table.",
         Turn("For two ... people at seven.", gap=1.0),
         lead_in=LEAD_IN,
     )
-    async with (
-        InkServer(script) as ink,
-        LiveKitServer(tmp_path) as server,
-        Worker(AGENT, server, tmp_path, env=environment(ink)) as worker,
-        RoomCaller(server.url, server.token("caller", "room"), sample_rate=RATE) as call,
-    ):
-        await call.meet()
-        began, before = time.monotonic(), worker.costs()
+    async with room(tmp_path, script) as talk:
+        call, began, before = talk.call, time.monotonic(), talk.worker.costs()
         speaking = asyncio.create_task(call.speak(script.audio(ROOM)))
         await until(lambda: any("For two" in said.text for said in call.said), seconds=30.0)
-        ink.close_all(1012)
+        talk.ink.close_all(1012)
         await speaking
         for words in ("I would like a table.", "For two people at seven."):
             await call.answered(f"heard: {words}")
         # Each call has a process of its own: the one that was busy.
         took = time.monotonic() - began
         cpu, memory = max(
-            (c - before.get(pid, (0.0,))[0], m) for pid, (c, m) in worker.costs().items()
+            (c - before.get(pid, (0.0,))[0], m) for pid, (c, m) in talk.worker.costs().items()
         )
         print(f"\na call takes {1000 * cpu / took:.0f} ms of a core a second and {memory:.0f} MB")
         assert call.own_words == script.transcripts
         assert len(call.agent_words) == 2
-        assert len(ink.connections) == 2
-        assert {c.parameter("sample_rate") for c in ink.connections} == {str(RATE)}
-        assert "Traceback" not in worker.log.read_text()
+        assert len(talk.ink.connections) == 2
+        assert {c.parameter("sample_rate") for c in talk.ink.connections} == {str(RATE)}
+        assert "Traceback" not in talk.worker.log.read_text()
 
 
+@held_again
 async def test_the_first_word_stops_the_agent(tmp_path: Path) -> None:
     """The answer to the first turn would be heard for half a minute."""
     script = Script("Tell me everything.", Turn("Stop.", gap=4.0), lead_in=LEAD_IN)
-    async with (
-        InkServer(script) as ink,
-        LiveKitServer(tmp_path) as server,
-        Worker(AGENT, server, tmp_path, env={**environment(ink), "SPEECH_SECONDS": "30"}),
-        RoomCaller(server.url, server.token("caller", "room"), sample_rate=RATE) as call,
-    ):
-        await call.meet()
-        await call.speak(script.audio(ROOM) + ROOM.silence(3.0))
-        assert len(call.agent_pauses) == 1, "it stopped, and then it answered"
-
-
-def environment(ink: InkServer) -> dict[str, str]:
-    return {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": "any", "WORKER_NAME": "worker"}
+    async with room(tmp_path, script, SPEECH_SECONDS="30") as talk:
+        await talk.call.speak(script.audio(ROOM) + ROOM.silence(3.0))
+        assert talk.call.agent_pauses, "it stopped, and then it answered"
