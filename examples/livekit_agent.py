@@ -12,9 +12,13 @@ terminal, or write to it with `console --text`. `make livekit` starts all it tak
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
-from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts
+try:
+    from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts
+except ImportError as error:
+    sys.exit(f"{error.name or error} is missing: pip install 'cartesia-ink-plugins[examples]'")
 
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS

@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.demo.local_ink import LocalInk
 
-_ANSWERS_CALLS = {"console", "dev", "start", "connect"}
+_WORKS_FOR_A_SERVER = {"dev", "start", "connect"}
+_ANSWERS_CALLS = {"console", *_WORKS_FOR_A_SERVER}
+_SERVER = {
+    "LIVEKIT_URL": "--url",
+    "LIVEKIT_API_KEY": "--api-key",
+    "LIVEKIT_API_SECRET": "--api-secret",
+}
 _NEEDS_NO_SOUND = {"--help", "--text", "--list-devices"}
 
 
@@ -21,8 +27,10 @@ def offline_without_key() -> Iterator[None]:
     The calls, which are processes of their own, find it through their environment. What a person
     can mend is said in one line, and ends the program with status 2.
     """
-    arguments = set(sys.argv[1:])
+    arguments = {argument.partition("=")[0] for argument in sys.argv[1:]}
     try:
+        if arguments & _WORKS_FOR_A_SERVER and "--help" not in arguments:
+            _check_server(arguments)
         if "console" in arguments and not arguments & _NEEDS_NO_SOUND:
             _check_sound()
         if os.environ.get("CARTESIA_API_KEY") or not arguments & _ANSWERS_CALLS:
@@ -37,6 +45,20 @@ def offline_without_key() -> Iterator[None]:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _check_server(arguments: set[str]) -> None:
+    """See whether it is said which LiveKit server to work for."""
+    unsaid = [
+        name
+        for name, option in _SERVER.items()
+        if not os.environ.get(name) and option not in arguments
+    ]
+    if unsaid:
+        raise UsageError(
+            f"{', '.join(unsaid)}: not set; say which LiveKit server to work for. "
+            "To do without one: console, or `make livekit`"
+        )
 
 
 def _check_sound() -> None:
