@@ -29,7 +29,7 @@ _END_SILENCE_RANGE = (1.0, 6.0)
 _END_MARGIN = 1.25
 _STALL_SPEECH = 0.18
 _DOUBTS_AFTER = 2
-_WITNESS_MARGIN = 5.0
+_NOISE_REPLAYED = 16.0
 _STALL_CAP = 320.0
 _END_GRACE = 3.0
 
@@ -84,7 +84,10 @@ class Listening:
             since = [early] if early else self._clock.stretches(max(floor, least), heard)
             start = min([start, *(speech.start for speech in since)])
         self._earliest_start = start
-        return self._before(start, floor)
+        # Whatever was heard shortly before may have been the onset, too: a stall of the way since
+        # the last ping makes the news old, and nobody can tell.
+        horizon = max(floor, start - self._format.size(_LOOK_BACK))
+        return self._before(self._clock.stretches(horizon, heard)[0].sound, floor)
 
     def pause(self, sent: int, least: int) -> int | None:
         """A position inside the pause at which the server said something.
@@ -103,16 +106,19 @@ class Listening:
         The server had heard something between `least` and `sent`; if that leaves a choice of
         pauses since the turn began, the longest is the one that ended it.
         """
-        last = self._finished(sent)
+        last, newest = self._finished(sent), self._clock.last(sent)
+        if last is None and newest is not None and newest.start > least:
+            # What is being said now, and for a while, it need not have heard.
+            last = self._clock.last(newest.start)
         if last is None:
             return max(floor, least - self._format.size(_LEAD_IN))
         first = self._finished(least) or last
-        found, longest = last, sent - last.end
+        found, longest = last, self._silence_end(last, sent) - last.end
         since = max(first.end - 1, self._earliest_start)
         for speech, following in pairwise(self._clock.stretches(since, last.end)):
             if following.start - speech.end > longest:
                 found, longest = speech, following.start - speech.end
-        return max(floor, self._within_pause(found, min(sent, found.end + longest + 1)))
+        return max(floor, self._within_pause(found, sent))
 
     def idle_checkpoint(self, sent: int, floor: int) -> int:
         """Where a replay between turns must begin: before speech nobody has announced yet."""
@@ -120,7 +126,7 @@ class Listening:
         unannounced = self._clock.stretches(horizon, sent)
         start = sent - self._format.size(_LEAD_IN)
         if unannounced:
-            start = min(start, unannounced[0].start - self._format.size(_LEAD_IN))
+            start = min(start, unannounced[0].sound - self._format.size(_LEAD_IN))
         return max(horizon, start)
 
     def keep_from(self, checkpoint: int, sent: int) -> int:
@@ -221,21 +227,20 @@ class Listening:
         """Whether two connections in a row were replaced for their silence."""
         return self._mute >= _DOUBTS_AFTER
 
-    def stalled(self, sent: int, timeout: float, *, answered: bool) -> None:
+    def stalled(self, sent: int, *, answered: bool) -> None:
         """The connection is replaced; if that does not help, it was noise: be more patient.
 
         Args:
             sent: What it was sent.
-            timeout: How long the first one is waited for, in seconds.
             answered: Whether it had said anything at all; one that had not is no witness.
         """
         self._patience = min(2 * self._patience, _STALL_CAP)
         if not answered:
             return
         self._mute += 1
-        # Two may be mute, and the second is waited for twice as long; a third one is believed.
-        witnessed = self._format.size(3 * timeout + _WITNESS_MARGIN)
-        self._noise = max(self._noise, sent - witnessed)
+        if self._mute > _DOUBTS_AFTER:
+            # Three connections heard this and said nothing.
+            self._noise = max(self._noise, sent - self._format.size(_NOISE_REPLAYED))
 
     # --- inside -------------------------------------------------------------------------------
 
@@ -262,10 +267,13 @@ class Listening:
         return self._clock.last(last.start)
 
     def _within_pause(self, last: Speech, heard: int) -> int:
-        following = self._clock.last(heard)
-        end = following.start if following and following.start >= last.end else heard
-        half = self._whole(max(0, end - last.end) // 2)
+        half = self._whole(max(0, self._silence_end(last, heard) - last.end) // 2)
         return last.end + min(self._format.size(_PAUSE_MARGIN), half)
+
+    def _silence_end(self, last: Speech, heard: int) -> int:
+        """Where the silence after a stretch is over, going by what was heard so far."""
+        following = self._clock.stretches(last.end, heard)
+        return following[0].start if following else heard
 
     def _before(self, position: int, floor: int) -> int:
         return max(floor, position - self._format.size(_LEAD_IN))

@@ -165,7 +165,7 @@ class TurnsSession:
             return
         timeouts = self._stall_timeout, self.options.turn.longest_end
         if listening.is_stalled(link, conversation, *timeouts, now):
-            listening.stalled(link.sent, self._stall_timeout, answered=self.life.is_accepted)
+            listening.stalled(link.sent, answered=self.life.is_accepted)
             self.life.drop("speech, but no turn event", now)
             return
         if self.life.fill(now, in_turn=conversation.is_open):

@@ -23,6 +23,7 @@ FRAME = 0.02
 _ONSET_FRAMES = 3
 _HANGOVER_FRAMES = 10
 _LOOK_BACK_FRAMES = 10
+_WHISPER_FRAMES = 150
 _MEMORY_FRAMES = 200
 _FLOOR_BLOCK = 25
 _FLOOR_BLOCKS = 8
@@ -43,10 +44,18 @@ _ANCHOR_DRIFT = 0.02
 
 @dataclass(slots=True)
 class Speech:
-    """One stretch of speech, as stream positions in bytes; `open` while it still goes on."""
+    """One stretch of speech, as stream positions in bytes.
+
+    Attributes:
+        start: Where it begins.
+        end: Where it ends, as far as is known.
+        sound: Where the sound began that ran into it, which may have been a whisper.
+        open: Whether it still goes on.
+    """
 
     start: int
     end: int
+    sound: int
     open: bool = True
 
 
@@ -185,7 +194,7 @@ class SpeechClock:
             is_above = level > floor + _ONSET_DB and level > least
             self._above = self._above + 1 if is_above else 0
             if self._above >= _ONSET_FRAMES:
-                self._begin(hold)
+                self._begin(hold, floor + _HOLD_DB)
         elif level > hold:
             self._below = 0
             speech.end = self._position
@@ -197,7 +206,7 @@ class SpeechClock:
         if self._position == self._known_at:
             self._judge_the_beginning_again()
 
-    def _begin(self, hold: float) -> None:
+    def _begin(self, hold: float, silence: float) -> None:
         """Open a stretch, as far back as the audio was already above the bar to go on."""
         frames = 0
         for level in reversed(self._recent):
@@ -205,10 +214,22 @@ class SpeechClock:
                 break
             frames += 1
         start = self._position - max(frames, _ONSET_FRAMES) * self._frame
+        sound = self._position - self._frames_since(silence) * self._frame
         if self._stretches:
             start = max(start, self._stretches[-1].end)
-        self._stretches.append(Speech(start, self._position))
+            sound = max(sound, self._stretches[-1].end)
+        self._stretches.append(Speech(start, self._position, min(start, sound)))
         self._above = self._below = 0
+
+    def _frames_since(self, silence: float) -> int:
+        """How many frames ago it was silent last, for longer than between two words."""
+        frames = 0
+        for number, level in enumerate(reversed(self._recent), 1):
+            if level > silence:
+                frames = number
+            if number - frames == _HANGOVER_FRAMES or number == _WHISPER_FRAMES:
+                break
+        return frames
 
     def _trim(self, speech: Speech, hold: float) -> None:
         """Beside the voice that comes now, what the stretch began with may be none."""

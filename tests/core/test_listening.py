@@ -83,6 +83,25 @@ class TestCheckpoints:
         late = listened().turn_checkpoint(at(SECOND_END), at(FIRST_END + 0.1), at(FIRST_END + 1.0))
         assert seconds(late) == pytest.approx(SECOND_START - 0.5, abs=0.05)
 
+    def test_or_with_what_was_said_shortly_before(self) -> None:
+        """A stall of the way since the last ping makes the news old, and nobody can tell."""
+        news = at(PAUSE_END + 0.3)
+        checkpoint = listened().turn_checkpoint(news, at(FIRST_END + 0.1), news)
+        assert seconds(checkpoint) == pytest.approx(SECOND_START - 0.5, abs=0.05)
+
+    def test_but_what_was_said_long_before_it_was_noise(self) -> None:
+        news = at(SECOND_START + 0.3)
+        checkpoint = listened().turn_checkpoint(news, 0, news)
+        assert seconds(checkpoint) == pytest.approx(SECOND_START - 0.5, abs=0.05)
+
+    def test_an_end_that_is_told_while_somebody_speaks_again_was_before_that(self) -> None:
+        script = Script("one two three", Turn("four five six seven eight nine", gap=1.5, after=1.0))
+        (_, end), (start, _) = script.spans
+        listening = Listening(PCM16, EPOCH)
+        listening.hear(script.audio(), script.seconds)
+        checkpoint = listening.end_checkpoint(at(start + 1.3), 0, at(start - 0.1))
+        assert end < seconds(checkpoint) < start
+
     def test_a_turn_is_over_in_the_silence_after_it(self) -> None:
         checkpoint = seconds(listened().end_checkpoint(at(FIRST_END + 1.0), 0, at(FIRST_END + 1.0)))
         assert FIRST_END < checkpoint < FIRST_END + 0.3
@@ -100,21 +119,21 @@ class TestCheckpoints:
         """The first is waited for 5 s, the second 10 s; to a third it is said again."""
         listening = listened()
         for later in (5.0, 16.0):
-            listening.stalled(at(SECOND_END + later), 5.0, answered=True)
+            listening.stalled(at(SECOND_END + later), answered=True)
             checkpoint = listening.idle_checkpoint(at(SECOND_END + later), at(FIRST_END + 0.1))
             assert seconds(checkpoint) < SECOND_START
 
     def test_but_what_three_heard_in_vain_was_noise(self) -> None:
         listening = listened()
         for later in (5.0, 16.0, 37.0):
-            listening.stalled(at(SECOND_END + later), 5.0, answered=True)
+            listening.stalled(at(SECOND_END + later), answered=True)
         checkpoint = listening.idle_checkpoint(at(SECOND_END + 37.0), at(FIRST_END + 0.1))
         assert seconds(checkpoint) > SECOND_END
 
     def test_a_server_that_never_answered_is_no_witness(self) -> None:
         listening = listened()
         for later in (5.0, 16.0, 37.0):
-            listening.stalled(at(SECOND_END + later), 5.0, answered=False)
+            listening.stalled(at(SECOND_END + later), answered=False)
         assert not listening.has_doubts
         checkpoint = listening.idle_checkpoint(at(SECOND_END + 37.0), at(FIRST_END + 0.1))
         assert seconds(checkpoint) < SECOND_START

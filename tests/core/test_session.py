@@ -242,6 +242,23 @@ class TestDeathIsNoticed:
         start, _ = script.spans[turn]
         held(Mute(start + before), Mute(start + 6.5), script=script)
 
+    def test_nor_do_they_lose_what_was_said_in_an_outage_before_them(self) -> None:
+        """The second one is sent 20 s of the backlog in the 10 s that it is waited for."""
+        script = Script("Hello there.", "Are you there?", Turn("Hello again.", gap=6.0, after=40.0))
+        held(Away(2.0, 20.0), Mute(22.2), Mute(29.0), script=script)
+
+    @pytest.mark.parametrize("fault", [HalfOpen, Mute])
+    @pytest.mark.parametrize("level", [0.08, 0.055])
+    def test_a_whisper_that_nobody_heard_is_sent_again_with_the_words_it_runs_into(
+        self, fault: type[HalfOpen | Mute], level: float
+    ) -> None:
+        """It is too soft to be told from the room, beside the voice that was heard before."""
+        script = Script("Hello there.", Turn("I'd like to have a table please.", after=15.0))
+        start, _ = script.spans[1]
+        samples = PCM16.decode(script.audio()).copy()
+        samples[int(start * 16_000) : int((start + 1.4) * 16_000)] *= np.float32(level)
+        held(fault(start - 0.3), script=script, audio=PCM16.encode(samples))
+
     def test_with_three_the_turn_ends_with_the_words_that_are_known(self) -> None:
         start, _ = SCRIPT.spans[-1]
         mute = [Mute(start + at) for at in (0.55, 6.5, 12.5)]

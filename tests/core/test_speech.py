@@ -53,6 +53,13 @@ def with_noise(samples: Samples, decibels: float, seed: int = 0) -> Samples:
     return samples + noise * np.float32(np.sqrt(power) * 10 ** (-decibels / 20))
 
 
+def with_room(pcm: bytes, level: float = -65.0) -> bytes:
+    """Add the tone of a quiet room, at a level in dBFS."""
+    samples = PCM16.decode(pcm)
+    room = np.random.default_rng(0).standard_normal(len(samples), np.float32)
+    return PCM16.encode(samples + room * np.float32(10 ** (level / 20)))
+
+
 def spans(clock: SpeechClock, audio: AudioFormat, within: tuple[float, float]) -> list[float]:
     """First start and last end of the speech in a part of the stream."""
     found = clock.stretches(*(audio.size(edge) for edge in within))
@@ -85,6 +92,20 @@ class TestCodedSpeech:
         start, end = SCRIPT.spans[1]
         first, second = clock.stretches(PCM16.size(start), PCM16.size(end))
         assert PCM16.seconds(second.start - first.end) == pytest.approx(0.7, abs=2 * FRAME)
+
+    def test_a_whisper_before_it_is_sound_if_not_yet_speech(self) -> None:
+        """Too soft beside the voice of the turn before; but it may have been words."""
+        samples = PCM16.decode(SCRIPT.audio()).copy()
+        start, _ = SCRIPT.spans[3]
+        samples[PCM16.sample_rate * int(start) : int(PCM16.sample_rate * (start + 1.0))] *= 0.05
+        (speech,) = listen(PCM16, PCM16.encode(samples)).stretches(PCM16.size(start), 10**9)
+        assert PCM16.seconds(speech.start) > start + 0.8
+        assert PCM16.seconds(speech.sound) == pytest.approx(start, abs=2 * FRAME)
+
+    def test_where_it_was_silent_before_no_sound_is(self) -> None:
+        clock = listen(PCM16, with_room(SCRIPT.audio()))
+        for speech in clock.stretches(0, 10**9):
+            assert speech.start - speech.sound <= PCM16.size(2 * FRAME)
 
     def test_the_breath_between_two_words_is_none(self) -> None:
         clock = listen(PCM16, SCRIPT.audio())
