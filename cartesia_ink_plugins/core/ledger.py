@@ -8,18 +8,21 @@ caller of `append` is told because those words are lost.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
+from itertools import islice
 
 
 class Ledger:
     """A bounded run of bytes addressed by stream position."""
 
-    __slots__ = ("_capacity", "_chunks", "_end", "_start")
+    __slots__ = ("_capacity", "_chunks", "_end", "_start", "_starts")
 
     def __init__(self, capacity: int) -> None:
         """Hold at most `capacity` bytes (and never less than the newest chunk)."""
         self._capacity = capacity
         self._chunks: deque[bytes] = deque()
+        self._starts: deque[int] = deque()
         self._start = 0
         self._end = 0
 
@@ -40,19 +43,17 @@ class Ledger:
             How many of the oldest bytes had to be dropped to make room.
         """
         self._chunks.append(pcm)
+        self._starts.append(self._end)
         self._end += len(pcm)
         dropped = 0
         while self._end - self._start > self._capacity and len(self._chunks) > 1:
-            size = len(self._chunks.popleft())
-            self._start += size
-            dropped += size
+            dropped += self._drop()
         return dropped
 
     def settle(self, position: int) -> None:
         """Let go of the whole chunks before `position`: their words are safe."""
-        chunks = self._chunks
-        while chunks and self._start + len(chunks[0]) <= position:
-            self._start += len(chunks.popleft())
+        while self._chunks and self._start + len(self._chunks[0]) <= position:
+            self._drop()
 
     def read(self, position: int, limit: int) -> bytes:
         """Read up to `limit` bytes from `position` on.
@@ -73,14 +74,21 @@ class Ledger:
         newest = self._chunks[-1]
         if position == self._end - len(newest) and len(newest) <= limit:
             return newest
+        first = bisect_right(self._starts, position) - 1
+        skipped = position - self._starts[first]
         parts: list[bytes] = []
-        at = self._start
-        for chunk in self._chunks:
+        for chunk in islice(self._chunks, first, None):
+            part = chunk[skipped : skipped + limit]
+            parts.append(part)
+            limit -= len(part)
+            skipped = 0
             if limit <= 0:
                 break
-            if at + len(chunk) > position:
-                part = chunk[max(position - at, 0) :][:limit]
-                parts.append(part)
-                limit -= len(part)
-            at += len(chunk)
         return b"".join(parts)
+
+    def _drop(self) -> int:
+        """Let go of the oldest chunk; return its size."""
+        self._starts.popleft()
+        size = len(self._chunks.popleft())
+        self._start += size
+        return size
