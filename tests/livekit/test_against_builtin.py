@@ -19,7 +19,7 @@ from livekit.agents.metrics import STTMetrics
 
 from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnResume, TurnStart
 from cartesia_ink_plugins.server.faults import At, Fault, Silence
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import BOTH, MakeSTT
@@ -72,6 +72,20 @@ class TestReply:
             Cue(0.6, TurnEagerEnd("Yes")),
             Cue(0.8, TurnEagerEnd("Yes.")),
             Cue(1.0, TurnEnd("Yes.")),
+        ]
+        running = await converse(make, Script(cues=cues), pcm=ROOM.silence(1.5))
+        assert running.answers.texts == ["Yes"]
+
+    @BOTH
+    async def test_a_caller_who_only_seemed_to_go_on_costs_no_second_inference(
+        self, make: MakeSTT
+    ) -> None:
+        cues = [
+            Cue(0.2, TurnStart()),
+            Cue(0.4, TurnEagerEnd("Yes")),
+            Cue(0.6, TurnResume()),
+            Cue(0.8, TurnEagerEnd("Yes")),
+            Cue(1.0, TurnEnd("Yes")),
         ]
         running = await converse(make, Script(cues=cues), pcm=ROOM.silence(1.5))
         assert running.answers.texts == ["Yes"]

@@ -246,7 +246,8 @@ class TestWarmth:
             await until(lambda: not any(c.is_open for c in server.connections))
 
 
-def test_one_stt_serves_two_jobs_of_one_process() -> None:
+@pytest.mark.parametrize("is_warm", [True, False], ids=["warm", "cold"])
+def test_one_stt_serves_two_jobs_of_one_process(is_warm: bool) -> None:
     """Each job has an event loop of its own; nothing of the first may be used in the second."""
     script = Script("Hello there.")
     shared: list[ink.STT] = []
@@ -255,7 +256,8 @@ def test_one_stt_serves_two_jobs_of_one_process() -> None:
         async with InkServer(script, port=port) as server:
             if not shared:
                 shared.append(ink.STT(api_key="sk_test", base_url=server.url))
-            shared[0].prewarm()
+            if is_warm:
+                shared[0].prewarm()
             async with call(shared[0]) as running:
                 await running.microphone.speak(script.audio(ROOM))
                 await running.answered(1)

@@ -11,19 +11,24 @@ import pytest
 from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
+    ManuallySwitchServiceFrame,
     STTMetadataFrame,
     STTUpdateSettingsFrame,
 )
-from pipecat.pipeline.service_switcher import ServiceSwitcher, ServiceSwitcherStrategyFailover
+from pipecat.pipeline.service_switcher import (
+    ServiceSwitcher,
+    ServiceSwitcherStrategyFailover,
+    ServiceSwitcherStrategyManual,
+)
 from pipecat.services.stt_service import STTService
 from pipecat.turns.user_turn_strategies import EagerUserTurnStrategies, ExternalUserTurnStrategies
 
 from cartesia_ink_plugins import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import conversation
+from tests.pipecat.conversation import Voice, conversation
 from tests.pipecat.sides import MakeSTT, builtin, ours, talk_to
-from tests.pipecat.wire import START, Pause, Play, eager, end, update, wire_server
+from tests.pipecat.wire import CUE, START, Pause, Play, eager, end, update, wire_server
 
 NOWHERE = "ws://127.0.0.1:9"
 
@@ -193,6 +198,27 @@ async def test_a_switcher_steps_aside_from_a_refusal() -> None:
             await server.played.wait()
             await talk.quiet()
             assert talk.user_messages == ["Hi"]
+
+
+async def test_a_service_that_was_switched_to_is_obeyed_in_all_it_recommends() -> None:
+    first: Play = [START, update("Hi"), end("Hi")]
+    second: Play = [START, update("Wait"), CUE, eager("Wait"), CUE, end("Wait")]
+    async with wire_server(first) as here, wire_server(second) as there:
+        ours_here, ours_there = ours(here.url), ours(there.url)
+        switcher = ServiceSwitcher([ours_here, ours_there], ServiceSwitcherStrategyManual)
+        async with conversation(switcher, voice=Voice(speaking_time=600.0)) as talk:
+            await talk.hear()
+            await talk.until(lambda: talk.voice.spoken == ["re: Hi."])
+            await talk.task.queue_frame(ManuallySwitchServiceFrame(service=ours_there))
+            await talk.until(lambda: switcher.strategy.active_service is ours_there)
+            await talk.quiet()
+            await talk.hear()
+            await talk.until(lambda: talk.voice.log[-1] == ("interrupted", ""))
+            there.go_on()
+            await talk.until(lambda: talk.llm.runs[-1] == "Wait")
+            there.go_on()
+            await talk.until(lambda: talk.voice.spoken[1:] == ["re: Wait."])
+            assert talk.llm.runs == ["Hi", "Wait"]
 
 
 async def test_settings_may_bring_a_refused_service_back() -> None:
