@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from types import TracebackType
@@ -144,3 +145,6 @@ if __name__ == "__main__":
         sys.exit(asyncio.run(serve()))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever started it has gone, and waits for no answer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

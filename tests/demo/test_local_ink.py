@@ -62,6 +62,23 @@ def test_it_ends_with_whoever_started_it() -> None:
         time.sleep(0.05)
 
 
+def test_it_says_nothing_when_whoever_started_it_has_gone_before_it_was_ready() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "cartesia_ink_plugins.demo.local_ink"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.close()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 async def test_who_does_not_wait_for_it_leaves_nothing_behind() -> None:
     ink = LocalInk()
     starting = asyncio.create_task(ink.__aenter__())
