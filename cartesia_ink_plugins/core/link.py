@@ -96,6 +96,7 @@ class Link:
         self._state = LinkState.RESTING
         self._reached = 0
         self._least = max(format.size(resilience.coalesce), 1)
+        self._mark = format.size(_MARK_EVERY)
         self._chunk = max(format.size(_CHUNK), format.sample_width)
         self._pace_at = _NEVER
         self._dial_deadline = _NEVER
@@ -254,7 +255,9 @@ class Link:
             self.actions.append(pcm)
             self.sent += len(pcm)
             pending -= len(pcm)
-            if now - self._marks[-1][0] >= _MARK_EVERY:
+            marked_at, marked = self._marks[-1]
+            # Who was held up hands in much at one time.
+            if now - marked_at >= _MARK_EVERY or self.sent - marked >= self._mark:
                 self._marks.append((now, self.sent))
             new = self.sent - self._reached
             if new > 0:

@@ -40,6 +40,7 @@ _STEADY_DB = 4.0
 _STEADY_FRAMES = 6
 _GATHER = 1.0
 _ANCHOR_DRIFT = 0.02
+_LATE_FOR = 1.0
 
 
 @dataclass(slots=True)
@@ -117,6 +118,8 @@ class SpeechClock:
         # When position 0 would have been handed in, at the steady rate of late.
         zero = now - self._end / self._format.byte_rate
         if not -_ANCHOR_DRIFT < zero - self._zero < _ANCHOR_DRIFT:
+            if zero < self._zero:
+                start = self._forget_lateness(start, zero)
             self._zero = zero
             self._anchors.append((start, zero + start / self._format.byte_rate))
 
@@ -157,6 +160,25 @@ class SpeechClock:
             if at <= position:
                 return time + (position - at) / self._format.byte_rate
         return None
+
+    def _forget_lateness(self, start: int, zero: float) -> int:
+        """Audio comes sooner again: if for a moment it was late, it was not recorded that late.
+
+        Returns:
+            Where what is in time again begins. Audio that comes ever sooner, as from a file, is
+            taken as it comes.
+        """
+        rate = self._format.byte_rate
+        first, late = start, 0
+        for at, time in reversed(self._anchors):
+            if time - at / rate <= zero:
+                break
+            if start - at > _LATE_FOR * rate:
+                return start
+            first, late = at, late + 1
+        for _ in range(late):
+            self._anchors.pop()
+        return first
 
     def _listen(self) -> None:
         """Look at the gathered audio, frame by frame."""

@@ -218,6 +218,19 @@ class TestDeath:
         heard = NUMBERED.seconds(caller.link.heard_by_server(caller.now))
         assert heard == pytest.approx(1.7, abs=0.1)
 
+    def test_what_was_handed_in_late_and_at_one_time_can_have_been_heard_too(self) -> None:
+        """An application that was held up makes up for it; the server answers in between."""
+        caller = connected()
+        caller.now += 0.001
+        caller.link.pong(caller.now)
+        caller.speak_for(1.0)
+        caller.now += 0.2
+        for _ in range(10):
+            caller.now += 0.001
+            caller.speak(20)
+        heard = NUMBERED.seconds(caller.link.heard_by_server(caller.now))
+        assert heard == pytest.approx(1.2, abs=0.07)
+
     def test_a_ping_that_waits_for_its_answer_tells_how_slow_the_way_may_be(self) -> None:
         caller = connected()
         caller.speak_for(1.0)  # and since then nothing was answered

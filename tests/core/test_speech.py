@@ -255,6 +255,25 @@ class TestTime:
         for seconds in (1.0, 5.0, 9.9):
             assert clock.time_of(PCM16.size(seconds)) == pytest.approx(seconds, abs=0.03)
 
+    @pytest.mark.parametrize("stall", [0.0, 2.0])
+    def test_an_application_that_stands_still_for_a_moment_makes_no_words_later(
+        self, stall: float
+    ) -> None:
+        clock = SpeechClock(PCM16)
+        for number in range(200):
+            due = 0.02 * (number + 1)
+            held_up = stall <= due < stall + 0.4
+            clock.hear(PCM16.silence(0.02), stall + 0.4 + number * 1e-4 if held_up else due)
+        for seconds in (0.1, 1.9, 2.01, 2.2, 2.39, 2.5, 3.9):
+            assert clock.time_of(PCM16.size(seconds)) == pytest.approx(seconds, abs=0.03)
+
+    def test_audio_that_comes_faster_than_one_speaks_has_the_times_at_which_it_came(self) -> None:
+        clock = SpeechClock(PCM16)
+        for number in range(500):
+            clock.hear(PCM16.silence(0.02), 100.0 + number * 1e-4)
+        for seconds in (2.0, 5.0, 9.9):
+            assert clock.time_of(PCM16.size(seconds)) == pytest.approx(100.0, abs=0.1)
+
     def test_unknown_is_none_and_no_guess(self) -> None:
         clock = SpeechClock(PCM16)
         assert clock.time_of(0) is None

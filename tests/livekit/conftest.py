@@ -57,6 +57,12 @@ def make(request: pytest.FixtureRequest, make_ink: MakeSTT, make_builtin: MakeST
 
 
 @pytest.fixture
+def patience(request: pytest.FixtureRequest) -> float:
+    """Seconds to wait for what ours does, maybe late on a busy machine, and the other one never."""
+    return 30.0 if request.node.callspec.params["make"] == "ink" else 2.0
+
+
+@pytest.fixture
 def figures(request: pytest.FixtureRequest) -> Iterator[dict[str, float]]:
     """Figures that are printed when the test is over, whoever wins."""
     figures: dict[str, float] = {}

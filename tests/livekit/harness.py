@@ -34,6 +34,7 @@ from livekit.agents.voice.events import (
     UserStateChangedEvent,
 )
 
+from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 
 ROOM_RATE = 24_000
@@ -44,21 +45,45 @@ class Microphone(io.AudioInput):
 
     def __init__(self) -> None:
         super().__init__(label="test")
-        self.began = 0.0
+        self.recorded = Recorded()
         self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
 
     async def __anext__(self) -> rtc.AudioFrame:
         return await self._frames.get()
 
     async def speak(self, pcm: bytes, *, rate: int = ROOM_RATE, frame: float = 0.05) -> None:
-        """Speak 16-bit mono audio in real time, as a room gives it; note when it began."""
-        self.began = time.time()
+        """Speak 16-bit mono audio in real time, as a room gives it; note when that was."""
+        self.recorded = Recorded(frame)
         async for piece in paced(pcm, rate=rate, frame=frame):
+            self.recorded.note()
             self._frames.put_nowait(piece)
 
 
-async def until(true: Callable[[], object], *, seconds: float = 10.0) -> None:
-    """Wait for something to become true.
+@dataclass
+class Recorded:
+    """When each frame of some audio was handed in, by a machine that may have been late."""
+
+    frame: float = 0.05
+    handed_in: list[float] = field(default_factory=list)
+
+    def note(self) -> None:
+        """The next frame is handed in now."""
+        self.handed_in.append(time.time())
+
+    @property
+    def lag(self) -> float:
+        """By how many seconds the machine was late, at worst."""
+        late = [time - number * self.frame for number, time in enumerate(self.handed_in)]
+        return max(late) - min(late)
+
+    def at(self, second: float) -> float:
+        """The wall-clock time at which a second of the audio was recorded."""
+        count = int(second / self.frame)
+        return self.handed_in[count] + second - (count + 1) * self.frame
+
+
+async def until(true: Callable[[], object], *, seconds: float = 30.0) -> None:
+    """Wait for something to become true; a busy machine may take its time.
 
     Raises:
         TimeoutError: It did not.
@@ -261,6 +286,7 @@ class Call:
     speaker: Speaker
     answers: Llm
     voice: Tts
+    patience: float
     finals: list[str] = field(default_factory=list)
     final_at: list[float] = field(default_factory=list)
     interims: list[str] = field(default_factory=list)
@@ -281,7 +307,10 @@ class Call:
 
     async def answered(self, turns: int) -> None:
         """Wait until so many turns were answered."""
-        await until(lambda: len(self.bot_messages) >= turns and not self.speaker.is_playing)
+        await until(
+            lambda: len(self.bot_messages) >= turns and not self.speaker.is_playing,
+            seconds=self.patience,
+        )
 
 
 @asynccontextmanager
@@ -293,7 +322,7 @@ async def call(
     turn_handling: TurnHandlingOptions | None = None,
     **options: Any,
 ) -> AsyncIterator[Call]:
-    """Run a session around an STT."""
+    """Run a session around an STT; the built-in one is not waited for as long as ours."""
     session: AgentSession[None] = AgentSession(
         stt=recogniser,
         llm=(answers := Llm()),
@@ -305,7 +334,8 @@ async def call(
     )
     microphone, speaker = Microphone(), speaker or Speaker()
     session.input.audio, session.output.audio = microphone, speaker
-    running = Call(session, microphone, speaker, answers, voice)
+    patience = 30.0 if isinstance(recogniser, ink.STT) else 10.0
+    running = Call(session, microphone, speaker, answers, voice, patience)
     _listen(running)
     await session.start(Agent(instructions="Answer."), record=False)
     try:
@@ -346,6 +376,7 @@ class Heard:
     """What a bare stream said."""
 
     events: list[stt.SpeechEvent] = field(default_factory=list)
+    recorded: Recorded = field(default_factory=Recorded)
 
     def of(self, kind: stt.SpeechEventType) -> list[stt.SpeechEvent]:
         return [event for event in self.events if event.type is kind]
@@ -363,11 +394,12 @@ async def transcribe(
     channels: int = 1,
 ) -> Heard:
     """Speak into a bare stream and end the input; return everything it said."""
-    heard = Heard()
+    heard = Heard(recorded=Recorded(frame))
     async with recogniser.stream() as stream:
 
         async def speak() -> None:
             async for piece in paced(pcm, rate=rate, frame=frame, channels=channels):
+                heard.recorded.note()
                 stream.push_frame(piece)
             stream.end_input()
 

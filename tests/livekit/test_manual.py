@@ -132,7 +132,7 @@ class TestPushToTalk:
                 print(f"\n{make}: committed {took:.3f} s after the button was let go")
                 await running.answered(1)
         assert words == "A table for two, please."
-        assert took < 1.0, "the session would wait for two seconds"
+        assert took < 1.9, "the session would wait for two seconds"
 
 
 @CAN_FLUSH
