@@ -105,6 +105,20 @@ async def test_a_prediction_that_comes_with_its_end_costs_one_inference() -> Non
     assert talk.spoken == says("a b")
 
 
+async def test_nothing_is_begun_behind_a_reply_that_is_not_to_be_interrupted() -> None:
+    """The LLM would come to a prediction that was withdrawn long ago, and answer it."""
+
+    def polite(url: str) -> InkTurnsSTTService:
+        return ours(url, should_interrupt=False, resume_grace=0.0)
+
+    first: Play = [START, end("one"), CUE]
+    second: Play = [START, eager(" two"), Pause(0.05), RESUME, update(" two b"), end(" two b")]
+    cues = [has_run("one")]
+    talk = await played([*first, *second], polite, token_delay=0.2, cues=cues)
+    assert talk.runs == ["one", "two b"]
+    assert talk.spoken == says("one", "two b")
+
+
 async def test_the_same_words_predicted_again_cost_one_inference() -> None:
     again: list[Message] = [RESUME, eager("a")]
     play: Play = [START, eager("a"), CUE, *again, *again, end("a")]

@@ -173,6 +173,18 @@ async def test_strategies_of_the_users_own(strategies: UserTurnStrategies) -> No
         assert talk.voice.spoken[-1] == "re: c."
 
 
+async def test_strategies_of_the_users_own_answer_early_too() -> None:
+    """They interrupt from where they are, and that must not take the prediction with it."""
+    params = LLMUserAggregatorParams(user_turn_strategies=EagerUserTurnStrategies())
+    play: Play = [[START, eager("a")], CUE, end("a")]
+    between = [Slow(0.05, EagerTranscriptionFrame)]
+    async with talk_to(play, params=params, before_aggregator=between) as (talk, server):
+        await talk.hear()
+        await talk.until(lambda: talk.llm.runs == ["a"])
+        server.go_on()
+        await talk.until(lambda: talk.voice.spoken == ["re: a."])
+
+
 async def test_recommended_strategies_can_be_passed_by_hand() -> None:
     async with wire_server([START, eager("a"), Pause(0.05), end("a")]) as server:
         stt = ours(server.url)
