@@ -102,13 +102,13 @@ class Connection(asyncio.Protocol):
 
     def send(self, data: bytes | str) -> None:
         """Send one message; binary for bytes, text for str."""
-        if self._protocol.state is not State.OPEN:
+        transport = self._transport
+        if self._protocol.state is not State.OPEN or transport is None or transport.is_closing():
             return
-        if isinstance(data, bytes):
-            self._protocol.send_binary(data)
-        else:
-            self._protocol.send_text(data.encode())
-        self._flush()
+        # As `send_binary` and `send_text` do: no extension was asked for, no message is in pieces.
+        is_binary = isinstance(data, bytes)
+        frame = Frame(Opcode.BINARY, data) if is_binary else Frame(Opcode.TEXT, data.encode())
+        transport.write(frame.serialize(mask=True))
 
     def ping(self) -> None:
         """Send a ping."""

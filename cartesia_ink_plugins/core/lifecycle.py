@@ -106,8 +106,6 @@ class Lifecycle(Generic[W]):
     @property
     def deadline(self) -> float:
         """When `tick` must be called next; infinity when only the driver can say something."""
-        if self.is_closed:
-            return _NEVER
         return min(self._link.deadline(), self._beat_at, self._finish_at)
 
     @property
@@ -363,3 +361,4 @@ class Lifecycle(Generic[W]):
         self._link.give_up_backlog()
         self.events += self._link.take_gap()
         self._link.close()
+        self._beat_at = self._finish_at = _NEVER
