@@ -149,8 +149,9 @@ class Driver(Generic[S, W]):
         session, loop = self.started()
         if self._running_loop() is not loop:
             raise UsageError("send_audio: the client belongs to another event loop")
-        # What is not immutable may be changed before it is sent once more.
-        session.send_audio(pcm if isinstance(pcm, bytes) else bytes(pcm), loop.time())
+        if not isinstance(pcm, bytes):
+            pcm = _copied(pcm)
+        session.send_audio(pcm, loop.time())
         self.drive(session)
 
     def drive(self, session: S) -> None:
@@ -380,6 +381,14 @@ async def _bury(connection: Connection) -> None:
             await connection.wait_closed()
     connection.abort()
     await connection.wait_closed()
+
+
+def _copied(pcm: object) -> bytes:
+    """The bytes of a buffer, which may be changed before they are sent once more."""
+    try:
+        return bytes(memoryview(pcm))  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"pcm: must be bytes, not {type(pcm).__name__}") from None
 
 
 def _why(error: Exception) -> str:

@@ -9,6 +9,7 @@ Parameters: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -58,6 +59,9 @@ class TurnSettings:
 
     def __post_init__(self) -> None:
         """Check the order: start > eager end > end, among those that are set."""
+        for name, value in self._given():
+            if not isinstance(value, int | float):
+                raise UsageError(f"{name}: {value!r} is not a number")
         thresholds = [
             (name, value)
             for name in ("turn_start_threshold", "turn_eager_end_threshold", "turn_end_threshold")
@@ -69,8 +73,9 @@ class TurnSettings:
         for (higher, a), (lower, b) in pairwise(thresholds):
             if a <= b:
                 raise UsageError(f"{higher}: {a} must be greater than {lower}, which is {b}")
-        if self.turn_end_timeout_ms is not None and self.turn_end_timeout_ms <= 0:
-            raise UsageError(f"turn_end_timeout_ms: {self.turn_end_timeout_ms} is not positive")
+        timeout = self.turn_end_timeout_ms
+        if timeout is not None and not 0 < timeout < math.inf:
+            raise UsageError(f"turn_end_timeout_ms: {timeout} is not a positive number")
 
     @property
     def longest_end(self) -> float:
@@ -167,7 +172,13 @@ def check_keyterms(keyterms: Sequence[str]) -> tuple[str, ...]:
     """
     if isinstance(keyterms, str):
         raise UsageError("keyterms: is one string; give a list of strings")
-    terms = tuple(keyterms)
+    try:
+        terms = tuple(keyterms)
+    except TypeError:
+        raise UsageError(f"keyterms: {keyterms!r} is no list of strings") from None
+    for term in terms:
+        if not isinstance(term, str):
+            raise UsageError(f"keyterms: {term!r} is no string")
     if not all(map(str.strip, terms)):
         raise UsageError("keyterms: a term is empty")
     if len(terms) > MAX_KEYTERMS:
@@ -225,9 +236,9 @@ def websocket_url(base_url: str, path: str) -> str:
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, prefix + path, "", ""))
 
 
-def _split(base_url: str) -> SplitResult | None:
+def _split(base_url: object) -> SplitResult | None:
     """The parts of a base URL; None if it is no way to reach a WebSocket."""
-    if any(map(str.isspace, base_url)):
+    if not isinstance(base_url, str) or any(map(str.isspace, base_url)):
         return None
     try:
         parts = urlsplit(base_url if "://" in base_url else f"//{base_url}")
@@ -239,7 +250,7 @@ def _split(base_url: str) -> SplitResult | None:
 
 def _host_only(base_url: str) -> str:
     """What of a wrong base URL may be repeated in an error: never a secret."""
-    return base_url.split("?")[0].rpartition("@")[2]
+    return str(base_url).split("?")[0].rpartition("@")[2]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

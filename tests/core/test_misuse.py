@@ -188,6 +188,17 @@ class TestAudio:
             await ink.finish()
             assert finals(await rest(ink)) == HELLO.transcripts
 
+    @pytest.mark.parametrize("pcm", [None, 640, "\0\0", [0, 0], 0.5])
+    async def test_what_is_no_audio_is_refused_by_name(self, pcm: Any) -> None:
+        for ink in (
+            client("http://127.0.0.1:1"),
+            InkManualClient(ManualOptions(base_url="http://127.0.0.1:1"), KEY),
+        ):
+            async with ink:
+                with pytest.raises(UsageError, match="pcm: must be bytes, not ") as refused:
+                    ink.send_audio(pcm)
+                assert str(refused.value).endswith(type(pcm).__name__)
+
 
 class TestTheEnd:
     async def test_finishing_twice_at_once_is_finishing_once(self) -> None:
