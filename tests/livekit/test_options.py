@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from livekit.agents import APIConnectOptions, llm
+from livekit.agents import APIConnectOptions, llm, stt
 from livekit.agents.metrics import STTMetrics
 
 from cartesia_ink_plugins import livekit as ink
@@ -246,8 +246,7 @@ class TestWarmth:
             await until(lambda: not any(c.is_open for c in server.connections))
 
 
-@pytest.mark.parametrize("is_warm", [True, False], ids=["warm", "cold"])
-def test_one_stt_serves_two_jobs_of_one_process(is_warm: bool) -> None:
+def test_one_stt_serves_two_jobs_of_one_process() -> None:
     """Each job has an event loop of its own; nothing of the first may be used in the second."""
     script = Script("Hello there.")
     shared: list[ink.STT] = []
@@ -256,13 +255,29 @@ def test_one_stt_serves_two_jobs_of_one_process(is_warm: bool) -> None:
         async with InkServer(script, port=port) as server:
             if not shared:
                 shared.append(ink.STT(api_key="sk_test", base_url=server.url))
-            if is_warm:
-                shared[0].prewarm()
+            shared[0].prewarm()
             async with call(shared[0]) as running:
                 await running.microphone.speak(script.audio(ROOM))
                 await running.answered(1)
             assert running.user_texts == ["Hello there."]
             # What the next job must not touch: a client that waits in this loop.
+            shared[0].prewarm()
+            return int(server.url.rpartition(":")[2])
+
+    port = asyncio.run(job(0))
+    asyncio.run(job(port))
+
+
+def test_a_stream_takes_no_connection_that_waits_in_another_job() -> None:
+    script = Script("Hello there.")
+    shared: list[ink.STT] = []
+
+    async def job(port: int) -> int:
+        async with InkServer(script, port=port) as server:
+            if not shared:
+                shared.append(ink.STT(api_key="sk_test", base_url=server.url))
+            heard = await transcribe(shared[0], script.audio(ROOM))
+            assert heard.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == ["Hello there."]
             shared[0].prewarm()
             return int(server.url.rpartition(":")[2])
 
