@@ -127,7 +127,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         from cartesia_ink_plugins.server.app import InkServer
     except ImportError as error:
-        return _complain(f"{error.name} is missing: pip install 'cartesia-ink-plugins[server]'")
+        extra = "speech" if args.engine == ["speech"] else "server"
+        return _complain(f"{error.name} is missing: pip install 'cartesia-ink-plugins[{extra}]'")
     try:
         engine, script = _engine(args.engine)
         if args.audio:

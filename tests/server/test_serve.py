@@ -140,6 +140,24 @@ def test_what_is_wrong_is_one_clear_line(arguments: list[str], words: str, scrip
     assert refused.stderr.startswith("cartesia-ink serve: ")
 
 
+@pytest.mark.parametrize(
+    ("engine", "extra"), [(["speech"], "speech"), (["script", "call.txt"], "server")]
+)
+def test_a_missing_extra_is_named(engine: list[str], extra: str) -> None:
+    program = (
+        "import sys\n"
+        "sys.modules['aiohttp'] = None\n"
+        "from cartesia_ink_plugins.cli.main import main\n"
+        "sys.exit(main(['serve', '--engine', *sys.argv[1:]]))\n"
+    )
+    command = [sys.executable, "-c", program, *engine]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"cartesia-ink serve: aiohttp is missing: pip install 'cartesia-ink-plugins[{extra}]'\n"
+    )
+
+
 def test_help_tells_how_to_write_scripts_and_faults() -> None:
     told = run("--help")
     assert told.returncode == 0
