@@ -22,6 +22,7 @@ from cartesia_ink_plugins.core.pacing import LONGEST_TOLD, MOST_REPLAYS, SILENCE
 logger = logging.getLogger(__name__)
 
 _BEAT = 0.5
+_LATE = 0.25
 _RESTS_AFTER = 2.0
 _CATCHING_UP = 0.3
 _NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008
@@ -87,6 +88,7 @@ class Lifecycle(Generic[W]):
         self._finish_wait: float | None = None
         self._finish_replays = 0
         self._close_sent = self._wants_renewal = False
+        self._late_beats = 0
 
     @property
     def is_closed(self) -> bool:
@@ -287,13 +289,15 @@ class Lifecycle(Generic[W]):
         self.speak(now)
         if now < self._beat_at:
             return False
+        self._late_beats = self._late_beats + 1 if now - self._beat_at > _LATE else 0
         self._beat_at = _NEVER if self._link.state is LinkState.RESTING else now + _BEAT
         return True
 
     def fill(self, now: float, *, in_turn: bool) -> bool:
         """Send silence on an open connection where audio stopped; tell whether any was due."""
         self.events += self._link.take_gap()
-        if self.is_finishing or self._link.backlog:
+        # Who was held up once has audio that waits to be handed in; who is always late has none.
+        if self.is_finishing or self._late_beats == 1 or self._link.backlog:
             return False
         count = self._filler.due(now, in_turn=in_turn)
         for _ in range(count):

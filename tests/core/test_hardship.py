@@ -121,6 +121,26 @@ class TestTheClock:
         turns = [event for event in hand.events if not isinstance(event, Connected | Disconnected)]
         assert [type(event) for event in turns] == [TurnStart, TurnUpdate, TurnUpdate, TurnEnd]
 
+    def test_audio_that_is_late_because_we_are_is_waited_for(self) -> None:
+        """No silence comes between it and what was handed in before: it would break a word."""
+        hand = connected()
+        hand.hear(TurnStart(), TurnUpdate("Hey"))
+        hand.speak(words())
+        hand.now += 1.0
+        hand.wait(0.0)
+        hand.session.send_audio(words(5), hand.now)
+        hand.speak(words())
+        assert hand.session.link.accounts.silence == 0
+
+    def test_but_a_loop_that_is_always_late_fills_a_muted_microphone_too(self) -> None:
+        hand = connected()
+        hand.hear(TurnStart(), TurnUpdate("Hey"))
+        hand.speak(words())
+        for _ in range(4):
+            hand.now += 1.0
+            hand.wait(0.0)
+        assert hand.session.link.accounts.silence >= hand.session.link.format.size(2.0)
+
     def test_and_what_died_meanwhile_is_replaced(self) -> None:
         hand = connected()
         hand.server_lives = False
