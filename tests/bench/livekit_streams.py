@@ -1,9 +1,10 @@
 """What a stream costs in LiveKit, ours beside the built-in plugin: `make bench-livekit`.
 
 Many streams at once are fed like rooms feed them: 24 kHz, frames of 50 ms, in real time, out of
-step with one another. Every measurement is a process of its own on one core, with the server in
-another process on another core; makes take turns, and medians are shown. The processor time of a
-recogniser that does nothing is taken off, so that what is left is the plugin and its socket.
+step with one another because no two callers call in the same instant. Every measurement is a
+process of its own on one core, with the server in another process on another core; makes take
+turns, and medians are shown. The processor time of a recogniser that does nothing is taken off, so
+that what is left is the plugin and its socket.
 
     CPU     milliseconds of processor time for a second of one stream's audio
     event   milliseconds from the server's sending a message to the SpeechEvent
@@ -47,6 +48,8 @@ from tests.livekit.harness import call
 RATE, FRAME = 24_000, 0.05
 UPDATE_EVERY = 0.5
 UPDATES_IN_A_TURN = 6
+CONNECTING = 1.5
+GOLDEN = (5**0.5 - 1) / 2
 MAKES = ("nothing", "builtin", "ink")
 REPLIES = 5
 _CORES = sorted(os.sched_getaffinity(0))
@@ -180,11 +183,11 @@ class Load:
                 _recogniser(self._make, self._url, f"s{n}", http) for n in range(self._streams)
             ]
             tasks = [
-                asyncio.create_task(self._stream(f"s{n}", recogniser, n / self._streams))
+                asyncio.create_task(self._stream(f"s{n}", recogniser, n * GOLDEN % 1))
                 for n, recogniser in enumerate(recognisers)
             ]
             # Connecting is not measured.
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(CONNECTING)
             cpu = time.process_time()
             await asyncio.gather(*tasks)
             cpu = time.process_time() - cpu
@@ -196,10 +199,11 @@ class Load:
         listening = asyncio.create_task(self._listen(stream))
         pushes = self.pushes[name] = []
         try:
+            await asyncio.sleep(phase * UPDATE_EVERY)
             frame = rtc.AudioFrame(self._pcm, RATE, 1, int(RATE * FRAME))
             stream.push_frame(frame)
             pushes.append(time.monotonic())
-            await asyncio.sleep(1.5 + phase * FRAME)
+            await asyncio.sleep(CONNECTING)
             began = time.monotonic()
             for count in range(1, self._frames + 1):
                 await asyncio.sleep(began + count * FRAME - time.monotonic())
