@@ -9,13 +9,19 @@ import time
 
 
 def explanation(body: bytes) -> str:
-    """What an HTTP error says of itself, in one short line."""
+    """What an HTTP error says of itself, in one short line.
+
+    Older versions of the API say it in plain text: https://docs.cartesia.ai/use-the-api/api-errors
+    """
     try:
         fields = json.loads(body)
-        text = fields.get("message") or fields.get("title") or ""
-    except (ValueError, AttributeError):
-        text = ""
-    return str(text)[:200].replace("\n", " ")
+        text = str(fields.get("message") or fields.get("title") or "")
+    except (AttributeError, RecursionError):
+        return ""
+    except ValueError:
+        text = body.decode("utf-8", "ignore")
+    line = " ".join(text.split())
+    return line[:200] if line.isprintable() and not line.startswith("<") else ""
 
 
 def seconds_to_wait(retry_after: str | None) -> float | None:
