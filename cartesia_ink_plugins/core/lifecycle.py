@@ -22,7 +22,7 @@ from cartesia_ink_plugins.core.pacing import LONGEST_TOLD, MOST_REPLAYS, SILENCE
 logger = logging.getLogger(__name__)
 
 _BEAT = 0.5
-_LATE = 0.25
+_LATE = 0.1
 _RESTS_AFTER = 2.0
 _CATCHING_UP = 0.3
 _NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008
