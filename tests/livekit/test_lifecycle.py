@@ -178,6 +178,28 @@ class TestTrouble:
         assert heard.texts(FINAL) == script.transcripts
         assert [error.recoverable for error in errors] == [True]
 
+    async def test_an_error_of_the_server_is_told_and_loses_no_word(
+        self, make_ink: MakeSTT
+    ) -> None:
+        broken = '{"type":"error","status_code":500,"title":"Oops","message":"Try again."}'
+        script = Script("One two three four.", cues=[Cue(0.8, broken, connection=0)])
+        errors: list[stt.STTError] = []
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            recogniser.on("error", errors.append)
+            heard = await transcribe(recogniser, script.audio(ROOM) + ROOM.silence(0.5))
+        assert heard.texts(FINAL) == script.transcripts
+        assert any("Try again." in str(error.error) for error in errors)
+        assert all(error.recoverable for error in errors)
+
+    async def test_audio_that_is_given_up_is_told(self, make_ink: MakeSTT) -> None:
+        errors: list[stt.STTError] = []
+        resilience = Resilience(ledger_seconds=0.5, drain_timeout=0.2)
+        recogniser = make_ink(await unused_url(), resilience=resilience)
+        recogniser.on("error", errors.append)
+        await transcribe(recogniser, Script("One two three four.").audio(ROOM))
+        assert any("could not be transcribed" in str(error.error) for error in errors)
+
 
 class TestFallback:
     async def test_it_steps_aside_when_refused_and_comes_back(self, make_ink: MakeSTT) -> None:

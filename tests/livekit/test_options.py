@@ -179,6 +179,20 @@ class TestWarmth:
         acquired = [m for m in metrics if not m.audio_duration]
         assert [(m.acquire_time, m.connection_reused) for m in acquired] == [(0.0, True)]
 
+    async def test_audio_of_another_rate_does_not_take_what_was_prewarmed(
+        self, make_ink: MakeSTT
+    ) -> None:
+        script = Script("Hello there.")
+        pcm = script.audio(AudioFormat(sample_rate=16_000))
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url)
+            recogniser.prewarm()
+            await until(lambda: server.connections and server.connections[0].sent)
+            heard = await transcribe(recogniser, pcm, rate=16_000)
+            rates = [connection.parameter("sample_rate") for connection in server.connections]
+            assert rates == ["24000", "16000"]
+        assert heard.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == script.transcripts
+
     async def test_a_cold_stream_tells_how_long_it_waited(self, make_ink: MakeSTT) -> None:
         metrics: list[STTMetrics] = []
         script = Script("Hello there.")

@@ -121,6 +121,17 @@ async def test_words_said_during_an_outage_are_not_lost() -> None:
     assert theirs < 0.9 * whole or PIPECAT < (1, 14)
 
 
+async def test_audio_that_has_to_be_given_up_is_told() -> None:
+    first: Play = [Drop(outage=1.0)]
+    gaps: list[float] = []
+    async with wire_server(first, []) as server:
+        stt = ours(server.url, resilience=Resilience(ledger_seconds=0.2))
+        stt.add_event_handler("on_audio_gap", lambda _, seconds: gaps.append(seconds))
+        async with conversation(stt) as talk:
+            await talk.say(tone(16_000, 1.5))
+            await talk.until(lambda: sum(gaps) >= 0.3)
+
+
 async def test_a_late_end_costs_no_second_inference() -> None:
     """The framework's own withdraws a prediction after 5 s; the server's timeout is 5.6 s."""
 
