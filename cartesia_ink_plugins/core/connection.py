@@ -106,8 +106,10 @@ class Connection(asyncio.Protocol):
         if self._protocol.state is not State.OPEN or transport is None or transport.is_closing():
             return
         # As `send_binary` and `send_text` do: no extension was asked for, no message is in pieces.
-        is_binary = isinstance(data, bytes)
-        frame = Frame(Opcode.BINARY, data) if is_binary else Frame(Opcode.TEXT, data.encode())
+        if isinstance(data, bytes):
+            frame = Frame(Opcode.BINARY, data)
+        else:
+            frame = Frame(Opcode.TEXT, data.encode())
         transport.write(frame.serialize(mask=True))
 
     def ping(self) -> None:
