@@ -244,28 +244,22 @@ class Link:
         self._pace_at = _NEVER
         end = self.ledger.end if self.barrier is None else self.barrier
         least = 1 if flush or self.barrier is not None else self._least
-        pending = end - self.sent
-        while pending >= least and self._blocked_since is None:
+        while (pending := end - self.sent) >= least and self._blocked_since is None:
             size = pending if pending < self._chunk else self._chunk
             if self.pacer.allows(now) < size:
                 self._pace_at = now + self.pacer.wait(size)
                 return
-            pcm = self.ledger.read(self.sent, size)
-            self.pacer.spend(len(pcm))
-            self.actions.append(pcm)
-            self.sent += len(pcm)
-            pending -= len(pcm)
+            self.actions.append(self.ledger.read(self.sent, size))
+            self.pacer.spend(size)
+            self.sent = sent = self.sent + size
             marked_at, marked = self._marks[-1]
             # Who was held up hands in much at one time.
-            if now - marked_at >= _MARK_EVERY or self.sent - marked >= self._mark:
-                self._marks.append((now, self.sent))
-            new = self.sent - self._reached
-            if new > 0:
-                self._reached = self.sent
-                self.accounts.sent += new
-                self.accounts.replayed += len(pcm) - new
-            else:
-                self.accounts.replayed += len(pcm)
+            if now - marked_at >= _MARK_EVERY or sent - marked >= self._mark:
+                self._marks.append((now, sent))
+            new = max(0, sent - self._reached)
+            self._reached += new
+            self.accounts.sent += new
+            self.accounts.replayed += size - new
 
     def send_silence(self, seconds: float) -> None:
         """Send silence that nobody handed in; it has no position and is never replayed."""

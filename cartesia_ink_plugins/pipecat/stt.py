@@ -88,6 +88,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         drain_timeout: float = 5.0,
         resilience: Resilience | None = None,
         settings: InkTurnsSTTSettings | None = None,
+        enable_direct_mode: bool = True,
         **kwargs: Any,
     ) -> None:
         """Set up the service; nothing is dialled before the pipeline is set up.
@@ -115,6 +116,9 @@ class InkTurnsSTTService(InkStreamingSTTService):
             drain_timeout: Seconds that the last words may take when the pipeline ends.
             resilience: How hard the session fights for the user's words.
             settings: What can also be changed while the service runs.
+            enable_direct_mode: Whether frames are handled where they are pushed, and not by tasks
+                with queues of the service's own. Nothing here keeps audio waiting, so that is
+                only cheaper; whoever pushes the EndFrame then waits for the last words.
             **kwargs: Arguments of Pipecat's `STTService`.
 
         Raises:
@@ -131,6 +135,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
             drain_timeout=drain_timeout,
             sample_rate=sample_rate,
             settings=store,
+            enable_direct_mode=enable_direct_mode,
             **kwargs,
         )
         self._resilience = resilience

@@ -11,6 +11,7 @@ import pytest
 from pipecat.frames.frames import (
     EndFrame,
     ErrorFrame,
+    InputAudioRawFrame,
     ManuallySwitchServiceFrame,
     STTMetadataFrame,
     STTUpdateSettingsFrame,
@@ -84,6 +85,16 @@ async def test_start_up_does_not_wait_for_a_server_that_hangs() -> None:
         with pytest.raises(TimeoutError):
             async with conversation(builtin(url), patience=1.0):
                 pass
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_audio_passes_without_a_queue_unless_that_is_wanted(direct: bool) -> None:
+    stt = ours(NOWHERE, enable_direct_mode=direct)
+    async with conversation(stt):
+        calls = count(stt, "on_after_process_frame")
+        await stt.queue_frame(InputAudioRawFrame(b"\0" * 640, 16_000, 1))
+        handled = [type(frame) for (frame,) in calls["on_after_process_frame"]]
+    assert (InputAudioRawFrame in handled) is direct
 
 
 async def test_a_server_that_is_not_there_is_no_reason_to_give_up() -> None:
