@@ -11,6 +11,8 @@ step, because the question is rare and the audio is not.
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -40,6 +42,7 @@ _STEADY_DB = 4.0
 _STEADY_FRAMES = 6
 _GATHER = 1.0
 _ANCHOR_DRIFT = 0.02
+_ANCHORS = 512
 _LATE_FOR = 1.0
 
 
@@ -105,7 +108,10 @@ class SpeechClock:
         self._above = 0
         self._below = 0
         self._stretches: deque[Speech] = deque(maxlen=256)
-        self._anchors: deque[tuple[int, float]] = deque(maxlen=512)
+        # From each of these positions on: when position 0 would have been handed in, at the steady
+        # rate of then. Where audio comes unevenly, there are many.
+        self._anchors = array("q")
+        self._zeros = array("d")
         self._zero = float("-inf")
         self._end = 0
 
@@ -115,13 +121,15 @@ class SpeechClock:
         start, self._end = self._end, self._end + len(pcm)
         if self._end - self._position >= self._gather:
             self._listen()
-        # When position 0 would have been handed in, at the steady rate of late.
         zero = now - self._end / self._format.byte_rate
         if not -_ANCHOR_DRIFT < zero - self._zero < _ANCHOR_DRIFT:
             if zero < self._zero:
                 start = self._forget_lateness(start, zero)
             self._zero = zero
-            self._anchors.append((start, zero + start / self._format.byte_rate))
+            self._anchors.append(start)
+            self._zeros.append(zero)
+            if len(self._anchors) > 2 * _ANCHORS:
+                del self._anchors[:_ANCHORS], self._zeros[:_ANCHORS]
 
     def interrupt(self) -> None:
         """No more audio comes for now: whoever spoke cannot be heard any more."""
@@ -156,10 +164,8 @@ class SpeechClock:
 
     def time_of(self, position: int) -> float | None:
         """When the audio at a position was handed in; None when that is too long ago to know."""
-        for at, time in reversed(self._anchors):
-            if at <= position:
-                return time + (position - at) / self._format.byte_rate
-        return None
+        number = bisect_right(self._anchors, position)
+        return self._zeros[number - 1] + position / self._format.byte_rate if number else None
 
     def _forget_lateness(self, start: int, zero: float) -> int:
         """Audio comes sooner again: if for a moment it was late, it was not recorded that late.
@@ -168,16 +174,13 @@ class SpeechClock:
             Where what is in time again begins. Audio that comes ever sooner, as from a file, is
             taken as it comes.
         """
-        rate = self._format.byte_rate
-        first, late = start, 0
-        for at, time in reversed(self._anchors):
-            if time - at / rate <= zero:
-                break
-            if start - at > _LATE_FOR * rate:
+        number = len(self._anchors)
+        while number and self._zeros[number - 1] > zero:
+            number -= 1
+            if start - self._anchors[number] > _LATE_FOR * self._format.byte_rate:
                 return start
-            first, late = at, late + 1
-        for _ in range(late):
-            self._anchors.pop()
+        first = self._anchors[number] if number < len(self._anchors) else start
+        del self._anchors[number:], self._zeros[number:]
         return first
 
     def _listen(self) -> None:
