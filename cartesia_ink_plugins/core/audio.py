@@ -155,6 +155,18 @@ def downmix(pcm: bytes, channels: int) -> bytes:
     return mono.astype("<i2").tobytes()
 
 
+def copied(pcm: object) -> bytes:
+    """The bytes of a buffer, which may be changed before they are sent once more.
+
+    Raises:
+        UsageError: It is no buffer.
+    """
+    try:
+        return bytes(memoryview(pcm))  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"pcm: must be bytes, not {type(pcm).__name__}") from None
+
+
 def _mulaw_table() -> Samples:
     """Decode table of G.711 µ-law."""
     code = ~np.arange(256, dtype=np.int32) & 0xFF

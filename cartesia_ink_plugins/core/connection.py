@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
+from cartesia_ink_plugins.core.errors import InkError
 from cartesia_ink_plugins.core.tunnel import proxy_for, tunnel
 
 _MAX_MESSAGE = 2**20
@@ -264,3 +266,16 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def why_not(error: Exception) -> str:
+    """Why a connection could not be made; the words of others may hold a secret."""
+    match error:
+        case InkError():
+            return str(error)
+        case socket.gaierror():
+            return "the name of the host is not known"
+        case OSError(errno=int() as number) if not isinstance(error, ssl.SSLError):
+            return os.strerror(number)
+        case _:
+            return type(error).__name__

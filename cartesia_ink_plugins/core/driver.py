@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
 import ssl
 import time
 from collections import deque
@@ -17,8 +15,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 from cartesia_ink_plugins.core.answers import explanation, seconds_to_wait
-from cartesia_ink_plugins.core.connection import Connection
-from cartesia_ink_plugins.core.errors import InkError, UsageError
+from cartesia_ink_plugins.core.audio import copied
+from cartesia_ink_plugins.core.connection import Connection, why_not
+from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import LifeEvent
 from cartesia_ink_plugins.core.lifecycle import Lifecycle
 from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping
@@ -150,7 +149,7 @@ class Driver(Generic[S, W]):
         if self._running_loop() is not loop:
             raise UsageError("send_audio: the client belongs to another event loop")
         if not isinstance(pcm, bytes):
-            pcm = _copied(pcm)
+            pcm = copied(pcm)
         session.send_audio(pcm, loop.time())
         self.drive(session)
 
@@ -338,7 +337,7 @@ class Driver(Generic[S, W]):
             if self._attempt is not None:
                 self._discard(self._attempt)
                 self._attempt = None
-            session.life.lost(f"cannot connect: {_why(error)}", loop.time())
+            session.life.lost(f"cannot connect: {why_not(error)}", loop.time())
             self.drive(session)
 
     def _arm(self, deadline: float) -> None:
@@ -381,24 +380,3 @@ async def _bury(connection: Connection) -> None:
             await connection.wait_closed()
     connection.abort()
     await connection.wait_closed()
-
-
-def _copied(pcm: object) -> bytes:
-    """The bytes of a buffer, which may be changed before they are sent once more."""
-    try:
-        return bytes(memoryview(pcm))  # type: ignore[arg-type]
-    except TypeError:
-        raise UsageError(f"pcm: must be bytes, not {type(pcm).__name__}") from None
-
-
-def _why(error: Exception) -> str:
-    """Why a connection could not be made; the words of others may hold a secret."""
-    match error:
-        case InkError():
-            return str(error)
-        case socket.gaierror():
-            return "the name of the host is not known"
-        case OSError(errno=int() as number) if not isinstance(error, ssl.SSLError):
-            return os.strerror(number)
-        case _:
-            return type(error).__name__
