@@ -23,7 +23,11 @@ async def live_demo(url: str, framework: str = "pipecat") -> tuple[int | None, s
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, err = await asyncio.wait_for(process.communicate(), 60)
+    try:
+        _, err = await asyncio.wait_for(process.communicate(), 200)
+    finally:
+        if process.returncode is None:
+            process.kill()
     return process.returncode, err.decode()
 
 

@@ -16,7 +16,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 
 def run(*args: str, **options: object) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "cartesia_ink_plugins.cli.main", *args]
-    return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(program, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_help_names_every_command() -> None:
@@ -79,7 +79,7 @@ def test_help_needs_no_framework() -> None:
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=200, check=True
     )
     assert result.stdout.strip() == "[]"
 

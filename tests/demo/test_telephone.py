@@ -94,7 +94,7 @@ async def test_the_loudspeaker_lets_a_writer_wait() -> None:
     await asyncio.sleep(0)
     assert not waiting.done()
     speaker.take(0.05)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
     assert speaker.seconds == pytest.approx(0.1)
 
 
@@ -104,7 +104,7 @@ async def test_the_loudspeaker_falls_silent_at_once() -> None:
     waiting = asyncio.create_task(speaker.wait_below(0.0))
     await asyncio.sleep(0)
     speaker.clear()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
     assert speaker.take(0.02) == b""
 
 
@@ -113,9 +113,9 @@ async def test_a_writer_does_not_wait_for_someone_who_has_hung_up() -> None:
     speaker.write(tone(1.0, BOT_SAMPLE_RATE))
     waiting = asyncio.create_task(speaker.wait_below(0.0))
     speaker.close()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
     speaker.write(tone(1.0, BOT_SAMPLE_RATE))
-    await asyncio.wait_for(speaker.wait_below(0.0), 1)
+    await asyncio.wait_for(speaker.wait_below(0.0), 30)
 
 
 async def test_the_caller_hears_what_is_played() -> None:

@@ -101,7 +101,7 @@ async def virtual_sound(folder: Path) -> AsyncIterator[Sound]:
 
 
 async def _until_it_listens(path: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_unix_connection(path)

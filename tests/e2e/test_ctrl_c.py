@@ -16,7 +16,7 @@ from tests.e2e.browser.prompter import Prompter
 from tests.e2e.calling import web_call
 from tests.e2e.test_twilio_bot import telephone_call
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(240)
 
 
 @asynccontextmanager
@@ -40,7 +40,7 @@ async def test_ctrl_c_hangs_up_in_the_browser() -> None:
         bot_with_ink("pipecat_bot.py", "webrtc") as (bot, server),
         web_call(bot.url, []) as call,
     ):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not call.messages:
                 await asyncio.sleep(0.05)
         status, said = await ends(bot, signal.SIGINT)

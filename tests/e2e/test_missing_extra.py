@@ -29,7 +29,7 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 )
 def test_a_missing_extra_is_said_in_one_line(example: str) -> None:
     command = [sys.executable, "-c", WITHOUT_FRAMEWORK, str(EXAMPLES / example)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert result.returncode == 1
     assert "pip install 'cartesia-ink-plugins[examples]'" in result.stderr
     assert len(result.stderr.splitlines()) == 1

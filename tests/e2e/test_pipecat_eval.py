@@ -15,7 +15,7 @@ from tests.e2e.bots import EXAMPLES, running_bot
 OPTIONS = dict.fromkeys(("yes", "no", "continue"))
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(240)
 @pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")  # of Pipecat's harness
 async def test_the_example_bot_passes_its_eval(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -23,7 +23,7 @@ async def speak(call: WebCall, pcm: bytes) -> None:
 
 
 async def until(call: WebCall, kind: str, words: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while words not in " ".join(call.texts(kind)).lower():
             await asyncio.sleep(0.05)
 

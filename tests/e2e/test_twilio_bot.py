@@ -77,7 +77,7 @@ class Twilio:
             await self.tell("media", media={"track": "inbound", "payload": payload})
             await asyncio.sleep(max(0.0, began + tick * 0.02 - loop.time()))
 
-    async def listens(self, until: str, timeout: float = 40.0) -> None:
+    async def listens(self, until: str, timeout: float = 60.0) -> None:
         """Stream silence until the bot is heard, or is heard no more."""
         async with asyncio.timeout(timeout):
             heard = len(self.playing)

@@ -31,4 +31,4 @@ async def transcripts() -> list[str]:
 
 
 def test_the_client_runs_on_uvloop() -> None:
-    assert uvloop.run(asyncio.wait_for(transcripts(), 30)) == SCRIPT.transcripts
+    assert uvloop.run(asyncio.wait_for(transcripts(), 60)) == SCRIPT.transcripts

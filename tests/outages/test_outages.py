@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.outages.calls import OURS, Client, call, crowd
+from tests.outages.calls import OURS, Client, call
 from tests.outages.scenarios import CALLER, CROWD, REFUSALS, SCENARIOS, Scenario, busy
 
 IN_SUITE = [scenario for scenario in SCENARIOS if not scenario.slow]
@@ -45,11 +45,10 @@ async def test_a_refusal_is_told_once_and_not_tried_again(scenario: Scenario) ->
 async def test_a_crowd_that_was_refused_does_not_come_back_in_one_instant(
     client: Client, size: int
 ) -> None:
-    outcomes = await crowd(busy(size), client, size)
-    dials = sorted(outcomes[0].dials)
-    refused, back = dials[:size], dials[size:]
-    assert len(back) == size
+    # Each with a server of its own: on a busy machine some begin when others are back already.
+    outcomes = await asyncio.gather(*(call(busy(1), client) for _ in range(size)))
+    waits = [outcome.dials[1] - outcome.dials[0] for outcome in outcomes]
     # Told to wait for a second, each waits for that and up to half a second more, by chance.
-    assert back[0] - refused[0] >= 1.0
-    assert back[-1] - back[0] >= 0.1
+    assert min(waits) >= 1.0
+    assert max(waits) - min(waits) >= 0.1
     assert all(outcome.finals == outcome.wanted for outcome in outcomes)

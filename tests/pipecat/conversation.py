@@ -42,6 +42,7 @@ from pipecat.services.settings import LLMSettings
 from pipecat.workers.runner import WorkerRunner
 
 _LOOK_EVERY = 0.01
+_LONGEST = 150.0
 
 
 def tone(rate: int, seconds: float = 0.1, channels: int = 1, hertz: float = 440.0) -> bytes:
@@ -291,13 +292,14 @@ async def conversation(
     before_aggregator: Sequence[FrameProcessor] = (),
     before_llm: Sequence[FrameProcessor] = (),
     rate: int = 16_000,
-    patience: float = 10.0,
+    patience: float = 60.0,
     tracing: bool = False,
 ) -> AsyncIterator[Conversation]:
     """Run a pipeline around an STT service until the block is left, then cancel it.
 
     Raises:
-        TimeoutError: It has not started after `patience` seconds.
+        TimeoutError: It has not started after `patience` seconds, or what it waits for in the block
+            does not come.
     """
     context = LLMContext()
     pair = LLMContextAggregatorPair(context, user_params=params or LLMUserAggregatorParams())
@@ -336,8 +338,9 @@ async def conversation(
     try:
         async with asyncio.timeout(patience):
             await started.wait()
-        yield talk
+        async with asyncio.timeout(_LONGEST):
+            yield talk
     finally:
         await task.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await running

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
@@ -63,7 +62,6 @@ async def said(socket: ClientConnection) -> list[str]:
     return messages
 
 
-@pytest.mark.timeout(20)
 async def test_pings_are_answered_and_audio_waits_its_turn() -> None:
     engine = Slow()
     async with InkServer(engine) as server, dial(server) as socket:
@@ -83,7 +81,6 @@ async def test_pings_are_answered_and_audio_waits_its_turn() -> None:
     ]
 
 
-@pytest.mark.timeout(20)
 async def test_a_client_that_leaves_meanwhile_leaves_nothing() -> None:
     engine = Slow()
     before = asyncio.all_tasks()

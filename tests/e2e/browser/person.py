@@ -46,7 +46,7 @@ class Person:
 
     page: Page
 
-    async def sees(self, text: str, where: str = "body", *, timeout: float = 40.0) -> None:
+    async def sees(self, text: str, where: str = "body", *, timeout: float = 60.0) -> None:
         """Wait until a text can be seen.
 
         Args:
@@ -72,13 +72,13 @@ class Person:
         await asyncio.sleep(seconds)
         return float(await self.page.evaluate(_HEARD)) - float(before)
 
-    async def has_heard_voice(self, timeout: float = 40.0) -> None:
+    async def has_heard_voice(self, timeout: float = 60.0) -> None:
         """Wait until the bot has been heard in this call, whether it still speaks or not."""
         async with asyncio.timeout(timeout):
             while float(await self.page.evaluate(_HEARD)) < _VOICE:
                 await asyncio.sleep(0.1)
 
-    async def hears_silence(self, timeout: float = 40.0) -> None:
+    async def hears_silence(self, timeout: float = 60.0) -> None:
         """Wait until the bot is not heard."""
         async with asyncio.timeout(timeout):
             while await self.loudness() >= _VOICE:
@@ -118,6 +118,7 @@ async def person_at(
         )
         try:
             page = await browser.new_page(viewport={"width": size[0], "height": size[1]})
+            page.set_default_timeout(60_000)
             page.on("pageerror", lambda error: failures.append(str(error)))
             await page.add_init_script(_KEEP_PEER)
             if microphone_error:

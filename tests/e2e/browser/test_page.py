@@ -24,7 +24,7 @@ from tests.e2e.browser.prompter import Prompter
 
 pytestmark = [
     pytest.mark.needs("chromium"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
 ]
 
@@ -56,14 +56,14 @@ async def bot(ink: Prompter) -> AsyncIterator[RunningBot]:
 
 async def test_a_caller_talks_and_is_answered(tmp_path: Path) -> None:
     """Speech recognition and all: what a newcomer sees and hears."""
-    caller = record(tmp_path / "caller.wav", [6.0, "1_date", 9.0, "2_party", 30.0])
+    caller = record(tmp_path / "caller.wav", [10.0, "1_date", 10.0, "2_party", 30.0])
     async with running_bot() as bot, person_at(bot.url, caller) as person:
         await person.calls()
         await person.has_heard_voice()
-        await person.sees("table", "#talk .you", timeout=40)
-        await person.sees("six of us", "#talk .you", timeout=40)
-        await person.sees("bot heard", "#talk .you .facts", timeout=20)
-        await person.sees("At what time?", "#talk .bot", timeout=20)
+        await person.sees("table", "#talk .you")
+        await person.sees("six of us", "#talk .you")
+        await person.sees("bot heard", "#talk .you .facts")
+        await person.sees("At what time?", "#talk .bot")
 
 
 async def test_each_turn_is_shown_as_it_happens(
@@ -82,16 +82,16 @@ async def test_each_turn_is_shown_as_it_happens(
         ink.hears(TurnUpdate(whole), TurnEagerEnd(whole))
         await person.sees("a reply is begun, and held back", "#doing")
         ink.hears(TurnEnd(whole))
-        await person.sees(whole, "#talk .you")
-        await person.sees("a reply withdrawn", "#talk .you .facts")
-        await person.sees("s early", "#talk .you .facts")
-
-        await person.has_heard_voice()
+        # On a busy machine it may have spoken before anything else is looked at.
         await person.sees("The bot speaks", "#doing")
         ink.hears(TurnStart(), TurnUpdate("Wait"))
         await person.sees("interrupted by you", "#talk .bot")
+        await person.has_heard_voice()
         await person.hears_silence()
         assert "how many people" not in await person.page.inner_text("#talk")
+        await person.sees(whole, "#talk .you")
+        await person.sees("a reply withdrawn", "#talk .you .facts")
+        await person.sees("s early", "#talk .you .facts")
 
         ink.hears(TurnEagerEnd("Wait, for six people."), TurnEnd("Wait, for six people."))
         await person.sees("Wait, for six people.", "#talk .you")

@@ -12,7 +12,7 @@ from cartesia_ink_plugins.testing import InkServer, Script
 from tests.e2e.bots import running_bot
 from tests.e2e.browser.person import PHONE, person_at, record
 
-pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(240)]
 
 
 async def test_a_bot_is_called_a_key_is_held_and_a_bot_that_is_gone_is_told(tmp_path: Path) -> None:
