@@ -328,6 +328,8 @@ class Resilience:
         dial_timeout: Seconds until a hung connection attempt is given up.
         drain_timeout: Seconds that `finish()` waits for the last words once they are sent.
         stall_timeout: Seconds of speech without any turn event until the connection is replaced.
+            The next one is given twice as long, and so on; what three in a row say nothing of is
+            taken for noise.
         coalesce: Seconds of audio that are gathered into one message, at most 0.1. 0 sends every
             piece as it comes, which is soonest; 0.04 halves the cost of 20 ms frames for about 10
             ms of delay.
