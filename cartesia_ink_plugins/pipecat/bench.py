@@ -200,11 +200,12 @@ def _resident() -> float:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1024
 
 
-def _noise() -> bytes:
+def _noise() -> bytearray:
+    """To be copied for every frame: no two of a caller are one object, and keeping them costs."""
     import numpy as np
 
     noise = np.random.default_rng(0).normal(0, 300, int(_RATE * _FRAME))
-    return noise.astype("<i2").tobytes()
+    return bytearray(noise.astype("<i2").tobytes())
 
 
 async def _bare(clock: _Clock, port: str) -> Cost:
@@ -223,7 +224,7 @@ async def _bare(clock: _Clock, port: str) -> Cost:
     listeners = [asyncio.create_task(listen(socket)) for socket in sockets]
     pcm = _noise()
 
-    cost = await clock.run(lambda stream: sockets[stream].send(pcm))
+    cost = await clock.run(lambda stream: sockets[stream].send(bytes(pcm)))
     for listener in listeners:
         listener.cancel()
     await asyncio.gather(*(socket.close() for socket in sockets))
@@ -262,7 +263,7 @@ async def _pipelines(side: str, clock: _Clock, port: str) -> Cost:
     pcm = _noise()
 
     cost = await clock.run(
-        lambda stream: workers[stream].queue_frame(InputAudioRawFrame(pcm, _RATE, 1))
+        lambda stream: workers[stream].queue_frame(InputAudioRawFrame(bytes(pcm), _RATE, 1))
     )
     await asyncio.gather(*(worker.cancel() for worker in workers))
     await running
