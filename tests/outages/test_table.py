@@ -37,7 +37,7 @@ def test_a_row_is_held_by_its_test(row: Row) -> None:
     text = (ROOT / row.test).read_text("utf-8")
     match row.measure:
         case Measure.CROWD:
-            assert "busy(size)" in text
+            assert "call(busy(" in text
         case Measure.SOAK:
             assert "soak(HOURS)" in text
         case Measure.MEMORY:
