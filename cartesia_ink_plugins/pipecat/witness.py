@@ -9,6 +9,7 @@ has been handled. The strategies recommended by the service run inside the aggre
 from __future__ import annotations
 
 import asyncio
+import time
 
 from loguru import logger
 from pipecat.frames.frames import EagerTranscriptionFrame, Frame
@@ -36,6 +37,8 @@ class TurnWitness:
         self._users = 0
         self._expected = -1
         self._is_prediction = False
+        # When the frame, or what was made of it, set out on the way that is not seen.
+        self._sent_at = 0.0
         self._handled = asyncio.Event()
         # A frame got lost on its way: no more waiting until one arrives again.
         self._estranged = False
@@ -57,11 +60,13 @@ class TurnWitness:
         """An aggregator has handled a frame; called for every frame that reaches it."""
         if frame.id == self._expected:
             self._estranged = False
+            self._sent_at = time.monotonic()
             self._handled.set()
 
     def expect(self, frame: Frame) -> None:
         """Watch for a frame that is about to be pushed."""
         self._expected = frame.id
+        self._sent_at = time.monotonic()
         self._handled.clear()
         self._is_prediction = isinstance(frame, EagerTranscriptionFrame)
         if self._is_prediction:
@@ -72,16 +77,15 @@ class TurnWitness:
 
         Without an aggregator that tells, the frame is given time to travel and no more.
         """
-        travel_time = _TRAVEL_TIME
         try:
             if self.attached and not self._estranged:
                 await asyncio.wait_for(self._handled.wait(), self._patience)
                 if self._is_prediction and self._llms.sees_any:
                     await self._llms.prediction_begun(self._patience)
-                    travel_time = 0.0
+                    self._sent_at = 0.0
         except TimeoutError:
             logger.debug("something in the pipeline keeps the user's words to itself")
             self._estranged = True
-        await asyncio.sleep(travel_time)
+        await asyncio.sleep(max(0.0, self._sent_at + _TRAVEL_TIME - time.monotonic()))
         for _ in range(_TRAVEL_TURNS):
             await asyncio.sleep(0)
