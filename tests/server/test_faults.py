@@ -326,8 +326,7 @@ async def test_messages_can_be_joined() -> None:
             await asyncio.sleep(0.02)
         for _ in range(3):
             await websocket.recv()
-
-    assert len(segments) <= 2, "the second may have begun in between"
+        assert len(segments) <= 2, "the second may have begun in between"
 
 
 @pytest.mark.parametrize("name", SAYINGS)
