@@ -281,7 +281,9 @@ class InkServer:
         try:
             await websocket.prepare(request)
         except ConnectionResetError:  # the client left between its request and our answer
-            return websocket
+            record.close_code = 1006
+            self._answered(record, 101)
+            return web.Response()  # that nobody reads; an unprepared WebSocket cannot be ended
         assert request.transport is not None
         wire = Wire(request.transport)
         self._answered(record, 101)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import socket
 import struct
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import pytest
@@ -27,6 +28,13 @@ from tests.server.listening import PCM16
 KEY = {"X-API-Key": "key-123"}
 NEEDED = {"model": "ink-2", "encoding": "pcm_s16le", "sample_rate": "16000"}
 HELLO = Script("Hello there.")
+UPGRADE = [
+    "X-API-Key: key-123",
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+]
 
 
 def address(server: InkServer, **query: str) -> str:
@@ -245,6 +253,25 @@ async def test_a_client_that_vanishes_leaves_nothing_behind() -> None:
         websocket.transport.abort()
         await server.wait_until_idle()
         assert server.connections[0].close_code == 1006
+
+
+@pytest.mark.parametrize("linger", [None, 0], ids=["FIN", "RST"])
+async def test_a_client_that_leaves_before_the_answer_is_no_error(
+    linger: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with InkServer(HELLO) as server:
+        host, port = urlsplit(server.url).netloc.split(":")
+        with socket.create_connection((host, int(port))) as client:
+            if linger is not None:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, linger))
+            path = address(server).removeprefix(f"ws://{host}:{port}")
+            head = [f"GET {path} HTTP/1.1", f"Host: {host}", *UPGRADE, "", ""]
+            client.sendall("\r\n".join(head).encode())
+        # Nothing has run in between: the server reads the request and the end at once.
+        async with asyncio.timeout(30):
+            record = await server.wait_for_connection()
+        assert (record.status, record.close_code) == (101, 1006)
+    assert [r.getMessage() for r in caplog.records if r.levelname == "ERROR"] == []
 
 
 async def test_other_paths_and_plain_requests_are_told_so() -> None:
