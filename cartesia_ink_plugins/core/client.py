@@ -114,8 +114,7 @@ class InkTurnsClient:
     @property
     def refusal(self) -> RefusedError | None:
         """Why the server refuses this session for good, once it does."""
-        session = self._driver.session
-        return session.life.refusal if session else None
+        return self._driver.refusal
 
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
@@ -181,8 +180,7 @@ class InkTurnsClient:
         Args:
             reader: Takes each event; must not raise. With None events are iterated over again.
         """
-        self._driver.reader = reader
-        self._driver.tell()
+        self._driver.hand_to(reader)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         """Iterate over the events."""

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from cartesia_ink_plugins.core.answers import explanation, seconds_to_wait
 from cartesia_ink_plugins.core.audio import copied
 from cartesia_ink_plugins.core.connection import Connection, why_not
-from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.errors import RefusedError, UsageError
 from cartesia_ink_plugins.core.events import LifeEvent
 from cartesia_ink_plugins.core.lifecycle import Lifecycle
 from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping
@@ -91,7 +91,7 @@ class Driver(Generic[S, W]):
             enqueue: Puts an event at the end of the queue that the application reads.
             ended: Called when the session is over, maybe more than once.
         """
-        self.reader: Callable[[LifeEvent | W], None] | None = None
+        self._reader: Callable[[LifeEvent | W], None] | None = None
         self._make = make
         self._credentials = credentials
         self._ssl_context = ssl_context
@@ -121,6 +121,11 @@ class Driver(Generic[S, W]):
     def request_id(self) -> str | None:
         """The id of the present connection."""
         return self._made[0].life.request_id if self._made else None
+
+    @property
+    def refusal(self) -> RefusedError | None:
+        """Why the server refuses this session for good, once it does."""
+        return self._made[0].life.refusal if self._made else None
 
     @property
     def is_connected(self) -> bool:
@@ -169,15 +174,20 @@ class Driver(Generic[S, W]):
         if deadline != self._armed:
             self._arm(deadline)
         if events:
-            self.tell()
+            self._tell()
 
-    def tell(self) -> None:
+    def hand_to(self, reader: Callable[[LifeEvent | W], None] | None) -> None:
+        """Hand events over when they come, in the place of iteration; with None no longer."""
+        self._reader = reader
+        self._tell()
+
+    def _tell(self) -> None:
         """Let the application have the events: the reader, or else who iterates."""
-        if self.reader is None:
+        if self._reader is None:
             self._changed.set()
         else:
             while self._queue:
-                self.reader(self._queue.popleft())
+                self._reader(self._queue.popleft())
 
     async def finish(self, timeout: float | None) -> None:
         """Say that there is no more audio, and wait for the end."""

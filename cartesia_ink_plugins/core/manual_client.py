@@ -104,8 +104,7 @@ class InkManualClient:
     @property
     def refusal(self) -> RefusedError | None:
         """Why the server refuses this session for good, once it does."""
-        session = self._driver.session
-        return session.life.refusal if session else None
+        return self._driver.refusal
 
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
@@ -202,8 +201,7 @@ class InkManualClient:
         Args:
             reader: Takes each event; must not raise. With None events are iterated over again.
         """
-        self._driver.reader = reader
-        self._driver.tell()
+        self._driver.hand_to(reader)
 
     def __aiter__(self) -> AsyncIterator[ManualEvent]:
         """Iterate over the events."""
@@ -233,10 +231,8 @@ class InkManualClient:
 
     def _leave_nobody_waiting(self) -> None:
         """Nobody answers any more."""
-        session = self._driver.session
-        refusal = session.life.refusal if session else None
         waiting, self._waiting = self._waiting, {}
         for future in waiting.values():
             if not future.done():
-                future.set_exception(refusal or ClosedError("finalize: the client was closed"))
+                future.set_exception(self.refusal or ClosedError("finalize: the client was closed"))
                 future.exception()  # whoever waits gets it; if nobody does, that is fine

@@ -139,7 +139,7 @@ class InkRecognizeStream(stt.RecognizeStream):
             self._hand_in()
             client.hand_to(self._deliver)
             async for _ in client:
-                """Nothing is left to be iterated over but the end."""
+                pass  # Events are handed over; what comes here is the end.
         except RefusedError as refusal:
             raise _api_error(refusal) from refusal
         finally:

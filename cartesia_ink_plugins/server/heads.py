@@ -8,6 +8,7 @@ from http.client import responses
 from urllib.parse import parse_qsl, urlsplit
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.events import ErrorMessage, encode
 from cartesia_ink_plugins.server.faults import Refuse
 from cartesia_ink_plugins.server.frames import Frame
 
@@ -47,16 +48,9 @@ def for_server(head: bytes, host: str) -> bytes:
 def refusal(refuse: Refuse) -> bytes:
     """Write the answer to an upgrade that is refused, as the server itself would."""
     title, request_id = responses.get(refuse.status, "Refused"), str(uuid.uuid4())
-    error = {
-        "type": "error",
-        "status_code": refuse.status,
-        "title": title,
-        "message": f"{title}: a fault that was asked for.",
-        "request_id": request_id,
-    }
-    if refuse.status in _CODES:
-        error["error_code"] = _CODES[refuse.status]
-    body = json.dumps(error).encode()
+    text, code = f"{title}: a fault that was asked for.", _CODES.get(refuse.status)
+    error = ErrorMessage(refuse.status, text, title, code, request_id=request_id)
+    body = encode(error).encode()
     head = [
         f"HTTP/1.1 {refuse.status} {title}",
         "Content-Type: application/json",

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from cartesia_ink_plugins import Credentials, InkTurnsClient, TurnEnd, TurnsOptions
+from cartesia_ink_plugins import Credentials
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Rules, Script, Turn
 from tests.conformance.official import OFFICIAL, Speak, token_of_cartesia_sdk
+from tests.server.calling import heard_with
 
 SCRIPT = Script(
     "Hello there.", "I'd like a table ... for two people.", Turn("Thanks. ", eager=False)
@@ -45,11 +46,7 @@ async def test_they_survive_fields_and_types_that_nobody_knows_yet(speak: Speak)
 async def test_the_sdk_makes_a_token_that_lets_a_client_in() -> None:
     async with InkServer(SCRIPT, api_keys=["sk_test"]) as server:
         token = await token_of_cartesia_sdk(server.url)
-        options = TurnsOptions(base_url=server.url)
-        async with InkTurnsClient(options, Credentials(access_token=token)) as client:
-            client.send_audio(SCRIPT.audio())
-            await client.finish()
-            texts = [event.transcript async for event in client if isinstance(event, TurnEnd)]
+        texts = await heard_with(server.url, Credentials(access_token=token), SCRIPT)
     assert texts == SCRIPT.transcripts
 
 

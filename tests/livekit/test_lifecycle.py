@@ -45,6 +45,18 @@ async def silent_server() -> AsyncIterator[str]:
             writer.transport.abort()
 
 
+async def errors_of_a_turn(make_ink: MakeSTT, fault: Close | str) -> list[stt.STTError]:
+    """Let the server send something in mid-turn; no word may be lost. Return what was told."""
+    script = Script("One two three four.", cues=[Cue(0.8, fault, connection=0)])
+    errors: list[stt.STTError] = []
+    async with InkServer(script) as server:
+        recogniser = make_ink(server.url)
+        recogniser.on("error", errors.append)
+        heard = await transcribe(recogniser, script.audio(ROOM) + ROOM.silence(0.5))
+    assert heard.texts(FINAL) == script.transcripts
+    return errors
+
+
 async def unused_url() -> str:
     """An address at which nobody listens, for now."""
     async with InkServer(Script()) as server:
@@ -169,26 +181,14 @@ class TestTrouble:
     async def test_a_drop_is_told_as_recoverable_and_loses_no_word(
         self, make_ink: MakeSTT, code: int
     ) -> None:
-        script = Script("One two three four.", cues=[Cue(0.8, Close(code), connection=0)])
-        errors: list[stt.STTError] = []
-        async with InkServer(script) as server:
-            recogniser = make_ink(server.url)
-            recogniser.on("error", errors.append)
-            heard = await transcribe(recogniser, script.audio(ROOM) + ROOM.silence(0.5))
-        assert heard.texts(FINAL) == script.transcripts
+        errors = await errors_of_a_turn(make_ink, Close(code))
         assert [error.recoverable for error in errors] == [True]
 
     async def test_an_error_of_the_server_is_told_and_loses_no_word(
         self, make_ink: MakeSTT
     ) -> None:
         broken = '{"type":"error","status_code":500,"title":"Oops","message":"Try again."}'
-        script = Script("One two three four.", cues=[Cue(0.8, broken, connection=0)])
-        errors: list[stt.STTError] = []
-        async with InkServer(script) as server:
-            recogniser = make_ink(server.url)
-            recogniser.on("error", errors.append)
-            heard = await transcribe(recogniser, script.audio(ROOM) + ROOM.silence(0.5))
-        assert heard.texts(FINAL) == script.transcripts
+        errors = await errors_of_a_turn(make_ink, broken)
         assert any("Try again." in str(error.error) for error in errors)
         assert all(error.recoverable for error in errors)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -260,20 +261,15 @@ class TestWarmth:
             await until(lambda: not any(c.is_open for c in server.connections))
 
 
-def test_one_stt_serves_two_jobs_of_one_process() -> None:
-    """Each job has an event loop of its own; nothing of the first may be used in the second."""
-    script = Script("Hello there.")
+def in_two_jobs(script: Script, talk: Callable[[ink.STT], Awaitable[None]]) -> None:
+    """Talk in two jobs of one process with one STT; each has an event loop of its own."""
     shared: list[ink.STT] = []
 
     async def job(port: int) -> int:
         async with InkServer(script, port=port) as server:
             if not shared:
                 shared.append(ink.STT(api_key="sk_test", base_url=server.url))
-            shared[0].prewarm()
-            async with call(shared[0]) as running:
-                await running.microphone.speak(script.audio(ROOM))
-                await running.answered(1)
-            assert running.user_texts == ["Hello there."]
+            await talk(shared[0])
             # What the next job must not touch: a client that waits in this loop.
             shared[0].prewarm()
             return int(server.url.rpartition(":")[2])
@@ -282,18 +278,25 @@ def test_one_stt_serves_two_jobs_of_one_process() -> None:
     asyncio.run(job(port))
 
 
+def test_one_stt_serves_two_jobs_of_one_process() -> None:
+    """Nothing of the first job may be used in the second."""
+    script = Script("Hello there.")
+
+    async def talk(recogniser: ink.STT) -> None:
+        recogniser.prewarm()
+        async with call(recogniser) as running:
+            await running.microphone.speak(script.audio(ROOM))
+            await running.answered(1)
+        assert running.user_texts == ["Hello there."]
+
+    in_two_jobs(script, talk)
+
+
 def test_a_stream_takes_no_connection_that_waits_in_another_job() -> None:
     script = Script("Hello there.")
-    shared: list[ink.STT] = []
 
-    async def job(port: int) -> int:
-        async with InkServer(script, port=port) as server:
-            if not shared:
-                shared.append(ink.STT(api_key="sk_test", base_url=server.url))
-            heard = await transcribe(shared[0], script.audio(ROOM))
-            assert heard.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == ["Hello there."]
-            shared[0].prewarm()
-            return int(server.url.rpartition(":")[2])
+    async def talk(recogniser: ink.STT) -> None:
+        heard = await transcribe(recogniser, script.audio(ROOM))
+        assert heard.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == ["Hello there."]
 
-    port = asyncio.run(job(0))
-    asyncio.run(job(port))
+    in_two_jobs(script, talk)

@@ -1,4 +1,4 @@
-"""A caller of the raw protocol: no resilience, so that every fault shows."""
+"""Callers of the local server; one of the raw protocol has no resilience, so every fault shows."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from urllib.parse import urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+
+from cartesia_ink_plugins import Credentials, InkTurnsClient, TurnEnd, TurnsOptions
+from cartesia_ink_plugins.server.script import Script
 
 KEY = {"X-API-Key": "key-123"}
 # What would wait for ever is told from a machine that is busy.
@@ -29,6 +32,14 @@ def call(base_url: str, **query: str) -> connect:
         close_timeout=1,
         max_size=None,
     )
+
+
+async def heard_with(base_url: str, credentials: Credentials, script: Script) -> list[str]:
+    """What our own client hears of a script with these credentials, turn by turn."""
+    async with InkTurnsClient(TurnsOptions(base_url=base_url), credentials) as client:
+        client.send_audio(script.audio())
+        await client.finish()
+        return [event.transcript async for event in client if isinstance(event, TurnEnd)]
 
 
 async def hear_all(websocket: ClientConnection, seconds: float = PATIENCE) -> list[Any]:

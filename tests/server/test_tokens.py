@@ -11,11 +11,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from cartesia_ink_plugins import Credentials, InkTurnsClient, TurnEnd, TurnsOptions
+from cartesia_ink_plugins import Credentials
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.server.tokens import Tokens
 from cartesia_ink_plugins.server.validate import Refused
+from tests.server.calling import heard_with
 
 HELLO = Script("Hello there.")
 ASKED = {"grants": {"stt": True}, "expires_in": 60}
@@ -40,11 +41,7 @@ async def test_a_client_is_heard_with_a_token_made_for_each_dial(keys: list[str]
             assert status == 200
             return str(answer["token"])
 
-        options = TurnsOptions(base_url=server.url)
-        async with InkTurnsClient(options, Credentials(token_provider=provide)) as client:
-            client.send_audio(HELLO.audio())
-            await client.finish()
-            heard = [event.transcript async for event in client if isinstance(event, TurnEnd)]
+        heard = await heard_with(server.url, Credentials(token_provider=provide), HELLO)
     assert heard == HELLO.transcripts
 
 
