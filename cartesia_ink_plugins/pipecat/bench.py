@@ -13,6 +13,7 @@ import contextlib
 import gc
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -132,6 +133,8 @@ async def _serve() -> None:
                 heard += len(message)
                 while heard >= _AUDIO_PER_EVENT:
                     heard -= _AUDIO_PER_EVENT
+                    # The service thinks, too: its events come at any time between two frames.
+                    await asyncio.sleep(random.uniform(0.0, _FRAME))
                     await connection.send(next(player))
 
     async with serve(handle, "127.0.0.1", 0, compression=None) as server:
