@@ -193,9 +193,11 @@ class SpeechClock:
         rest = pcm[size:]
         self._pending = [rest] if rest else []
         samples = self._format.decode(pcm[:size]).reshape(frames, -1)
-        centred = samples - samples.mean(axis=1, keepdims=True)
-        power = np.einsum("ij,ij->i", centred, centred) / samples.shape[1]
-        for level in (10.0 * np.log10(power + 1e-12)).tolist():
+        count = samples.shape[1]
+        # Not counting the offset that a cheap microphone adds.
+        offset = np.einsum("ij->i", samples) / count
+        power = np.einsum("ij,ij->i", samples, samples) / count - offset * offset
+        for level in (10.0 * np.log10(np.maximum(power, 1e-12))).tolist():
             self._step(level)
 
     def _step(self, level: float) -> None:
