@@ -52,19 +52,20 @@ class Recovery:
         unannounced = self._listening.idle_checkpoint(link.sent, self._floor)
         return self._listening.spoke(unannounced, link.sent)
 
-    def onset(self, heard: int, least: int) -> int:
+    def onset(self, heard: int, now: float) -> int:
         """Where a replay of a turn that is announced just now must begin."""
+        least = self._link.heard_at_least(now)
         return self._listening.turn_checkpoint(heard, self._floor, least)
 
     def follow(
-        self, event: TurnEvent, heard: int, least: int, *, was_open: bool, onset: int
+        self, event: TurnEvent, heard: int, now: float, *, was_open: bool, onset: int
     ) -> None:
         """Move the checkpoint after a turn event.
 
         Args:
             event: As it came.
             heard: What the server had heard when it said so, most likely.
-            least: What it must have heard.
+            now: When it came.
             was_open: Whether a turn was open before it.
             onset: What `onset` said before it.
         """
@@ -72,13 +73,14 @@ class Recovery:
         if conversation.is_open and not was_open:
             conversation.add_checkpoint(onset)
         elif was_open and not conversation.is_open:
+            least = link.heard_at_least(now)
             self._floor = listening.end_checkpoint(link.sent, self._floor, least)
             link.ledger.settle(self._floor)
         checkpoint = conversation.checkpoint
         if checkpoint is None:
             return
         if isinstance(event, TurnEagerEnd):
-            pause = listening.pause(link.sent, least)
+            pause = listening.pause(link.sent, link.heard_at_least(now))
             if pause is not None and pause > checkpoint.position:
                 conversation.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.

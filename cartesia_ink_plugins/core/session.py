@@ -189,12 +189,12 @@ class TurnsSession:
         if isinstance(event, TurnStart):
             self._end_carried_turn(now)
         was_open = conversation.is_open
-        heard, least = link.heard_by_server(now), link.heard_at_least(now)
-        onset = 0 if was_open else self.recovery.onset(heard, least)
+        heard = link.heard_by_server(now)
+        onset = 0 if was_open else self.recovery.onset(heard, now)
         timing = listening.timing(event, heard)
         replaying = self.recovery.is_replaying
         self.life.events += conversation.receive(event, timing, replaying=replaying)
-        self.recovery.follow(event, heard, least, was_open=was_open, onset=onset)
+        self.recovery.follow(event, heard, now, was_open=was_open, onset=onset)
         listening.event(event, conversation, heard, now, replaying=replaying)
         self.life.renew(now)
 
