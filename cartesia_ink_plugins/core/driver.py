@@ -98,7 +98,7 @@ class Driver(Generic[S, W]):
         self._enqueue = enqueue
         self._ended = ended
         self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
-        self._is_started = False
+        self._started: tuple[S, asyncio.AbstractEventLoop] | None = None
         self._attempt: Connection | None = None
         self._connection: Connection | None = None
         self._dialling: asyncio.Task[None] | None = None
@@ -141,12 +141,11 @@ class Driver(Generic[S, W]):
 
     def started(self) -> tuple[S, asyncio.AbstractEventLoop]:
         """The session and its loop; the first use dials."""
-        session, loop = self.made()
-        if not self._is_started:
-            self._is_started = True
+        if self._started is None:
+            self._started = session, loop = self.made()
             session.life.start(loop.time())
             self.drive(session)
-        return session, loop
+        return self._started
 
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Take audio in; the first use dials."""
@@ -156,23 +155,25 @@ class Driver(Generic[S, W]):
         if not isinstance(pcm, bytes):
             pcm = copied(pcm)
         session.send_audio(pcm, loop.time())
-        self.drive(session)
+        if session.link.is_live:
+            self._act(session.life)  # and nothing is to be told, or due sooner
+        else:
+            self.drive(session)
 
     def drive(self, session: S) -> None:
         """Do what the session wants done."""
         life: Lifecycle[W] = session.life
-        for action in life.take_actions():
-            self._do(action)
+        self._act(life)
         events = life.take_events()
         for event in events:
             self._enqueue(self._queue, event)
-        if life.is_closed:
-            self._changed.set()
-            if self._ended is not None:
-                self._ended()
         deadline = session.deadline
         if deadline != self._armed:
             self._arm(deadline)
+        if deadline == _NEVER and life.is_closed:
+            self._changed.set()
+            if self._ended is not None:
+                self._ended()
         if events:
             self._tell()
 
@@ -294,6 +295,10 @@ class Driver(Generic[S, W]):
                 "the client was called outside of its event loop; in another thread use "
                 "loop.call_soon_threadsafe(client.send_audio, pcm)"
             ) from None
+
+    def _act(self, life: Lifecycle[W]) -> None:
+        for action in life.take_actions():
+            self._do(action)
 
     def _do(self, action: Action) -> None:
         match action:

@@ -14,27 +14,22 @@ from itertools import islice
 
 
 class Ledger:
-    """A bounded run of bytes addressed by stream position."""
+    """A bounded run of bytes addressed by stream position.
 
-    __slots__ = ("_capacity", "_chunks", "_end", "_start", "_starts")
+    Attributes:
+        start: The oldest position that can be read.
+        end: The position of the next byte to be handed in.
+    """
+
+    __slots__ = ("_capacity", "_chunks", "_starts", "end", "start")
 
     def __init__(self, capacity: int) -> None:
         """Hold at most `capacity` bytes (and never less than the newest chunk)."""
         self._capacity = capacity
         self._chunks: deque[bytes] = deque()
         self._starts: deque[int] = deque()
-        self._start = 0
-        self._end = 0
-
-    @property
-    def start(self) -> int:
-        """The oldest position that can be read."""
-        return self._start
-
-    @property
-    def end(self) -> int:
-        """The position of the next byte to be handed in."""
-        return self._end
+        self.start = 0
+        self.end = 0
 
     def append(self, pcm: bytes) -> int:
         """Take audio in at the end.
@@ -43,16 +38,16 @@ class Ledger:
             How many of the oldest bytes had to be dropped to make room.
         """
         self._chunks.append(pcm)
-        self._starts.append(self._end)
-        self._end += len(pcm)
+        self._starts.append(self.end)
+        self.end += len(pcm)
         dropped = 0
-        while self._end - self._start > self._capacity and len(self._chunks) > 1:
+        while self.end - self.start > self._capacity and len(self._chunks) > 1:
             dropped += self._drop()
         return dropped
 
     def settle(self, position: int) -> None:
         """Let go of the whole chunks before `position`: their words are safe."""
-        while self._chunks and self._start + len(self._chunks[0]) <= position:
+        while self._chunks and self.start + len(self._chunks[0]) <= position:
             self._drop()
 
     def read(self, position: int, limit: int) -> bytes:
@@ -67,12 +62,12 @@ class Ledger:
         Raises:
             IndexError: The position is no longer held, or not yet there.
         """
-        if not self._start <= position <= self._end:
-            raise IndexError(f"position {position} is not in {self._start}..{self._end}")
-        if position == self._end:
+        if not self.start <= position <= self.end:
+            raise IndexError(f"position {position} is not in {self.start}..{self.end}")
+        if position == self.end:
             return b""
         newest = self._chunks[-1]
-        if position == self._end - len(newest) and len(newest) <= limit:
+        if position == self.end - len(newest) and len(newest) <= limit:
             return newest
         first = bisect_right(self._starts, position) - 1
         skipped = position - self._starts[first]
@@ -90,5 +85,5 @@ class Ledger:
         """Let go of the oldest chunk; return its size."""
         self._starts.popleft()
         size = len(self._chunks.popleft())
-        self._start += size
+        self.start += size
         return size

@@ -133,7 +133,8 @@ class Lifecycle(Generic[W]):
     def start(self, now: float) -> None:
         """Dial at once, so that the first words do not wait for a handshake."""
         self._filler.audio(now)
-        self._beat_at = now + _BEAT
+        # Calls that begin in one instant are not all to be looked after in one.
+        self._beat_at = now + _BEAT * self._link.jitter()
         self._link.dial(now)
 
     def admit(self, pcm: bytes, now: float) -> bool:

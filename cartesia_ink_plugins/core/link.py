@@ -79,9 +79,10 @@ class Link:
         Args:
             format: What the bytes are.
             resilience: How much audio is kept, and how it is caught up.
-            jitter: Returns a number from 0 to 1, to spread redials.
+            jitter: Returns a number from 0 to 1, so that many links do nothing in one instant.
         """
         self.format = format
+        self.jitter = jitter
         self.ledger = Ledger(format.size(resilience.ledger_seconds))
         self.accounts = Accounts()
         self.pacer = Pacer(format, resilience.catch_up_rate)
@@ -93,7 +94,8 @@ class Link:
         self.opened_at = 0.0
         self.dial_at = 0.0
         self._dial_timeout = resilience.dial_timeout
-        self._state = LinkState.RESTING
+        self.state = LinkState.RESTING
+        """Where the connection is."""
         self._reached = 0
         self._least = max(format.size(resilience.coalesce), 1)
         self._mark = format.size(_MARK_EVERY)
@@ -109,20 +111,14 @@ class Link:
         self._healthy = False
 
     @property
-    def state(self) -> LinkState:
-        """Where the connection is."""
-        return self._state
-
-    @state.setter
-    def state(self, state: LinkState) -> None:
-        if state is not self._state:
-            logger.debug("link: %s -> %s", self._state.value, state.value)
-            self._state = state
-
-    @property
     def backlog(self) -> int:
         """Bytes handed in that wait to be sent on the current connection, or the next."""
         return self.ledger.end - max(self.sent, self.ledger.start)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all audio that was handed in is on its way."""
+        return self.state is LinkState.OPEN and self.sent == self.ledger.end
 
     @property
     def reached(self) -> int:
@@ -152,8 +148,8 @@ class Link:
 
     def dial(self, now: float) -> None:
         """Open a connection now, unless there is one already."""
-        if self._state in (LinkState.RESTING, LinkState.WAITING):
-            self.state = LinkState.DIALLING
+        if self.state in (LinkState.RESTING, LinkState.WAITING):
+            self._become(LinkState.DIALLING)
             self._dial_deadline = now + self._dial_timeout
             self.actions.append(Dial())
 
@@ -162,19 +158,19 @@ class Link:
         self.accounts.received += len(pcm)
         if self.ledger.append(pcm):
             self._give_up_overflow()
-        if self._state is LinkState.OPEN:
+        if self.state is LinkState.OPEN:
             self.pump(now)
-        elif self._state is LinkState.RESTING:
+        elif self.state is LinkState.RESTING:
             self.dial(now)
 
     def opened(self, position: int, now: float) -> None:
         """A connection is there: send from a stream position on."""
-        self.state = LinkState.OPEN
+        self._become(LinkState.OPEN)
         self.opened_at = now
         self.accounts.connections += 1
         self.sent = max(position, self.ledger.start)
         self._give_up_overflow()
-        self._heartbeat = Heartbeat(now)
+        self._heartbeat = Heartbeat(now, self.jitter() / 2)
         self._blocked_since = None
         self._healthy = False
         self._dial_deadline = _NEVER
@@ -190,16 +186,16 @@ class Link:
         self._heartbeat = None
         self._dial_deadline = self._pace_at = _NEVER
         if delay is None:
-            self.state = LinkState.RESTING
+            self._become(LinkState.RESTING)
         else:
-            self.state = LinkState.WAITING
+            self._become(LinkState.WAITING)
             self.dial_at = now + delay
 
     def close(self) -> None:
         """Drop everything; nothing will be sent any more."""
-        if self._state in (LinkState.DIALLING, LinkState.OPEN):
+        if self.state in (LinkState.DIALLING, LinkState.OPEN):
             self.actions.append(Drop())
-        self.state = LinkState.CLOSED
+        self._become(LinkState.CLOSED)
         self._dial_deadline = self._pace_at = _NEVER
 
     def progress(self) -> None:
@@ -226,12 +222,12 @@ class Link:
     def unblock(self, now: float) -> None:
         """The socket takes audio again."""
         self._blocked_since = None
-        if self._state is LinkState.OPEN:
+        if self.state is LinkState.OPEN:
             self.pump(now)
 
     def flush(self, now: float) -> None:
         """Send also what is too little to be a message of its own."""
-        if self._state is LinkState.OPEN:
+        if self.state is LinkState.OPEN:
             self.pump(now, flush=True)
 
     def pump(self, now: float, *, flush: bool = False) -> None:
@@ -284,11 +280,11 @@ class Link:
         Returns:
             Why the connection or attempt must be given up now, if it must.
         """
-        if self._state is LinkState.WAITING and now >= self.dial_at:
+        if self.state is LinkState.WAITING and now >= self.dial_at:
             self.dial(now)
-        elif self._state is LinkState.DIALLING and now >= self._dial_deadline:
+        elif self.state is LinkState.DIALLING and now >= self._dial_deadline:
             return "no answer to the handshake"
-        elif self._state is LinkState.OPEN:
+        elif self.state is LinkState.OPEN:
             if self._blocked_since is not None and now - self._blocked_since >= _BLOCKED_FOR:
                 return "the server takes no audio"
             if self._heartbeat:
@@ -304,16 +300,19 @@ class Link:
 
     def deadline(self) -> float:
         """When `tick` must be called next."""
-        if self._state is LinkState.WAITING:
-            return self.dial_at
-        if self._state is LinkState.DIALLING:
-            return self._dial_deadline
-        if self._state is LinkState.OPEN and self._heartbeat:
+        if self.state is LinkState.OPEN and self._heartbeat:
             deadline = min(self._heartbeat.deadline, self._pace_at)
             if self._blocked_since is not None:
                 deadline = min(deadline, self._blocked_since + _BLOCKED_FOR)
             return deadline
-        return _NEVER
+        if self.state is LinkState.WAITING:
+            return self.dial_at
+        return self._dial_deadline
+
+    def _become(self, state: LinkState) -> None:
+        if state is not self.state:
+            logger.debug("link: %s -> %s", self.state.value, state.value)
+            self.state = state
 
     def _ping(self, now: float) -> None:
         self._pinged_at = now

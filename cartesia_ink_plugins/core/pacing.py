@@ -136,25 +136,29 @@ class Backoff:
 
 
 class Heartbeat:
-    """Notices a dead connection by pings: one every 2 s, with 2.5 s to answer."""
+    """Notices a dead connection by pings: one every 2 s, with 2.5 s to answer.
 
-    __slots__ = ("_next", "_waiting_since")
+    Attributes:
+        deadline: When to look again.
+    """
 
-    def __init__(self, now: float) -> None:
-        """Begin with a healthy connection."""
-        self._next = now + _PING_EVERY
+    __slots__ = ("_waiting_since", "deadline")
+
+    def __init__(self, now: float, phase: float = 0.0) -> None:
+        """Begin with a healthy connection.
+
+        Args:
+            now: The time.
+            phase: How much of the first interval, from 0 to 1, is taken as past.
+        """
+        self.deadline = now + _PING_EVERY * (1.0 - phase)
         self._waiting_since: float | None = None
-
-    @property
-    def deadline(self) -> float:
-        """When to look again."""
-        return self._next
 
     def heard(self, now: float) -> None:
         """Anything came from the server: it lives."""
         if self._waiting_since is not None:
             self._waiting_since = None
-            self._next = now + _PING_EVERY
+            self.deadline = now + _PING_EVERY
 
     def beat(self, now: float) -> bool | None:
         """Look at the clock.
@@ -162,16 +166,16 @@ class Heartbeat:
         Returns:
             True to send a ping, False when the connection is dead, None to do nothing.
         """
-        if now < self._next:
+        if now < self.deadline:
             return None
-        if now - self._next > _LATE:
+        if now - self.deadline > _LATE:
             # We were held up ourselves: the answer may lie unread in the socket.
-            self._next = now + _LATE
+            self.deadline = now + _LATE
             return None
         if self._waiting_since is not None:
             return False
         self._waiting_since = now
-        self._next = now + _PONG_WITHIN
+        self.deadline = now + _PONG_WITHIN
         return True
 
 

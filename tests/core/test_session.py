@@ -517,7 +517,8 @@ class TestAudioThatStopsInMidTurn:
         hand.hear(TurnStart())
         hand.forget()
         hand.wait(5.0)
-        assert PCM16.seconds(len(hand.audio)) == pytest.approx(4.7, abs=0.6)
+        # It begins with the first look at the clock that comes 0.6 s after the last audio.
+        assert 3.8 <= PCM16.seconds(len(hand.audio)) <= 4.6
 
     def test_it_ends_when_the_turn_does(self) -> None:
         hand = connected()
