@@ -10,7 +10,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from typing import ParamSpec
 
-_CALLS = 3
+_CALLS = 4
 P = ParamSpec("P")
 
 
@@ -19,7 +19,7 @@ class Spoilt(Exception):
 
 
 def held_again(test: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
-    """Hold the call of a test again, twice at the most, where the room spoilt it."""
+    """Hold the call of a test again, three times at the most, where the room spoilt it."""
 
     @functools.wraps(test)
     async def repeated(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -76,7 +76,8 @@ class RoomCaller:
         await self._room.connect(self.url, self.token)
         self._source = rtc.AudioSource(self.sample_rate, 1)
         track = rtc.LocalAudioTrack.create_audio_track("voice", self._source)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        # Silence is sent, too: where it is not, a busy room cuts into the first word after it.
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
         await self._room.local_participant.publish_track(track, options)
         return self
 

@@ -25,7 +25,7 @@ from tests.e2e.livekit.again import Spoilt, held_again
 from tests.e2e.livekit.caller import PATIENT
 from tests.needs import ROOT
 
-pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(540)]
 
 
 @asynccontextmanager
