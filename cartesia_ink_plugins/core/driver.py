@@ -98,7 +98,7 @@ class Driver(Generic[S, W]):
         self._enqueue = enqueue
         self._ended = ended
         self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
-        self._started: tuple[S, asyncio.AbstractEventLoop] | None = None
+        self._is_started = False
         self._attempt: Connection | None = None
         self._connection: Connection | None = None
         self._dialling: asyncio.Task[None] | None = None
@@ -141,11 +141,12 @@ class Driver(Generic[S, W]):
 
     def started(self) -> tuple[S, asyncio.AbstractEventLoop]:
         """The session and its loop; the first use dials."""
-        if self._started is None:
-            self._started = session, loop = self.made()
+        session, loop = self.made()
+        if not self._is_started:
+            self._is_started = True
             session.life.start(loop.time())
             self.drive(session)
-        return self._started
+        return session, loop
 
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Take audio in; the first use dials."""

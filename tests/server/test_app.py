@@ -10,7 +10,7 @@ import struct
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -28,13 +28,6 @@ from tests.server.listening import PCM16
 KEY = {"X-API-Key": "key-123"}
 NEEDED = {"model": "ink-2", "encoding": "pcm_s16le", "sample_rate": "16000"}
 HELLO = Script("Hello there.")
-UPGRADE = [
-    "X-API-Key: key-123",
-    "Connection: Upgrade",
-    "Upgrade: websocket",
-    "Sec-WebSocket-Version: 13",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-]
 
 
 def address(server: InkServer, **query: str) -> str:
@@ -43,6 +36,16 @@ def address(server: InkServer, **query: str) -> str:
 
 def dial(server: InkServer, headers: Mapping[str, str] = KEY, **query: str) -> connect:
     return connect(address(server, **query), additional_headers=dict(headers), ping_interval=None)
+
+
+def upgrade(server: InkServer) -> bytes:
+    """The request for an upgrade, as it is written."""
+    path = address(server).partition(str(server.port))[2]
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    ).encode()
 
 
 async def everything(websocket: ClientConnection) -> list[dict[str, Any]]:
@@ -210,12 +213,7 @@ async def test_a_cue_is_one_segment() -> None:
     cue = Cue(0.1, TurnStart(), TurnEnd("a"), TurnStart(), TurnEnd(" b"), Close(1011, "oops"))
     async with InkServer(Script(cues=[cue])) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        path = address(server).partition(str(server.port))[2]
-        writer.write(
-            f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: k\r\nUpgrade: websocket\r\n"
-            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
-        )
+        writer.write(upgrade(server))
         await reader.readuntil(b"\r\n\r\n")
         await reader.readuntil(b"}")
         # One binary frame of 3200 zero bytes, masked with zeros.
@@ -260,13 +258,10 @@ async def test_a_client_that_leaves_before_the_answer_is_no_error(
     linger: int | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with InkServer(HELLO) as server:
-        host, port = urlsplit(server.url).netloc.split(":")
-        with socket.create_connection((host, int(port))) as client:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
             if linger is not None:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, linger))
-            path = address(server).removeprefix(f"ws://{host}:{port}")
-            head = [f"GET {path} HTTP/1.1", f"Host: {host}", *UPGRADE, "", ""]
-            client.sendall("\r\n".join(head).encode())
+            client.sendall(upgrade(server))
         # Nothing has run in between: the server reads the request and the end at once.
         async with asyncio.timeout(30):
             record = await server.wait_for_connection()
