@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
@@ -74,21 +75,24 @@ class _NoiseFloor:
         self._quietest = 0.0
         self._count = 0
 
-    def hear(self, level: float) -> float:
-        """Take one frame's level; return the floor."""
-        if not self._blocks and not self._count:
-            self._smooth = level
-        smooth = self._smooth + (level - self._smooth) * _FLOOR_SMOOTHING
-        self._smooth = smooth
-        if smooth < self._quietest:
-            self._quietest = smooth
-        self._count += 1
-        if self._count == _FLOOR_BLOCK:
-            self._blocks.append(self._quietest)
-            self._past = min(self._blocks)
-            self._quietest = smooth
-            self._count = 0
-        return self._past if self._past < self._quietest else self._quietest
+    def hear(self, levels: Sequence[float]) -> list[float]:
+        """Take the levels of some frames; return the floor at each."""
+        smooth, quietest, count = self._smooth, self._quietest, self._count
+        if not self._blocks and not count:
+            smooth = levels[0]
+        floors = []
+        for level in levels:
+            smooth += (level - smooth) * _FLOOR_SMOOTHING
+            if smooth < quietest:
+                quietest = smooth
+            count += 1
+            if count == _FLOOR_BLOCK:
+                self._blocks.append(quietest)
+                self._past = min(self._blocks)
+                quietest, count = smooth, 0
+            floors.append(self._past if self._past < quietest else quietest)
+        self._smooth, self._quietest, self._count = smooth, quietest, count
+        return floors
 
 
 class SpeechClock:
@@ -197,43 +201,52 @@ class SpeechClock:
         # Not counting the offset that a cheap microphone adds.
         offset = np.einsum("ij->i", samples) / count
         power = np.einsum("ij,ij->i", samples, samples) / count - offset * offset
-        for level in (10.0 * np.log10(np.maximum(power, 1e-12))).tolist():
-            self._step(level)
-
-    def _step(self, level: float) -> None:
-        """Judge one frame by its level in dBFS."""
-        self._position += self._frame
-        recent = self._recent
-        recent.append(level)
-        floor = self._floor.hear(level)
-        loudest = self._loudest - _FADE_DB
-        # A click is loud for a frame or two; a voice is for longer.
-        rises = level > loudest and min(recent[-2], recent[-3]) > loudest
-        if rises:
-            loudest = min(level, recent[-2], recent[-3])
-        self._loudest = loudest
-        least = loudest - _RANGE_DB if loudest > _VOICE_DB else _QUIETEST_DB
-        hold = floor + _HOLD_DB
-        if hold < least:
-            hold = least
-        speech = self._stretches[-1] if self._stretches and self._stretches[-1].open else None
-        if speech is None:
-            is_above = level > floor + _ONSET_DB and level > least
-            self._above = self._above + 1 if is_above else 0
-            if self._above >= _ONSET_FRAMES:
-                self._begin(hold, floor + _HOLD_DB)
-        elif level > hold:
-            self._below = 0
-            speech.end = self._position
-            if rises:
-                self._trim(speech, hold)
-        else:
-            self._below += 1
-            speech.open = self._below < _HANGOVER_FRAMES
-        if self._position == self._known_at:
+        levels = (10.0 * np.log10(np.maximum(power, 1e-12))).tolist()
+        if self._position < self._known_at <= self._position + size:
+            first = (self._known_at - self._position) // self._frame
+            self._judge(levels[:first])
             self._judge_the_beginning_again()
+            levels = levels[first:]
+        self._judge(levels)
 
-    def _begin(self, hold: float, silence: float) -> None:
+    def _judge(self, levels: Sequence[float]) -> None:
+        """Judge frames by their levels in dBFS."""
+        if not levels:
+            return
+        recent, loudest, above = self._recent, self._loudest, self._above
+        before, last = recent[-2], recent[-1]
+        speech = self._stretches[-1] if self._stretches and self._stretches[-1].open else None
+        for level, floor in zip(levels, self._floor.hear(levels), strict=True):
+            self._position += self._frame
+            recent.append(level)
+            loudest -= _FADE_DB
+            # A click is loud for a frame or two; a voice is for longer.
+            rises = level > loudest and last > loudest and before > loudest
+            if rises:
+                loudest = min(level, last, before)
+            before, last = last, level
+            least = loudest - _RANGE_DB if loudest > _VOICE_DB else _QUIETEST_DB
+            hold = floor + _HOLD_DB
+            if hold < least:
+                hold = least
+            if speech is None:
+                above = above + 1 if level > floor + _ONSET_DB and level > least else 0
+                if above >= _ONSET_FRAMES:
+                    speech = self._begin(hold, floor + _HOLD_DB)
+                    above = 0
+            elif level > hold:
+                self._below = 0
+                speech.end = self._position
+                if rises:
+                    self._trim(speech, hold)
+            else:
+                self._below += 1
+                if self._below == _HANGOVER_FRAMES:
+                    speech.open = False
+                    speech = None
+        self._loudest, self._above = loudest, above
+
+    def _begin(self, hold: float, silence: float) -> Speech:
         """Open a stretch, as far back as the audio was already above the bar to go on."""
         frames = 0
         for level in reversed(self._recent):
@@ -245,8 +258,10 @@ class SpeechClock:
         if self._stretches:
             start = max(start, self._stretches[-1].end)
             sound = max(sound, self._stretches[-1].end)
-        self._stretches.append(Speech(start, self._position, min(start, sound)))
-        self._above = self._below = 0
+        speech = Speech(start, self._position, min(start, sound))
+        self._stretches.append(speech)
+        self._below = 0
+        return speech
 
     def _frames_since(self, silence: float) -> int:
         """How many frames ago it was silent last, for longer than between two words."""
@@ -289,5 +304,4 @@ class SpeechClock:
         self._loudest = _QUIETEST_DB
         self._above = self._below = 0
         self._position -= len(levels) * self._frame
-        for level in levels:
-            self._step(level)
+        self._judge(levels)
