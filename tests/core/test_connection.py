@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import random
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from cartesia_ink_plugins.core.connection import Connection
 from tests.core.sockets import Opcode, Peer, RawServer, frame, raw_server
@@ -271,6 +273,44 @@ class TestMessages:
                 (Opcode.PING, b""),
             ]
             await bury(connection)
+
+    async def test_messages_of_any_length_are_read_by_another_websocket_library(self) -> None:
+        sizes = (1, 125, 126, 640, 65_535, 65_536, 200_000)
+        messages: list[str | bytes] = [random.Random(size).randbytes(size) for size in sizes]
+        messages += ["ü" * 63, "e" * 70_000]
+        received: list[str | bytes] = []
+
+        async def read(connection: ServerConnection) -> None:
+            received.extend([await connection.recv() for _ in messages])
+
+        async with serve(read, "127.0.0.1", 0, compression=None) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            ear = Ear()
+            connection = Connection(f"ws://127.0.0.1:{port}", {}, ear)
+            await connection.open(None)
+            await ear.until("open")
+            for message in messages:
+                connection.send(message)
+            assert (await ear.until("lost"))[2] == 1000
+            assert received == messages
+            await bury(connection)
+
+    async def test_no_two_messages_are_masked_alike(self) -> None:
+        masked: list[bytes] = []
+
+        async def talk(peer: Peer) -> None:
+            await peer.upgrade()
+            masked.extend([await peer.reader.readexactly(2 + 4 + 8) for _ in range(10)])
+            peer.close(1000)
+
+        async with raw_server(talk) as server:
+            connection, ear = await dial(server)
+            await ear.until("open")
+            for _ in range(10):
+                connection.send(bytes(8))
+            await ear.until("lost")
+            await bury(connection)
+        assert len(set(masked)) == 10
 
     async def test_pings_are_answered(self) -> None:
         answers: list[tuple[Opcode, bytes]] = []
