@@ -98,7 +98,7 @@ class Driver(Generic[S, W]):
         self._enqueue = enqueue
         self._ended = ended
         self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
-        self._is_started = False
+        self._started: tuple[S, asyncio.AbstractEventLoop] | None = None
         self._attempt: Connection | None = None
         self._connection: Connection | None = None
         self._dialling: asyncio.Task[None] | None = None
@@ -141,12 +141,11 @@ class Driver(Generic[S, W]):
 
     def started(self) -> tuple[S, asyncio.AbstractEventLoop]:
         """The session and its loop; the first use dials."""
-        session, loop = self.made()
-        if not self._is_started:
-            self._is_started = True
+        if self._started is None:
+            self._started = session, loop = self.made()
             session.life.start(loop.time())
             self.drive(session)
-        return session, loop
+        return self._started
 
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Take audio in; the first use dials."""
@@ -157,7 +156,9 @@ class Driver(Generic[S, W]):
             pcm = copied(pcm)
         session.send_audio(pcm, loop.time())
         if session.link.is_live:
-            self._act(session.life)  # and nothing is to be told, or due sooner
+            # Nothing is to be told, or due sooner.
+            for action in session.life.take_actions():
+                self._do(action)
         else:
             self.drive(session)
 

@@ -242,20 +242,21 @@ class Link:
         least = 1 if flush or self.barrier is not None else self._least
         while (pending := end - self.sent) >= least and self._blocked_since is None:
             size = pending if pending < self._chunk else self._chunk
-            if self.pacer.allows(now) < size:
-                self._pace_at = now + self.pacer.wait(size)
+            if wait := self.pacer.spend(size, now):
+                self._pace_at = now + wait
                 return
             self.actions.append(self.ledger.read(self.sent, size))
-            self.pacer.spend(size)
             self.sent = sent = self.sent + size
             marked_at, marked = self._marks[-1]
             # Who was held up hands in much at one time.
             if now - marked_at >= _MARK_EVERY or sent - marked >= self._mark:
                 self._marks.append((now, sent))
-            new = max(0, sent - self._reached)
-            self._reached += new
+            new = sent - self._reached
+            if new < size:
+                new = max(0, new)
+                self.accounts.replayed += size - new
             self.accounts.sent += new
-            self.accounts.replayed += size - new
+            self._reached += new
 
     def send_silence(self, seconds: float) -> None:
         """Send silence that nobody handed in; it has no position and is never replayed."""

@@ -45,13 +45,12 @@ class Pacer:
     without a wait; a backlog is spread out.
     """
 
-    __slots__ = ("_allowance", "_at", "_burst", "_byte_rate", "_rate", "_width")
+    __slots__ = ("_allowance", "_at", "_burst", "_byte_rate", "_growth")
 
     def __init__(self, format: AudioFormat, rate: float) -> None:
         """Allow `rate` seconds of audio per second."""
         self._byte_rate = format.byte_rate
-        self._width = format.sample_width
-        self._rate = rate
+        self._growth = rate * format.byte_rate
         self._burst = float(format.size(_BURST))
         self._allowance = self._burst
         self._at = 0.0
@@ -59,32 +58,34 @@ class Pacer:
     @property
     def rate(self) -> float:
         """Seconds of audio per second."""
-        return self._rate
+        return self._growth / self._byte_rate
 
     def slow_down(self) -> None:
         """Halve the rate, but never below real time."""
-        self._rate = max(1.0, self._rate / 2)
+        self._growth = max(float(self._byte_rate), self._growth / 2)
 
     def restart(self, now: float) -> None:
         """Begin anew with a full allowance, for a new connection."""
         self._allowance = self._burst
         self._at = now
 
-    def allows(self, now: float) -> int:
-        """How many bytes may be sent now: whole samples."""
-        grown = self._allowance + (now - self._at) * self._rate * self._byte_rate
-        self._allowance = grown if grown < self._burst else self._burst
+    def spend(self, size: int, now: float) -> float:
+        """Account for bytes that are to be sent now.
+
+        Returns:
+            0, or how many seconds they have to wait, and then they are not accounted for.
+        """
+        grown = self._allowance + (now - self._at) * self._growth
         self._at = now
-        return int(self._allowance) // self._width * self._width
-
-    def spend(self, size: int) -> None:
-        """Account for bytes that were sent."""
-        self._allowance -= size
-
-    def wait(self, size: int) -> float:
-        """Seconds until `size` bytes may be sent."""
-        missing = min(float(size), self._burst) - self._allowance
-        return max(_SHORTEST_WAIT, missing / (self._rate * self._byte_rate))
+        if grown > self._burst:
+            grown = self._burst
+        if grown < size:
+            self._allowance = grown
+            # More than a burst is never allowed at once.
+            missing = min(float(size), self._burst) - grown
+            return max(_SHORTEST_WAIT, missing / self._growth)
+        self._allowance = grown - size
+        return 0.0
 
 
 class Backoff:
@@ -186,20 +187,20 @@ class Filler:
     Between turns nothing is sent, or now and then a little, to keep an idle connection open.
     """
 
-    __slots__ = ("_audio_at", "_idle", "_patience", "_until", "next_at")
+    __slots__ = ("_audio_at", "_idle", "_piece", "_until", "next_at")
 
     def __init__(self, *, idle: bool) -> None:
         """Fill in turns, and if `idle` between them too."""
         self._idle = idle
         self._audio_at = float("inf")
-        self._patience = _SILENCE_AFTER
+        self._piece = 0.0
         self._until: float | None = None
         self.next_at = float("inf")
 
     def audio(self, now: float, seconds: float = 0.0) -> None:
         """A piece of audio came; if it is a long one, the next may take as long to come."""
         self._audio_at = now
-        self._patience = _SILENCE_AFTER + min(seconds, _LONGEST_PIECE)
+        self._piece = seconds
         self._until = None
 
     def quiet(self, now: float) -> float:
@@ -209,7 +210,7 @@ class Filler:
     def due(self, now: float, *, in_turn: bool) -> int:
         """How many messages of silence are due; `next_at` tells when to ask again."""
         self.next_at = float("inf")
-        if now - self._audio_at < self._patience:
+        if now - self._audio_at < _SILENCE_AFTER + min(self._piece, _LONGEST_PIECE):
             return 0
         if not in_turn:
             since = self._audio_at if self._until is None else self._until
