@@ -154,13 +154,14 @@ class Driver(Generic[S, W]):
             raise UsageError("send_audio: the client belongs to another event loop")
         if not isinstance(pcm, bytes):
             pcm = copied(pcm)
-        session.send_audio(pcm, loop.time())
-        if session.link.is_live:
-            # Nothing is to be told, or due sooner.
-            for action in session.life.take_actions():
-                self._do(action)
-        else:
-            self.drive(session)
+        now = loop.time()
+        session.send_audio(pcm, now)
+        if session.life.is_beat_near(now):
+            session.tick(now)
+        elif session.link.is_live:
+            self._act(session.life)  # and nothing is to be told, or due sooner
+            return
+        self.drive(session)
 
     def drive(self, session: S) -> None:
         """Do what the session wants done."""

@@ -22,6 +22,7 @@ from cartesia_ink_plugins.core.pacing import LONGEST_TOLD, MOST_REPLAYS, SILENCE
 logger = logging.getLogger(__name__)
 
 _BEAT = 0.5
+_EARLY = 0.06
 _LATE = 0.1
 _RESTS_AFTER = 2.0
 _CATCHING_UP = 0.3
@@ -274,6 +275,13 @@ class Lifecycle(Generic[W]):
 
     # --- what the clock does ------------------------------------------------------------------
 
+    def is_beat_near(self, now: float) -> bool:
+        """Whether a tick would do what is else to be done within some hundredths of a second.
+
+        Who has just been woken by audio saves itself being woken again for that.
+        """
+        return now >= self._beat_at - _EARLY
+
     def tick(self, now: float) -> bool:
         """Look at the clock; call it at `deadline`, or any time.
 
@@ -288,7 +296,7 @@ class Lifecycle(Generic[W]):
         if reason := self._link.tick(now):
             self.drop(reason, now)
         self.speak(now)
-        if now < self._beat_at:
+        if not self.is_beat_near(now):
             return False
         self._late_beats = self._late_beats + 1 if now - self._beat_at > _LATE else 0
         self._beat_at = _NEVER if self._link.state is LinkState.RESTING else now + _BEAT

@@ -119,7 +119,7 @@ def _process(arguments: list[str], cores: Sequence[int]) -> subprocess.Popen[str
 # -- in the server's process ----------------------------------------------------------------------
 
 
-async def _serve() -> None:
+async def _serve(*, has_own_core: bool) -> None:
     from websockets.asyncio.server import ServerConnection, serve
     from websockets.exceptions import ConnectionClosed
 
@@ -137,10 +137,17 @@ async def _serve() -> None:
                     await asyncio.sleep(random.uniform(0.0, _FRAME))
                     await connection.send(next(player))
 
+    if has_own_core:
+        _stay_awake(asyncio.get_running_loop())
     async with serve(handle, "127.0.0.1", 0, compression=None) as server:
         sys.stdout.write(f"{next(iter(server.sockets)).getsockname()[1]}\n")
         sys.stdout.flush()
         await asyncio.get_running_loop().create_future()
+
+
+def _stay_awake(loop: asyncio.AbstractEventLoop) -> None:
+    """Never sleep: on one machine, whoever sends pays for waking who receives."""
+    loop.call_soon(_stay_awake, loop)
 
 
 def _play() -> Iterator[str]:
@@ -298,9 +305,10 @@ def _service(side: str, url: str) -> Any:
 
 def _main(arguments: list[str]) -> None:
     cores = [int(core) for core in os.environ["INK_BENCH_CORES"].split(",")]
+    has_own_core = len(cores) < len(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores)
     if arguments == ["serve"]:
-        asyncio.run(_serve())
+        asyncio.run(_serve(has_own_core=has_own_core))
         return
     from loguru import logger
 

@@ -137,10 +137,17 @@ async def serve() -> None:
     """Be the server; tell the URL, and at the end of standard input all arrivals."""
     _pin(-1)
     engine = ClockEngine()
+    if len(_CORES) > 1:
+        _stay_awake(asyncio.get_running_loop())
     async with InkServer(engine) as server:
         print(server.url, flush=True)
         await asyncio.to_thread(sys.stdin.read)
     print(json.dumps(engine.arrivals), flush=True)
+
+
+def _stay_awake(loop: asyncio.AbstractEventLoop) -> None:
+    """Never sleep: on one machine, whoever sends pays for waking who receives."""
+    loop.call_soon(_stay_awake, loop)
 
 
 class Nothing(stt.STT[Any]):
@@ -224,6 +231,8 @@ class Load:
 async def measure(make: str, streams: int, seconds: float) -> Figures:
     """Take one measurement, with a server of its own."""
     async with _server() as process:
+        # Only now: the server's process would inherit it.
+        _pin(0)
         assert process.stdin
         assert process.stdout
         url = (await process.stdout.readline()).decode().strip()
@@ -356,7 +365,6 @@ def main() -> None:
     if arguments.serve:
         asyncio.run(serve())
     elif arguments.measure:
-        _pin(0)
         make, streams, seconds = arguments.measure
         print(json.dumps(asdict(asyncio.run(measure(make, int(streams), float(seconds))))))
     else:

@@ -881,3 +881,14 @@ class TestTime:
         assert isinstance(end, TurnEnd)
         assert end.timing is not None
         assert end.timing.speech_end == pytest.approx(1000.0 + muted, abs=0.1)
+
+    def test_what_is_to_be_done_in_a_moment_is_done_by_who_looks_at_the_clock_before(self) -> None:
+        hand = connected()
+        hand.silence(0.2)
+        life = hand.session.life
+        while not life.is_beat_near(hand.now):
+            hand.now += 0.01
+        assert hand.now < hand.session.deadline
+        hand.session.tick(hand.now)
+        assert not life.is_beat_near(hand.now + 0.4)
+        assert life.is_beat_near(hand.now + 0.5)
