@@ -302,10 +302,11 @@ async def _server() -> AsyncIterator[asyncio.subprocess.Process]:
     )
     try:
         yield process
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        raise
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.terminate()
         await process.wait()
 
 
