@@ -165,6 +165,19 @@ class TestPace:
         pieces = [len(a) for a in caller.link.actions if isinstance(a, bytes)]
         assert max(pieces) <= NUMBERED.size(0.1)
 
+    @pytest.mark.parametrize("encoding", Encoding)
+    def test_only_whole_samples_are_sent(self, encoding: Encoding) -> None:
+        audio = AudioFormat(encoding, 11_025)
+        link = Link(audio, Resilience(catch_up_rate=1.0), lambda: 0.5)
+        link.take(bytes(audio.size(1.5) + 7 * audio.sample_width), 0.0)
+        link.opened(0, 0.0)
+        for step in range(200):
+            link.pump(step * 0.0137)
+        pieces = [action for action in link.actions if isinstance(action, bytes)]
+        assert len(pieces) > 10
+        for piece in pieces:
+            audio.check(len(piece))
+
     def test_made_silence_has_no_position(self) -> None:
         caller = connected()
         caller.speak_for(0.1)

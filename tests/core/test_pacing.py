@@ -46,8 +46,9 @@ class TestPacer:
         for pause, samples in wishes:
             now += pause
             size = 2 * samples
-            if pacer.spend(size, now) == 0:
-                spent.append((now, size))
+            while wait := pacer.spend(size, now):
+                now += wait
+            spent.append((now, size))
         for first in range(len(spent)):
             for last in range(first, len(spent)):
                 total = sum(size for _, size in spent[first : last + 1])

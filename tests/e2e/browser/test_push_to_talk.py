@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,13 @@ async def test_a_bot_is_called_a_key_is_held_and_a_bot_that_is_gone_is_told(tmp_
         ):
             await person.clicks("Call the bot")
             await person.sees("For which day may I book?", "#said .bot")
+            (call,) = server.connections
+            assert call.audio_bytes == 0
             await person.page.keyboard.down("Space")
             await person.sees("Listening", "#state")
+            async with asyncio.timeout(60):
+                while not call.audio_bytes:
+                    await asyncio.sleep(0.05)
             await person.page.keyboard.up("Space")
             await person.sees("Connected", "#state")
             bot.process.kill()
