@@ -269,7 +269,7 @@ class Connection(asyncio.Protocol):
 def _masked(head: int, payload: bytes) -> bytes:
     """A message in one frame, as a client sends it (RFC 6455, 5.2 and 5.3).
 
-    As `Frame.serialize` of websockets makes it, with half the work, which is done for every piece of
+    As `Frame.serialize` of websockets makes it, with half the work; it is done for every piece of
     audio. No extension was asked for, and no message is in pieces.
     """
     size = len(payload)
