@@ -1,19 +1,18 @@
 """Cartesia Ink speech-to-text for Pipecat, LiveKit Agents and plain asyncio."""
 
 from cartesia_ink_plugins.core.audio import Encoding
-from cartesia_ink_plugins.core.batch import Transcription, transcribe
-from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.credentials import Credentials, TokenProvider
 from cartesia_ink_plugins.core.errors import (
     ClosedError,
     InkError,
-    RefusedError,
+    RejectedError,
     TranscriptionError,
     UsageError,
 )
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    DialFailed,
+    ConnectFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -24,21 +23,30 @@ from cartesia_ink_plugins.core.events import (
     Timing,
     TurnEagerEnd,
     TurnEnd,
+    TurnEvent,
     TurnResume,
     TurnStart,
     TurnUpdate,
+    Word,
 )
-from cartesia_ink_plugins.core.manual_client import InkManualClient
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
-from cartesia_ink_plugins.core.transcripts import Word
+from cartesia_ink_plugins.core.net.batch import Progress, Transcription, transcribe
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.core.options import (
+    ManualOptions,
+    Resilience,
+    TurnSettings,
+    TurnsOptions,
+)
+from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.tap import Moment, MomentKind, Span, Tap
 
 __all__ = [
     "AudioGap",
     "ClosedError",
+    "ConnectFailed",
     "Connected",
     "Credentials",
-    "DialFailed",
     "Disconnected",
     "Encoding",
     "ErrorMessage",
@@ -50,14 +58,22 @@ __all__ = [
     "Interim",
     "ManualEvent",
     "ManualOptions",
-    "RefusedError",
+    "Moment",
+    "MomentKind",
+    "Progress",
+    "RejectedError",
     "Resilience",
     "SettingsRejected",
+    "Snapshot",
+    "Span",
+    "Tap",
     "Timing",
+    "TokenProvider",
     "Transcription",
     "TranscriptionError",
     "TurnEagerEnd",
     "TurnEnd",
+    "TurnEvent",
     "TurnResume",
     "TurnSettings",
     "TurnStart",

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from cartesia_ink_plugins import (
-    DialFailed,
+    ConnectFailed,
     InkError,
     InkTurnsClient,
     TurnEagerEnd,
@@ -53,7 +53,7 @@ async def listen(client: InkTurnsClient) -> None:
                 print("turn.resume     withdraw it")
             case TurnEnd(transcript=words):
                 print("turn.end       ", words, "(speak the reply)")
-            case DialFailed(reason=reason):
+            case ConnectFailed(reason=reason):
                 print("not connected  ", reason, "(it goes on trying)")
 
 

@@ -15,10 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.manual_client import InkManualClient
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import Credentials
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.options import ManualOptions
 
 _KEY = "any"
 _ADDED_TARGET = 0.005

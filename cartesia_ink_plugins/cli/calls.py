@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.errors import InkError, UsageError
-from cartesia_ink_plugins.core.events import Connected, DialFailed
+from cartesia_ink_plugins.core.events import Connected, ConnectFailed
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 
 if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.telephone import Telephone
@@ -86,7 +86,7 @@ async def _reach() -> None:
             match event:
                 case Connected():
                     return
-                case DialFailed(reason=reason):
+                case ConnectFailed(reason=reason):
                     raise InkError(f"{client.options.base_url} cannot be reached: {reason}")
 
 

@@ -9,8 +9,8 @@ from datetime import date
 from pathlib import Path
 
 from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.options import Credentials
 
 _EPILOG = """\
 The bot is a small assistant that follows rules; the voices are synthetic and come with the package;

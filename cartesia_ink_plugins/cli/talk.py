@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.options import Credentials
 
 if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.caller import Caller

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
-    DialFailed,
+    ConnectFailed,
     ErrorMessage,
     TurnEagerEnd,
     TurnEnd,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.options import Credentials, TurnsOptions
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.core.options import TurnsOptions
 
 _EPILOG = """\
 Recordings are played in real time, because that is how Ink takes them. Each turn is printed as it
@@ -219,7 +220,7 @@ async def transcribe(
         out: Where the turns go.
 
     Raises:
-        RefusedError: The service refuses.
+        RejectedError: The service refuses.
         UsageError: There is no key, or the keyterms are wrong.
     """
     async with AsyncExitStack() as stack:
@@ -257,7 +258,7 @@ async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out
                     out.turn(recording, event, began)
                 case TurnUpdate(transcript=text) | TurnEagerEnd(transcript=text):
                     words = text
-                case DialFailed(reason=reason):
+                case ConnectFailed(reason=reason):
                     out.trouble(f"{recording.path}: {reason}; trying again")
                 case AudioGap(seconds=seconds):
                     out.gap(recording, seconds)

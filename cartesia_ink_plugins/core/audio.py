@@ -73,7 +73,7 @@ class AudioFormat:
     byte_rate: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Reckon once what every frame of audio asks for."""
+        """Compute once what every frame of audio needs."""
         object.__setattr__(self, "sample_width", self.encoding.sample_width)
         object.__setattr__(self, "byte_rate", self.sample_rate * self.sample_width)
 
@@ -90,8 +90,8 @@ class AudioFormat:
         """Silence in this encoding (in the companded ones it is not zero bytes)."""
         return _SILENT_BYTE.get(self.encoding, b"\x00") * self.size(seconds)
 
-    def check(self, size: int) -> None:
-        """Refuse bytes that are not whole samples.
+    def validate(self, size: int) -> None:
+        """Check that bytes are whole samples.
 
         Raises:
             UsageError: `size` is no multiple of the sample width.
@@ -155,11 +155,11 @@ def downmix(pcm: bytes, channels: int) -> bytes:
     return mono.astype("<i2").tobytes()
 
 
-def copied(pcm: object) -> bytes:
-    """The bytes of a buffer, which may be changed before they are sent once more.
+def as_bytes(pcm: object) -> bytes:
+    """Copy a buffer, which may be changed before it is sent once more.
 
     Raises:
-        UsageError: It is no buffer.
+        UsageError: It is not a buffer.
     """
     try:
         return bytes(memoryview(pcm))  # type: ignore[arg-type]

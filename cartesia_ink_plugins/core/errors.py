@@ -3,7 +3,7 @@
     InkError
     ├── UsageError              you called us wrongly; also a ValueError
     │   └── ClosedError         ... after the session was finished or closed
-    ├── RefusedError            the server said no for good; trying again cannot help
+    ├── RejectedError            the server said no for good; trying again cannot help
     ├── TranscriptionError      a batch request failed after its retries
     └── TurnOrderError          a peer broke the order of turn events; never leaves the session
 
@@ -25,8 +25,8 @@ class ClosedError(UsageError):
     """The session has been finished or closed and takes no more audio."""
 
 
-class RefusedError(InkError):
-    """The server refuses this session permanently.
+class RejectedError(InkError):
+    """The server rejects this session permanently.
 
     Attributes:
         status: HTTP status, or the status of the error message, when there was one.

@@ -1,28 +1,26 @@
-"""Everything that is said: the wire messages of the Ink API and the events the client makes.
+"""The events of the API and of the clients.
 
-A server message and the event an application sees are the same class. The decoder fills what was on
-the wire; the session adds `timing`, which only a client can know. Unknown fields are ignored and
-unknown types become `Unknown`, because both may be added to the API at any time.
+A server message and the event an application receives are instances of the same class. `wire` fills
+the fields that were in the message; a session adds `timing`, which only a client can know. A field
+of a turn message that has no attribute here is kept in `extra`, so a field that is added to the API
+reaches every application. Message types that this version does not know become `Unknown`.
 
-Rules of the turn messages: https://docs.cartesia.ai/use-the-api/stt/turns/turns
-Fields: https://docs.cartesia.ai/api-reference/stt/turns/websocket
-Manual finalize: https://docs.cartesia.ai/api-reference/stt/manual/websocket
+Turn messages: https://docs.cartesia.ai/use-the-api/stt/turns/turns
+Their fields: https://docs.cartesia.ai/api-reference/stt/turns/websocket
+Manual endpoint: https://docs.cartesia.ai/api-reference/stt/manual/websocket
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from cartesia_ink_plugins.core.transcripts import (
-    Done,
-    FlushDone,
-    Transcript,
-    Word,
-    decode_transcript,
-    encode_transcript,
-)
+NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
+
+
+# --- what the server sends --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +30,12 @@ class Timing:
     Attributes:
         turn: Number of the turn in this session, from 1. A turn that survives a lost connection
             keeps its number.
-        position: Seconds of the stream that the server had heard when it said so, judged by the
-            round trip.
+        position: Seconds of the stream that the server had received when it sent the event,
+            estimated from the round-trip time.
         speech_start: Wall-clock time (`time.time()` seconds) at which the turn's speech began,
-            as heard in the audio itself; None when it could not be heard.
-        speech_end: Wall-clock time of the last speech heard in the turn so far; None when unknown
-            or when somebody is still speaking.
+            measured in the audio; None when it is unknown.
+        speech_end: Wall-clock time of the last speech of the turn so far; None when it is unknown
+            or when the user is still speaking.
     """
 
     turn: int
@@ -55,59 +53,64 @@ class Connected:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnStart:
+class _TurnMessage:
+    """The fields of every turn event.
+
+    Attributes:
+        request_id: Id of the connection.
+        timing: When it happened; added by the session.
+        extra: Fields of the message that this version does not know.
+    """
+
+    request_id: str | None = field(default=None, kw_only=True)
+    timing: Timing | None = field(default=None, kw_only=True)
+    extra: Mapping[str, Any] = field(default_factory=lambda: NO_FIELDS, kw_only=True, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStart(_TurnMessage):
     """The user began to speak: the moment to interrupt the bot."""
 
     type: ClassVar[str] = "turn.start"
-    request_id: str | None = None
-    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class TurnUpdate:
-    """The words of the turn so far; cumulative and append-only."""
+class TurnUpdate(_TurnMessage):
+    """The text of the turn so far; cumulative and append-only."""
 
     type: ClassVar[str] = "turn.update"
     transcript: str
-    request_id: str | None = None
-    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class TurnEagerEnd:
-    """The user may be done: the moment to begin a reply that can still be withdrawn."""
+class TurnEagerEnd(_TurnMessage):
+    """The user may have finished: the moment to begin a reply that can still be withdrawn."""
 
     type: ClassVar[str] = "turn.eager_end"
     transcript: str
-    request_id: str | None = None
-    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class TurnResume:
-    """The user was not done: withdraw the reply begun at the eager end."""
+class TurnResume(_TurnMessage):
+    """The user goes on speaking: withdraw the reply that was begun at the eager end."""
 
     type: ClassVar[str] = "turn.resume"
-    request_id: str | None = None
-    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class TurnEnd:
-    """The user is done: these are the final words of the turn (empty after mere noise)."""
+class TurnEnd(_TurnMessage):
+    """The user has finished: the final text of the turn, empty after mere noise."""
 
     type: ClassVar[str] = "turn.end"
     transcript: str
-    request_id: str | None = None
-    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorMessage:
-    """An error told by the server inside the connection.
+    """An error that the server reports inside the connection.
 
     Attributes:
-        status: As of HTTP: 4xx is the client's fault, 5xx the server's. 500 when it was absent.
+        status: As in HTTP: 4xx is the client's fault, 5xx the server's. 500 when it was absent.
         code: Machine-readable code such as `model_not_found`.
     """
 
@@ -121,22 +124,77 @@ class ErrorMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """A message of a type this version does not know; harmless."""
+class Word:
+    """One word with its times.
 
-    why: ClassVar[str] = "unknown type"
+    Attributes:
+        word: Verbatim, usually with the space before it.
+        start: Seconds into the audio at which it begins.
+        end: Seconds into the audio at which it ends.
+    """
+
+    word: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """More text of the manual endpoint: a delta that may begin and end inside a word.
+
+    Attributes:
+        text: To be appended verbatim to the text before it.
+        is_final: False for a hypothesis that the next message may replace; no model sends any yet.
+        duration: Seconds of audio it covers, when the model reports it.
+        language: Language code, when the model reports it.
+        words: The words with their times, when the model reports them.
+    """
+
+    type: ClassVar[str] = "transcript"
+    text: str
+    is_final: bool = True
+    duration: float | None = None
+    language: str | None = None
+    words: tuple[Word, ...] = ()
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FlushDone:
+    """The answer to `finalize`: the text of all audio before it has been sent."""
+
+    type: ClassVar[str] = "flush_done"
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The answer to `close` on the manual endpoint: all text has been sent."""
+
+    type: ClassVar[str] = "done"
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message of a type that this version does not know; harmless."""
+
+    reason: ClassVar[str] = "unknown type"
     kind: str
 
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A message that is not what the API promises.
+    """A message that does not follow the API.
 
     Attributes:
-        why: What is wrong with it, without any of the user's words.
+        reason: What is wrong with it, without any text of the user.
     """
 
-    why: str
+    reason: str
+
+
+# --- what a client adds -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +202,9 @@ class Disconnected:
     """An open connection ended; the session goes on.
 
     Attributes:
-        reason: Why, in one line, for a log.
-        code: WebSocket close code or status of the error message, when there was one.
-        retry_in: Seconds until the next attempt; None when it waits for audio.
+        reason: One line for a log.
+        code: WebSocket close code, or status of the error message, when there was one.
+        retry_in: Seconds until the next attempt; None when the session waits for audio.
     """
 
     reason: str
@@ -155,13 +213,13 @@ class Disconnected:
 
 
 @dataclass(frozen=True, slots=True)
-class DialFailed:
+class ConnectFailed:
     """An attempt to connect failed; another one follows.
 
     Attributes:
-        reason: Why, in one line, for a log.
+        reason: One line for a log.
         status: HTTP status, when the server answered.
-        retry_in: Seconds until the next attempt; None when it waits for audio.
+        retry_in: Seconds until the next attempt; None when the session waits for audio.
     """
 
     reason: str
@@ -171,11 +229,11 @@ class DialFailed:
 
 @dataclass(frozen=True, slots=True)
 class AudioGap:
-    """Audio that nobody will ever transcribe, because it had to be given up.
+    """Audio that will never be transcribed, because it had to be given up.
 
     Attributes:
-        seconds: How much audio is missing.
-        position: Where in the stream the gap begins, in seconds.
+        seconds: Length of the missing audio.
+        position: Where the gap begins, in seconds of the stream.
     """
 
     seconds: float
@@ -184,19 +242,19 @@ class AudioGap:
 
 @dataclass(frozen=True, slots=True)
 class SettingsRejected:
-    """The server refused a change of settings in mid-session; the former ones hold again."""
+    """The server rejected a change of settings in mid-session; the former ones are in force."""
 
     error: ErrorMessage
 
 
 @dataclass(frozen=True, slots=True)
 class Interim:
-    """The words since the last `Final`, so far; cumulative, append-only and never a broken word.
+    """The text since the last `Final`: cumulative, append-only, and never with a broken word.
 
     Attributes:
-        text: Verbatim, up to the last word that is known to be whole.
+        text: Verbatim, up to the last word that is known to be complete.
         timing: When; `turn` counts the finals.
-        request_id: Of the connection.
+        request_id: Id of the connection.
     """
 
     text: str
@@ -206,18 +264,18 @@ class Interim:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """All words between one `finalize` and the next.
+    """The text between one `finalize` and the next.
 
     Attributes:
-        text: Verbatim, the leading space included: the texts of all finals, joined without
-            anything, are the whole text. Empty when nothing was said.
-        is_complete: False when the server did not confirm in time that this is all; what it says
-            later stands at the beginning of the next final.
-        words: The words with their times in the stream, when the model gives them.
-        duration: Seconds of audio that the model was told about, when it says so.
-        language: What is spoken, when the model says so.
+        text: Verbatim, with the leading space: the concatenation of all finals is the whole text.
+            Empty when nobody spoke.
+        is_complete: False when the server did not confirm in time that this is all; text that
+            arrives later is at the beginning of the next final.
+        words: The words with their times in the stream, when the model reports them.
+        duration: Seconds of audio that the model reports to have covered, when it does.
+        language: Language code, when the model reports it.
         timing: When; `turn` counts the finals from 1.
-        request_id: Of the connection.
+        request_id: Id of the connection.
     """
 
     text: str
@@ -230,89 +288,17 @@ class Final:
 
 
 TurnEvent: TypeAlias = TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | TurnEnd
+TextEvent: TypeAlias = TurnUpdate | TurnEagerEnd | TurnEnd
 ManualMessage: TypeAlias = Transcript | FlushDone | Done
 Message: TypeAlias = Connected | TurnEvent | ManualMessage | ErrorMessage | Unknown | Malformed
-LifeEvent: TypeAlias = Connected | Disconnected | DialFailed | ErrorMessage | AudioGap
-Event: TypeAlias = LifeEvent | TurnEvent | SettingsRejected
-ManualEvent: TypeAlias = LifeEvent | Interim | Final
+ConnectionEvent: TypeAlias = Connected | Disconnected | ConnectFailed | ErrorMessage | AudioGap
+Event: TypeAlias = ConnectionEvent | TurnEvent | SettingsRejected
+ManualEvent: TypeAlias = ConnectionEvent | Interim | Final
 
-_BARE: dict[str, type[Connected | TurnStart | TurnResume | FlushDone | Done]] = {
-    cls.type: cls for cls in (Connected, TurnStart, TurnResume, FlushDone, Done)
-}
-_WITH_TEXT: dict[str, type[TurnUpdate | TurnEagerEnd | TurnEnd]] = {
-    cls.type: cls for cls in (TurnUpdate, TurnEagerEnd, TurnEnd)
-}
+EventType = TypeVar("EventType", TurnStart, TurnUpdate, TurnEagerEnd, TurnResume, TurnEnd)
 
 
-def decode(data: str | bytes) -> Message:
-    """Read one server message.
-
-    Never raises: what cannot be read becomes `Malformed`, what is not known becomes `Unknown`.
-
-    Args:
-        data: The payload of one WebSocket message; the API only sends text.
-
-    Returns:
-        The message. Transcripts are verbatim, including leading and trailing spaces.
-    """
-    if isinstance(data, bytes):
-        return Malformed("binary message")
-    try:
-        fields = json.loads(data)
-    except (ValueError, RecursionError):
-        return Malformed("not JSON")
-    if not isinstance(fields, dict):
-        return Malformed("not a JSON object")
-    kind = fields.get("type")
-    if not isinstance(kind, str):
-        return Malformed("no type")
-    request_id = _text(fields, "request_id")
-    if kind in _BARE:
-        return _BARE[kind](request_id=request_id)
-    if kind in _WITH_TEXT:
-        transcript = fields.get("transcript")
-        if not isinstance(transcript, str):
-            return Malformed(f"{kind} without transcript")
-        return _WITH_TEXT[kind](transcript, request_id=request_id)
-    if kind == ErrorMessage.type:
-        return _decode_error(fields, request_id)
-    if kind == Transcript.type:
-        return decode_transcript(fields, request_id) or Malformed("transcript without text")
-    return Unknown(kind)
-
-
-def _decode_error(fields: dict[str, Any], request_id: str | None) -> ErrorMessage:
-    """Read both error shapes: `status_code` since 2026-03-01, a numeric `code` before it."""
-    numbers = (fields.get("status_code"), fields.get("code"), 500)
-    status = next(n for n in numbers if isinstance(n, int) and not isinstance(n, bool))
-    return ErrorMessage(
-        status=status,
-        message=_text(fields, "message") or "",
-        title=_text(fields, "title"),
-        code=_text(fields, "error_code"),
-        doc_url=_text(fields, "doc_url"),
-        request_id=request_id,
-    )
-
-
-def _text(fields: dict[str, Any], name: str) -> str | None:
-    value = fields.get(name)
-    return value if isinstance(value, str) else None
-
-
-def encode(message: Connected | TurnEvent | ManualMessage | ErrorMessage) -> str:
-    """Write one server message as the API does: JSON text, absent fields left out."""
-    fields: dict[str, Any] = {"type": message.type}
-    match message:
-        case TurnUpdate() | TurnEagerEnd() | TurnEnd():
-            fields["transcript"] = message.transcript
-        case Transcript():
-            fields |= encode_transcript(message)
-        case ErrorMessage():
-            fields["title"] = message.title or "Error"
-            fields["message"] = message.message
-            fields["error_code"] = message.code
-            fields["doc_url"] = message.doc_url
-            fields["status_code"] = message.status
-    fields["request_id"] = message.request_id
-    return json.dumps({name: value for name, value in fields.items() if value is not None})
+def converted(event: TurnEvent, kind: type[EventType]) -> EventType:
+    """Return a turn event as another one, with every attribute that both have."""
+    names = {field.name for field in fields(event)}
+    return kind(**{f.name: getattr(event, f.name) for f in fields(kind) if f.name in names})

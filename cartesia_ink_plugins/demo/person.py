@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.speech import Speech, SpeechClock
+from cartesia_ink_plugins.core.stream.vad import EnergyVAD, Speech
 from cartesia_ink_plugins.demo.caller import (
     SAMPLE_RATE,
     TICK_BYTES,
@@ -44,7 +44,7 @@ class Person:
         self.spoken: list[Spoken] = []
         self._read = read
         self._interrupts = interrupts
-        self._clock = SpeechClock(AudioFormat(sample_rate=SAMPLE_RATE))
+        self._clock = EnergyVAD(AudioFormat(sample_rate=SAMPLE_RATE))
         self._ticks = 0
         self._given = 0
         self._bot_spoke: float | None = None

@@ -15,16 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.manual_client import InkManualClient
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import (
-    Credentials,
-    Resilience,
-    TurnSettings,
-    TurnsOptions,
-)
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
 
 Client: TypeAlias = InkTurnsClient | InkManualClient
 Options: TypeAlias = TurnsOptions | ManualOptions

@@ -14,8 +14,7 @@ from livekit.agents import LanguageCode
 from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
 from livekit.agents.types import TimedString
 
-from cartesia_ink_plugins.core.events import Final, Interim, Timing
-from cartesia_ink_plugins.core.transcripts import Word
+from cartesia_ink_plugins.core.events import Final, Interim, Timing, Word
 
 
 class ManualSpeechEvents:

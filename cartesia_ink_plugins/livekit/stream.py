@@ -19,12 +19,11 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
-from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
+from cartesia_ink_plugins.core.errors import ClosedError, RejectedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    DialFailed,
+    ConnectFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -33,7 +32,8 @@ from cartesia_ink_plugins.core.events import (
     ManualEvent,
     SettingsRejected,
 )
-from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.livekit.connections import Client, Connections
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
@@ -140,7 +140,7 @@ class InkRecognizeStream(stt.RecognizeStream):
             client.hand_to(self._deliver)
             async for _ in client:
                 pass  # Events are handed over; what comes here is the end.
-        except RefusedError as refusal:
+        except RejectedError as refusal:
             raise _api_error(refusal) from refusal
         finally:
             self._client = None
@@ -223,9 +223,9 @@ class InkRecognizeStream(stt.RecognizeStream):
                 # That an idle connection is closed is normal: the next audio dials.
                 if retry_in is not None and code != _IDLE_CLOSE:
                     self._emit_error(APIConnectionError(reason), recoverable=True)
-            case DialFailed(reason=reason):
+            case ConnectFailed(reason=reason):
                 self._emit_error(APIConnectionError(reason), recoverable=True)
-            case AudioGap() if self._client is not None and self._client.refusal is not None:
+            case AudioGap() if self._client is not None and self._client.rejection is not None:
                 pass  # The refusal says it all.
             case AudioGap(seconds=seconds):
                 lost = APIConnectionError(f"{seconds:.2f} s of audio could not be transcribed")
@@ -273,7 +273,7 @@ def _status_error(error: ErrorMessage) -> APIStatusError:
     return APIStatusError(error.message, status_code=error.status, request_id=error.request_id)
 
 
-def _api_error(refusal: RefusedError) -> APIError:
+def _api_error(refusal: RejectedError) -> APIError:
     """What LiveKit and its FallbackAdapter understand as: do not try this again."""
     logger.error("refused by Cartesia (status %s, code %s)", refusal.status, refusal.code)
     if refusal.status is None:

@@ -211,7 +211,7 @@ def _resident() -> float:
 
 
 def _noise() -> bytearray:
-    """To be copied for every frame: no two of a caller are one object, and keeping them costs."""
+    """To be as_bytes for every frame: no two of a caller are one object, and keeping them costs."""
     import numpy as np
 
     noise = np.random.default_rng(0).normal(0, 300, int(_RATE * _FRAME))
@@ -285,7 +285,7 @@ def _service(side: str, url: str) -> Any:
         from cartesia_ink_plugins.core.options import Resilience
         from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 
-        resilience = Resilience(coalesce=0.0 if side == "ours" else 2 * _FRAME)
+        resilience = Resilience(min_message_seconds=0.0 if side == "ours" else 2 * _FRAME)
         return InkTurnsSTTService(api_key="bench", url=url, resilience=resilience)
     if side == "built-in":
         from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService

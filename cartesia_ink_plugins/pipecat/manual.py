@@ -21,11 +21,11 @@ from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Final, Interim
-from cartesia_ink_plugins.core.manual_client import InkManualClient
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import Credentials, Resilience
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 from cartesia_ink_plugins.pipecat.session import InkSession
 
@@ -148,7 +148,7 @@ class InkManualSTTService(InkStreamingSTTService):
             The words since the last time. They are pushed as a transcription, too.
 
         Raises:
-            RefusedError: The server refuses the session.
+            RejectedError: The server refuses the session.
             UsageError: The session is closed.
         """
         final = self._finalize()

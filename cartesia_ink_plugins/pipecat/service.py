@@ -20,8 +20,8 @@ from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.tracing.service_decorators import traced_stt
 
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.options import Credentials
 from cartesia_ink_plugins.pipecat.session import Client, InkSession
 
 # Of the built-in classes; here the session does what they are for.

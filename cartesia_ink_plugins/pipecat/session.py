@@ -9,12 +9,11 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from loguru import logger
 from pipecat.frames.frames import InputAudioRawFrame
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
+from cartesia_ink_plugins.core.errors import ClosedError, RejectedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    DialFailed,
+    ConnectFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -22,7 +21,8 @@ from cartesia_ink_plugins.core.events import (
     ManualEvent,
     SettingsRejected,
 )
-from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import TurnSettings
 from cartesia_ink_plugins.pipecat.intake import AudioIntake
 
@@ -189,7 +189,7 @@ class InkSession(Generic[T]):
         try:
             async for event in client:
                 await self._handle(event, client)
-        except RefusedError as error:
+        except RejectedError as error:
             self.is_refused = True
             await self._went_offline()
             await self._call("on_connection_error", str(error))
@@ -212,7 +212,7 @@ class InkSession(Generic[T]):
                 if retry_in is not None:
                     logger.warning(f"{self._host}: going on with a new connection: {reason}")
                     await self._call("on_connection_error", reason)
-            case DialFailed(reason=reason):
+            case ConnectFailed(reason=reason):
                 logger.warning(f"{self._host}: {reason}")
                 await self._call("on_connection_error", reason)
             case AudioGap(seconds=seconds):

@@ -14,10 +14,11 @@ from pipecat.transcriptions.language import Language
 from pipecat.turns.user_stop import EagerMatchPolicy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
-from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llms import LLMWatch
 from cartesia_ink_plugins.pipecat.outlet import TurnOutlet

@@ -17,8 +17,9 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http import HttpProcessingError
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.core.transcripts import Transcript, encode_transcript
-from cartesia_ink_plugins.server.manual_endpoint import check_language
+from cartesia_ink_plugins.core.events import Transcript
+from cartesia_ink_plugins.core.wire import encode_words
+from cartesia_ink_plugins.server.manual_endpoint import language_code
 from cartesia_ink_plugins.server.manual_engine import BatchEngine
 from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.rules import Rules
@@ -51,7 +52,7 @@ async def transcribe(
         raise _too_large(rules)
     form = await _read(request, rules)
     model = check_model(form.fields, rules.batch_models)
-    language = check_language(form.fields.get("language"), model)
+    language = language_code(form.fields.get("language"), model)
     if any(name != "word" for name in form.granularities):
         raise Refused("Invalid timestamp granularity", "Only word is supported.")
     if not form.file:
@@ -98,11 +99,14 @@ def _too_large(rules: Rules) -> Refused:
 
 
 def _answer(transcript: Transcript, request_id: str, *, with_words: bool) -> dict[str, Any]:
-    fields = encode_transcript(transcript)
-    if not with_words:
-        fields["words"] = None
-    del fields["is_final"]
-    answer = {"type": Transcript.type, **fields, "request_id": request_id}
+    answer = {
+        "type": Transcript.type,
+        "text": transcript.text,
+        "duration": transcript.duration,
+        "language": transcript.language,
+        "words": encode_words(transcript.words) if with_words else None,
+        "request_id": request_id,
+    }
     return {name: value for name, value in answer.items() if value is not None}
 
 

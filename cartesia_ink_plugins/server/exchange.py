@@ -12,13 +12,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.events import (
-    Connected,
-    ErrorMessage,
-    ManualMessage,
-    TurnEvent,
-    encode,
-)
+from cartesia_ink_plugins.core.events import Connected, ErrorMessage, ManualMessage, TurnEvent
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.engine import Close, Raw
 from cartesia_ink_plugins.server.frames import WireItem
 from cartesia_ink_plugins.server.record import ConnectionRecord

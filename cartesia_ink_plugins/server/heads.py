@@ -8,7 +8,8 @@ from http.client import responses
 from urllib.parse import parse_qsl, urlsplit
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.core.events import ErrorMessage, encode
+from cartesia_ink_plugins.core.events import ErrorMessage
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.faults import Refuse
 from cartesia_ink_plugins.server.frames import Frame
 

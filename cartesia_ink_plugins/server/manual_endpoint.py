@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from cartesia_ink_plugins.core.transcripts import Done, FlushDone
+from cartesia_ink_plugins.core.events import Done, FlushDone
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.exchange import Exchange, Send
 from cartesia_ink_plugins.server.manual_engine import ManualEar, ManualEngine, ManualRequest
@@ -24,9 +24,9 @@ from cartesia_ink_plugins.server.validate import (
     Command,
     Query,
     Refused,
-    check_keyterms,
     check_model,
     parse_format,
+    validated_keyterms,
 )
 
 _COMMANDS = {"finalize": Command.FINALIZE, "close": Command.CLOSE, "done": Command.CLOSE}
@@ -131,19 +131,19 @@ def parse_manual_query(query: Query, rules: Rules) -> ManualRequest:
     given = dict(pairs)
     model = check_model(given, rules.manual_models)
     keyterms = tuple(value for name, value in pairs if name == "keyterm")
-    check_keyterms(keyterms, rules)
+    validated_keyterms(keyterms, rules)
     if "whisper" in model and keyterms:
         raise Refused("Invalid keyterm", f"{model} takes no keyterms.")
     return ManualRequest(
         model=model,
         format=parse_format(given),
-        language=check_language(given.get("language"), model),
+        language=language_code(given.get("language"), model),
         keyterms=keyterms,
         max_silence=_max_silence(given),
     )
 
 
-def check_language(language: str | None, model: str) -> str:
+def language_code(language: str | None, model: str) -> str:
     """Read the language; English when none is given.
 
     Raises:

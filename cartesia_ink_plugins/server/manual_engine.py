@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.transcripts import Transcript
+from cartesia_ink_plugins.core.events import Transcript
 
 ManualEmit: TypeAlias = Callable[[Sequence[Transcript]], None]
 """One call is one TCP segment. Called on the event loop's thread; never blocks, never raises."""

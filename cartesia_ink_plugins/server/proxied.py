@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Protocol, cast
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.events import encode
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.cues import Line
 from cartesia_ink_plugins.server.engine import Close, Raw
 from cartesia_ink_plugins.server.fault_plan import ConnectionFaults, FaultPlan, Lane

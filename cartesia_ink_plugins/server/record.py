@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cartesia_ink_plugins.core.events import Message, TurnEnd, decode
+from cartesia_ink_plugins.core.events import Message, TurnEnd
+from cartesia_ink_plugins.core.wire import decode
 
 _SECRET = frozenset({"authorization", "x-api-key", "access_token", "cookie", "proxy-authorization"})
 MASK = "***"

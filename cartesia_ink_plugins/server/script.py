@@ -31,7 +31,7 @@ import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Samples
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.transcripts import Transcript
+from cartesia_ink_plugins.core.events import Transcript
 from cartesia_ink_plugins.server.cues import Cue
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
 from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest

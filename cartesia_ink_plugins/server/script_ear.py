@@ -19,7 +19,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.turns import TurnMachine, TurnState
+from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
 from cartesia_ink_plugins.server.cues import CLOSING, Cue
 from cartesia_ink_plugins.server.engine import Emit, Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.manual_engine import DELTA_SIZES

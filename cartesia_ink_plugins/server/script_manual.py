@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.transcripts import Transcript, Word
+from cartesia_ink_plugins.core.events import Transcript, Word
 from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest, broken
 from cartesia_ink_plugins.server.script_ear import ScriptTiming
 from cartesia_ink_plugins.server.voice import SILENT, WORD_SECONDS, CodedWord, WordReader

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from cartesia_ink_plugins.core.errors import TurnOrderError
 from cartesia_ink_plugins.core.events import Connected, ErrorMessage, TurnEvent
-from cartesia_ink_plugins.core.turns import TurnMachine
+from cartesia_ink_plugins.core.turn_table import TurnMachine
 from cartesia_ink_plugins.server.engine import Close, Ear, Engine, Outgoing, Raw, TurnThresholds
 from cartesia_ink_plugins.server.exchange import Exchange, Send
 from cartesia_ink_plugins.server.record import ConnectionRecord

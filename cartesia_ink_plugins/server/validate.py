@@ -83,7 +83,7 @@ def parse_query(query: Query, rules: Rules) -> TurnsRequest:
         name: given[parameter] for parameter, name in _PARAMETERS.items() if parameter in given
     }
     keyterms = tuple(value for name, value in pairs if name == "keyterm")
-    check_keyterms(keyterms, rules)
+    validated_keyterms(keyterms, rules)
     return TurnsRequest(
         model=check_model(given, rules.models),
         format=parse_format(given),
@@ -170,7 +170,7 @@ def _sample_rate(given: Mapping[str, str]) -> int:
     return int(text)
 
 
-def check_keyterms(keyterms: tuple[str, ...], rules: Rules) -> None:
+def validated_keyterms(keyterms: tuple[str, ...], rules: Rules) -> None:
     """Count the keyterms.
 
     Raises:

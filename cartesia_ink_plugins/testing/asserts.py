@@ -13,7 +13,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.turns import TurnMachine, TurnState
+from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
 
 
 def assert_heard(texts: Iterable[str], expected: Sequence[str]) -> None:

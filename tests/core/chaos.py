@@ -88,11 +88,11 @@ def check(case: Case, world: World) -> None:
     """Every promise that can be told from outside."""
     check_order(world.events)
     assert world.finals == case.script.transcripts, "words lost, said twice, or a turn cut"
-    accounts = world.session.link.accounts
+    accounts = world.session.sender.counts
     assert accounts.received == accounts.sent, "audio was handed in and never sent"
     assert accounts.lost == 0
-    assert world.session.life.is_closed, "finish() did not end"
-    assert world.largest_ledger <= world.options.format.size(60.0) + 10_000
+    assert world.session.is_closed, "finish() did not end"
+    assert world.largest_buffer <= world.options.format.size(60.0) + 10_000
     for at in world.dials:
         near = [dial for dial in world.dials if at <= dial < at + 10.0]
         assert len(near) <= MAX_REDIALS_IN_10_SECONDS, "dials too often"

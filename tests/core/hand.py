@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections import deque
+from typing import Any, TypeVar
 
-from cartesia_ink_plugins.core.events import Connected, ErrorMessage, Event, TurnEvent, encode
-from cartesia_ink_plugins.core.link import Action, Dial, Ping
+from cartesia_ink_plugins.core.events import Connected, ErrorMessage, Event, TurnEvent
 from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
-from cartesia_ink_plugins.core.session import TurnsSession
+from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Ping
+from cartesia_ink_plugins.core.turns.session import TurnsSession
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.script import Script, Turn
 
 CHUNK = 0.02
+T = TypeVar("T")
 
 
 class Hand:
@@ -32,53 +35,53 @@ class Hand:
 
     def open(self) -> Hand:
         """Take up the attempt to connect, as a server that accepts."""
-        self.session.opened(self.now, "request")
-        self.hear(Connected("request"))
+        self.session.connection_opened(self.now, "request")
+        self.receives(Connected("request"))
         return self
 
-    def hear(self, *messages: Connected | TurnEvent | ErrorMessage | str | bytes) -> None:
+    def receives(self, *messages: Connected | TurnEvent | ErrorMessage | str | bytes) -> None:
         """Let the server say something."""
         for message in messages:
             data = message if isinstance(message, str | bytes) else encode(message)
-            self.session.receive(data, self.now)
+            self.session.message_received(data, self.now)
             self._settle()
 
     def close(self, code: int | None, reason: str = "closed") -> None:
         """Let the connection end."""
-        self.session.life.lost(reason, self.now, code)
+        self.session.connection_lost(reason, self.now, code)
         self._settle()
 
     # --- the caller ---------------------------------------------------------------------------
 
     def speak(self, pcm: bytes) -> None:
         """Say something, in real time."""
-        size = self.session.link.format.size(CHUNK)
+        size = self.session.sender.format.size(CHUNK)
         for at in range(0, len(pcm), size):
             self.wait(CHUNK)
-            self.session.send_audio(pcm[at : at + size], self.now)
+            self.session.audio_received(pcm[at : at + size], self.now)
             self._settle()
 
     def silence(self, seconds: float) -> None:
         """Say nothing, with the microphone on."""
-        self.speak(self.session.link.format.silence(seconds))
+        self.speak(self.session.sender.format.silence(seconds))
 
     def wait(self, seconds: float) -> None:
         """Let time pass without audio."""
         end = self.now + seconds
-        while self.session.deadline <= end:
-            self.now = max(self.now, self.session.deadline)
-            self.session.tick(self.now)
+        while self.session.next_timeout <= end:
+            self.now = max(self.now, self.session.next_timeout)
+            self.session.timeout(self.now)
             self._settle()
         self.now = end
-        self.session.tick(self.now)
+        self.session.timeout(self.now)
         self._settle()
 
     def _settle(self) -> None:
-        actions = self.session.life.take_actions()
+        actions = taken(self.session.actions)
         self.actions += [action for action in actions if not isinstance(action, Ping)]
-        self.events += self.session.life.take_events()
+        self.events += taken(self.session.events)
         if self.server_lives and Ping() in actions:
-            self.session.link.pong(self.now)
+            self.session.pong_received(self.now)
 
     # --- what became of it --------------------------------------------------------------------
 
@@ -90,7 +93,7 @@ class Hand:
     @property
     def dials(self) -> int:
         """Attempts to connect so far."""
-        return self.actions.count(Dial())
+        return self.actions.count(Connect())
 
     @property
     def commands(self) -> list[Any]:
@@ -108,6 +111,13 @@ class Hand:
         self.events.clear()
 
 
+def taken(queue: deque[T]) -> list[T]:
+    """Empty one of a session's outputs, as a driver does."""
+    items = list(queue)
+    queue.clear()
+    return items
+
+
 def words(count: int = 3) -> bytes:
     """Sound that the speech clock takes for speech, with no silence around it."""
     text = " ".join(str(number) for number in range(count))
@@ -117,7 +127,7 @@ def words(count: int = 3) -> bytes:
 def started(options: TurnsOptions | None = None, resilience: Resilience | None = None) -> Hand:
     """A session that is dialling."""
     hand = Hand(options, resilience)
-    hand.session.life.start(hand.now)
+    hand.session.start(hand.now)
     return hand.settle()
 
 

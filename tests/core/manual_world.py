@@ -9,20 +9,23 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from cartesia_ink_plugins.core.events import (
+    Done,
     ErrorMessage,
     Final,
+    FlushDone,
     Interim,
     ManualEvent,
-    encode,
+    Transcript,
 )
-from cartesia_ink_plugins.core.link import Dial, Drop, LinkState, Ping
-from cartesia_ink_plugins.core.manual import ManualSession
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.core.transcripts import Done, FlushDone, Transcript
+from cartesia_ink_plugins.core.manual.session import ManualSession
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
+from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.manual_engine import ManualRequest
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.server.script_manual import ScriptManualEar
+from tests.core.hand import taken
 
 FRAME = 0.02
 
@@ -94,10 +97,10 @@ class ManualWorld:
         if finalize:
             for _, end in self.script.spans:
                 self.at(end + 0.31, self.finalize)
-        self.session.life.start(self.now)
+        self.session.start(self.now)
         self._settle()
         if finish:
-            self.at(format.seconds(len(pcm)) + 0.1, lambda: self.session.life.finish(self.now))
+            self.at(format.seconds(len(pcm)) + 0.1, lambda: self.session.finish(self.now, 60.0))
         self.run_until(limit)
 
     def at(self, when: float, action: Callable[[], object]) -> None:
@@ -106,38 +109,38 @@ class ManualWorld:
 
     def finalize(self) -> None:
         """Say that speech is over."""
-        if not self.session.life.is_closed:
+        if not self.session.is_closed:
             self.session.finalize(self.now, self.timeout)
 
     def cut(self, code: int = 1006) -> None:
         """The connection breaks; what is under way is lost."""
         if self.wire is not None:
             self.wire = None
-            self.session.life.lost("broken", self.now, code)
+            self.session.connection_lost("broken", self.now, code)
 
     def run_until(self, limit: float) -> None:
         """Let time pass."""
-        while not self.session.life.is_closed and self.now < limit:
-            deadline = self.session.deadline
+        while not self.session.is_closed and self.now < limit:
+            deadline = self.session.next_timeout
             if self._heap and self._heap[0][0] <= min(deadline, limit):
                 when, _, action = heapq.heappop(self._heap)
                 self.now = max(self.now, when)
                 action()
             elif deadline < limit:
                 self.now = max(self.now, deadline)
-                self.session.tick(self.now)
+                self.session.timeout(self.now)
             else:
                 self.now = limit
             self._settle()
 
     def _send(self, pcm: bytes) -> None:
-        if not self.session.life.is_closed:
-            self.session.send_audio(pcm, self.now)
+        if not self.session.is_closed:
+            self.session.audio_received(pcm, self.now)
 
     def _settle(self) -> None:
-        for action in self.session.life.take_actions():
+        for action in taken(self.session.actions):
             match action:
-                case Dial():
+                case Connect():
                     self.dials.append(self.now)
                     self.at(self.now + 2 * self.latency, self._open)
                 case Drop():
@@ -148,15 +151,15 @@ class ManualWorld:
                     self._to_server(partial(_hear, action))
                 case str():
                     self._to_server(partial(self._command, action))
-        self.history += [(self.now, event) for event in self.session.life.take_events()]
+        self.history += [(self.now, event) for event in taken(self.session.events)]
 
     # --- network and server -------------------------------------------------------------------
 
     def _open(self) -> None:
-        if self.session.link.state is not LinkState.DIALLING:
+        if self.session.state is not ConnectionState.CONNECTING:
             return
         if self.away[0] <= self.now < self.away[1]:
-            self.session.life.lost("refused", self.now)
+            self.session.connection_lost("refused", self.now)
             return
         box: list[Wire] = []
 
@@ -168,7 +171,7 @@ class ManualWorld:
         ear = ScriptManualEar(request, emit, words=self.script.words, timing=self.script.timing)
         box.append(Wire(ear, len(self.dials)))
         self.wire = box[0]
-        self.session.opened(self.now, f"request-{len(self.dials)}")
+        self.session.connection_opened(self.now, f"request-{len(self.dials)}")
 
     def _to_server(self, arrive: Callable[[Wire], object]) -> None:
         wire = self.wire
@@ -183,9 +186,9 @@ class ManualWorld:
         def arrive() -> None:
             if wire is self.wire:
                 if message is None:
-                    self.session.link.pong(self.now)
+                    self.session.pong_received(self.now)
                 else:
-                    self.session.receive(encode(message), self.now)
+                    self.session.message_received(encode(message), self.now)
 
         self.at(self.now + self.latency, arrive)
 

@@ -86,7 +86,7 @@ def soak(hours: float) -> Soaked:
 def main(hours: float) -> str:
     """Live the hours; tell in one line what became of them."""
     soaked = soak(hours)
-    world, accounts = soaked.world, soaked.world.session.link.accounts
+    world, accounts = soaked.world, soaked.world.session.sender.counts
     check_order(world.events)
     heard = sum(a == b for a, b in zip(soaked.wanted, world.finals, strict=False))
     unaccounted = accounts.received - accounts.sent - accounts.lost
@@ -94,7 +94,7 @@ def main(hours: float) -> str:
         f"{accounts.connections - 1} drops",
         f"{heard} of {len(soaked.wanted)} finals",
         f"{accounts.lost} bytes lost and {unaccounted} unaccounted for of {accounts.received}",
-        f"ledger at most {world.options.format.seconds(world.largest_ledger):.1f} s",
+        f"ledger at most {world.options.format.seconds(world.largest_buffer):.1f} s",
         f"{min(soaked.held) / 1000:.0f} to {max(soaked.held) / 1000:.0f} kB held",
     ]
     return ", ".join(parts)

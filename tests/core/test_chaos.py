@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from cartesia_ink_plugins.core.conversation import Conversation
-from cartesia_ink_plugins.core.recovery import Recovery
+from cartesia_ink_plugins.core.turns.replay import TurnReplay
+from cartesia_ink_plugins.core.turns.transcript import TurnTranscript
 from tests.core.chaos import Case, case, check, mute_case
 
 CONVERSATIONS = 320
@@ -49,25 +49,31 @@ def test_the_same_seed_gives_the_same_history() -> None:
 
 def _replay_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
     # The lead-in of half a second is there to forgive less than that.
-    reconnected = Recovery.reconnected
+    begin = TurnReplay.begin
 
-    def late(self: Recovery, now: float) -> int:
-        return reconnected(self, now) + 20_000 * (self._lost_at > 0)
+    def late(self: TurnReplay, now: float) -> int:
+        return begin(self, now) + 20_000 * (self._lost_at > 0)
 
-    monkeypatch.setattr(Recovery, "reconnected", late)
+    monkeypatch.setattr(TurnReplay, "begin", late)
 
 
 def _replay_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    reconnected = Recovery.reconnected
+    begin = TurnReplay.begin
 
-    def early(self: Recovery, now: float) -> int:
-        return max(self._link.ledger.start, reconnected(self, now) - 32_000)
+    def early(self: TurnReplay, now: float) -> int:
+        return max(self._sender.buffer.start, begin(self, now) - 32_000)
 
-    monkeypatch.setattr(Recovery, "reconnected", early)
+    monkeypatch.setattr(TurnReplay, "begin", early)
 
 
 def _forget_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Conversation, "_checkpoint_text", lambda self: "")
+    add = TurnTranscript.add_checkpoint
+
+    def forget(self: TurnTranscript, position: int) -> None:
+        add(self, position)
+        self.checkpoints[-1:] = [replace(self.checkpoints[-1], text="")]
+
+    monkeypatch.setattr(TurnTranscript, "add_checkpoint", forget)
 
 
 @pytest.mark.parametrize("mutate", [_replay_too_little, _replay_too_much, _forget_the_text])

@@ -13,10 +13,11 @@ import pytest
 
 from cartesia_ink_plugins import InkTurnsClient
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, UsageError
+from cartesia_ink_plugins.core.credentials import Credentials
+from cartesia_ink_plugins.core.errors import ClosedError, RejectedError, UsageError
 from cartesia_ink_plugins.core.events import (
     Connected,
-    DialFailed,
+    ConnectFailed,
     Disconnected,
     Event,
     SettingsRejected,
@@ -26,9 +27,9 @@ from cartesia_ink_plugins.core.events import (
     TurnResume,
     TurnStart,
     TurnUpdate,
-    encode,
 )
-from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.core.sockets import Opcode, Peer, raw_server
 from tests.core.world import check_order, turn_events
@@ -39,7 +40,7 @@ PCM16 = AudioFormat()
 HELLO = Script("Hello there.", "Two people please.", lead_in=0.1)
 # The local server takes audio at any pace here, so that no test lasts as long as its audio.
 HURRY = Resilience(catch_up_rate=1000.0)
-FULL = Resilience(catch_up_rate=1e6, ledger_seconds=1e6)
+FULL = Resilience(catch_up_rate=1e6, replay_buffer_seconds=1e6)
 # What would wait for ever is told from a machine that is busy.
 PATIENCE = 30.0
 ENDLESS = Resilience(catch_up_rate=1000.0, drain_timeout=1e6)
@@ -129,7 +130,11 @@ class TestAConversation:
         assert {e.request_id for e in turn_events(events)} == {record.request_id}
         assert snapshot.received == snapshot.sent == pytest.approx(HELLO.seconds)
         assert (snapshot.pending, snapshot.lost, snapshot.replayed) == (0, 0, 0)
-        assert (snapshot.connections, snapshot.turns, dict(snapshot.irregular)) == (1, 2, {})
+        assert (snapshot.connections, snapshot.turns, dict(snapshot.protocol_violations)) == (
+            1,
+            2,
+            {},
+        )
         assert record.close_code == 1000
 
     async def test_events_can_be_read_while_audio_is_sent(self) -> None:
@@ -142,41 +147,78 @@ class TestAConversation:
             await ink.finish()
             assert finals(await reading) == HELLO.transcripts
 
-    async def test_turn_events_can_be_handed_over_the_moment_they_come(self) -> None:
-        turns: list[TurnEvent] = []
+    async def test_one_callback_receives_every_event_in_order(self) -> None:
+        events: list[Event] = []
         async with InkServer(HELLO) as server:
             options = TurnsOptions(base_url=server.url)
-            async with InkTurnsClient(options, KEY, on_turn=turns.append) as ink:
+            async with InkTurnsClient(options, KEY, on_event=events.append) as ink:
                 ink.send_audio(HELLO.audio())
                 await ink.finish()
-                assert finals(turns) == HELLO.transcripts
-                assert [type(event) for event in await rest(ink)] == [Connected]
-        check_order(turns)
+                assert await rest(ink) == []
+        assert isinstance(events[0], Connected)
+        assert finals(events) == HELLO.transcripts
+        check_order(turn_events(events))
 
-    async def test_events_can_be_handed_over_and_iteration_then_just_ends(self) -> None:
-        handed: list[Event] = []
+    async def test_a_callback_can_be_set_later_and_taken_away_again(self) -> None:
+        events: list[Event] = []
         async with InkServer(HELLO) as server, client(server.url) as ink:
             assert isinstance(await anext(ink), Connected)
-            ink.hand_to(handed.append)
+            ink.on_event = events.append
             ink.send_audio(HELLO.audio())
             await ink.finish()
-            assert finals(handed) == HELLO.transcripts
+            assert finals(events) == HELLO.transcripts
             assert await rest(ink) == []
-        check_order(turn_events(handed))
-
-    async def test_what_nobody_iterated_over_is_handed_over_and_the_other_way_round(self) -> None:
-        handed: list[Event] = []
         async with InkServer(HELLO) as server, client(server.url) as ink:
-            ink.send_audio(HELLO.audio())
-            await ink.finish()
-            ink.hand_to(handed.append)
-            assert finals(handed) == HELLO.transcripts
-        async with InkServer(HELLO) as server, client(server.url) as ink:
-            ink.hand_to(handed.append)
-            ink.hand_to(None)
+            ink.on_event = events.append
+            ink.on_event = None
             ink.send_audio(HELLO.audio())
             await ink.finish()
             assert finals(await rest(ink)) == HELLO.transcripts
+
+    async def test_unread_events_go_to_a_callback_that_is_set(self) -> None:
+        events: list[Event] = []
+        async with InkServer(HELLO) as server, client(server.url) as ink:
+            ink.send_audio(HELLO.audio())
+            await ink.finish()
+            ink.on_event = events.append
+            assert finals(events) == HELLO.transcripts
+
+    async def test_a_callback_that_raises_is_logged_and_costs_nothing(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        events: list[Event] = []
+
+        def fail(event: Event) -> None:
+            events.append(event)
+            raise RuntimeError("a bug of the application")
+
+        async with InkServer(HELLO) as server:
+            options = TurnsOptions(base_url=server.url)
+            async with InkTurnsClient(options, KEY, on_event=fail) as ink:
+                ink.send_audio(HELLO.audio())
+                await ink.finish()
+                assert ink.snapshot().connections == 1
+        assert finals(events) == HELLO.transcripts
+        assert len([r for r in caplog.records if r.exc_info]) == len(events)
+
+    async def test_a_callback_may_send_audio_and_the_order_stays(self) -> None:
+        events: list[Event] = []
+        pcm = HELLO.audio()
+
+        def speak(event: Event) -> None:
+            if isinstance(event, Connected):
+                ink.send_audio(pcm)
+            events.append(event)
+
+        async with InkServer(HELLO) as server:
+            options = TurnsOptions(base_url=server.url)
+            ink = InkTurnsClient(options, KEY, on_event=speak)
+            async with ink:
+                while not events:
+                    await asyncio.sleep(0.01)
+                await ink.finish()
+        assert isinstance(events[0], Connected)
+        assert finals(events) == HELLO.transcripts
 
     async def test_nothing_waits_for_the_network(self) -> None:
         """Every call returns without the event loop having had a turn."""
@@ -279,11 +321,11 @@ class TestRefusals:
     async def test_a_wrong_key_is_told_once_and_not_tried_again(self) -> None:
         async with InkServer(HELLO, api_keys=["other"]) as server, client(server.url) as ink:
             ink.send_audio(PCM16.silence(0.5))
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(RejectedError) as refused:
                 await rest(ink)
             assert refused.value.status == 401
             assert "not valid" in str(refused.value)
-            assert ink.refusal is refused.value
+            assert ink.rejection is refused.value
             assert await rest(ink) == []
             with pytest.raises(ClosedError):
                 ink.send_audio(b"\0\0")
@@ -293,12 +335,12 @@ class TestRefusals:
         async with InkServer(HELLO, api_keys=["other"]) as server, client(server.url) as ink:
             ink.send_audio(PCM16.silence(0.5))
             await ink.finish()
-            with pytest.raises(RefusedError):
+            with pytest.raises(RejectedError):
                 await rest(ink)
 
     async def test_settings_that_are_wrong_are_told_with_their_code(self) -> None:
         async with InkServer(HELLO) as server, client(server.url, model="ink-3") as ink:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(RejectedError) as refused:
                 await rest(ink)
             assert refused.value.status == 400
             assert refused.value.request_id == server.connections[0].request_id
@@ -317,7 +359,7 @@ class TestRefusals:
         async with raw_server(talk) as server, client(server.url) as ink:
             ink.send_audio(PCM16.silence(0.5))
             failed, connected = await until(ink, Connected)
-            assert isinstance(failed, DialFailed)
+            assert isinstance(failed, ConnectFailed)
             assert failed.status == int(status[:3])
             assert failed.reason == f"HTTP {status[:3]}: busy"
             assert isinstance(connected, Connected)
@@ -329,8 +371,8 @@ class TestRefusals:
 
         async with raw_server(talk) as server, client(server.url) as ink:
             ink.send_audio(PCM16.silence(0.5))
-            (failed,) = await until(ink, DialFailed)
-            assert isinstance(failed, DialFailed)
+            (failed,) = await until(ink, ConnectFailed)
+            assert isinstance(failed, ConnectFailed)
             assert failed.retry_in is not None
             assert failed.retry_in < 60.0
 
@@ -370,7 +412,7 @@ class TestCredentials:
             ink.send_audio(HELLO.audio())
             first, second, connected = await until(ink, Connected)
             assert isinstance(connected, Connected)
-            assert [type(first), type(second)] == [DialFailed, DialFailed]
+            assert [type(first), type(second)] == [ConnectFailed, ConnectFailed]
             assert SECRET not in repr((first, second))
 
     async def test_a_provider_that_hangs_is_given_up(self) -> None:
@@ -378,14 +420,14 @@ class TestCredentials:
             await asyncio.Event().wait()
             return "never"
 
-        resilience = Resilience(dial_timeout=0.1)
+        resilience = Resilience(connect_timeout=0.1)
         async with (
             InkServer(HELLO) as server,
             client(server.url, Credentials(token_provider=provider), resilience) as ink,
         ):
             ink.send_audio(PCM16.silence(0.1))
-            (failed,) = await until(ink, DialFailed)
-            assert isinstance(failed, DialFailed)
+            (failed,) = await until(ink, ConnectFailed)
+            assert isinstance(failed, ConnectFailed)
             assert failed.reason == "no answer to the handshake"
 
     @pytest.mark.parametrize("way", ["api_key", "access_token", "token_provider"])
@@ -408,7 +450,7 @@ class TestCredentials:
         secret = provider if way == "token_provider" else SECRET
         credentials = Credentials(**{way: secret})  # type: ignore[arg-type]
         async with raw_server(talk) as server, client(server.url, credentials) as ink:
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(RejectedError) as refused:
                 await rest(ink)
             assert SECRET not in str(refused.value)
             assert "bad key ***" in str(refused.value)
@@ -471,7 +513,7 @@ class TestALostConnection:
             ink.send_audio(HELLO.audio())
             await until(ink, TurnEnd)
         ink.send_audio(PCM16.silence(0.1))
-        await until(ink, DialFailed)
+        await until(ink, ConnectFailed)
         assert not ink.is_connected
         async with InkServer(HELLO, port=port):
             await until(ink, Connected)
@@ -486,11 +528,11 @@ class TestALostConnection:
                 await peer.upgrade()
                 await say(peer, Connected())
 
-        resilience = Resilience(dial_timeout=0.1)
+        resilience = Resilience(connect_timeout=0.1)
         async with raw_server(talk) as server, client(server.url, resilience=resilience) as ink:
             ink.send_audio(PCM16.silence(0.1))
             failed, _ = await until(ink, Connected)
-            assert isinstance(failed, DialFailed)
+            assert isinstance(failed, ConnectFailed)
 
 
 class TestWhatAServerShouldNotSend:
@@ -509,7 +551,7 @@ class TestWhatAServerShouldNotSend:
             events = turn_events(await until(ink, TurnEnd))
             assert finals(events) == ["Hey."]
             assert [type(event) for event in events] == [TurnStart, TurnUpdate, TurnEnd]
-            assert sum(ink.snapshot().irregular.values()) == 4
+            assert sum(ink.snapshot().protocol_violations.values()) == 4
 
     async def test_what_is_huge_costs_only_the_connection(self) -> None:
         async def talk(peer: Peer) -> None:
@@ -653,7 +695,7 @@ class TestTheEnd:
         async with raw_server(talk) as server:
             ink = client(server.url)
             ink.send_audio(PCM16.silence(0.1))
-            await until(ink, DialFailed)
+            await until(ink, ConnectFailed)
             async with asyncio.timeout(PATIENCE):
                 await ink.aclose()
 
@@ -661,7 +703,7 @@ class TestTheEnd:
         async with InkServer(HELLO) as server:
             ink = client(f"wss://127.0.0.1:{server.port}")
             ink.send_audio(PCM16.silence(0.1))
-            await until(ink, DialFailed)
+            await until(ink, ConnectFailed)
             await ink.aclose()
 
 

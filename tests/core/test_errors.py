@@ -7,7 +7,7 @@ import pytest
 from cartesia_ink_plugins.core.errors import (
     ClosedError,
     InkError,
-    RefusedError,
+    RejectedError,
     TranscriptionError,
     TurnOrderError,
     UsageError,
@@ -16,7 +16,7 @@ from cartesia_ink_plugins.core.errors import (
 
 
 @pytest.mark.parametrize(
-    "kind", [UsageError, ClosedError, RefusedError, TranscriptionError, TurnOrderError]
+    "kind", [UsageError, ClosedError, RejectedError, TranscriptionError, TurnOrderError]
 )
 def test_one_except_catches_whatever_we_raise(kind: type[InkError]) -> None:
     assert issubclass(kind, InkError)
@@ -28,14 +28,14 @@ def test_wrong_arguments_are_value_errors_too() -> None:
 
 
 def test_a_refusal_carries_what_support_asks_for() -> None:
-    error = RefusedError("No credit", status=402, code="quota_exceeded", request_id="r")
+    error = RejectedError("No credit", status=402, code="quota_exceeded", request_id="r")
     assert (str(error), error.status, error.code, error.request_id) == (
         "No credit",
         402,
         "quota_exceeded",
         "r",
     )
-    assert RefusedError("No").status is None
+    assert RejectedError("No").status is None
 
 
 @pytest.mark.parametrize(

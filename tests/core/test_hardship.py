@@ -11,21 +11,22 @@ from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    DialFailed,
+    ConnectFailed,
     Disconnected,
+    Done,
     ErrorMessage,
     Final,
+    FlushDone,
+    Transcript,
     TurnEnd,
     TurnStart,
     TurnUpdate,
-    encode,
 )
-from cartesia_ink_plugins.core.manual import ManualSession
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
-from cartesia_ink_plugins.core.transcripts import Done, FlushDone, Transcript
+from cartesia_ink_plugins.core.manual.session import ManualSession
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.script import Script, Turn
-from tests.core.hand import Hand, connected, words
+from tests.core.hand import Hand, connected, taken, words
 from tests.core.manual_world import ManualWorld
 from tests.core.world import Away, HalfOpen, Reset, World, check_order
 
@@ -46,7 +47,7 @@ def speak_oddly(world: World, seed: int) -> None:
         size = rng.choice([1, 3, 7, 101, 160, 333, 1601, 4000]) * format.sample_width
         world.at(format.seconds(at + size), partial(world._speak, pcm[at : at + size]))
         at += size
-    world.at(format.seconds(at) + 0.05, lambda: world.session.life.finish(world.now))
+    world.at(format.seconds(at) + 0.05, lambda: world.session.finish(world.now, 60.0))
 
 
 class TestAudio:
@@ -60,7 +61,7 @@ class TestAudio:
         speak_oddly(world, seed=int(at * 10))
         world.run(finish=False)
         assert world.finals == SCRIPT.transcripts
-        accounts = world.session.link.accounts
+        accounts = world.session.sender.counts
         assert accounts.received == accounts.sent
 
     def test_no_silence_is_put_between_long_pieces(self) -> None:
@@ -76,11 +77,13 @@ class TestAudio:
         assert not [event for event in world.events if isinstance(event, AudioGap)]
 
     def test_an_outage_longer_than_the_ledger_is_one_gap(self) -> None:
-        world = ManualWorld(SCRIPT, resilience=Resilience(ledger_seconds=1.0), away=(1.0, 4.0))
+        world = ManualWorld(
+            SCRIPT, resilience=Resilience(replay_buffer_seconds=1.0), away=(1.0, 4.0)
+        )
         world.at(1.0, world.cut)
         world.run()
         gaps = [event for event in world.events if isinstance(event, AudioGap)]
-        lost = world.session.link.accounts.lost
+        lost = world.session.sender.counts.lost
         assert [gap.seconds for gap in gaps] == [world.options.format.seconds(lost)]
 
 
@@ -89,7 +92,7 @@ class TestAMutedMicrophone:
     def test_speech_after_it_is_no_stall(self, muted: float) -> None:
         """The server is given its time from when the speech was sent, not from its last event."""
         hand = connected()
-        hand.hear(TurnStart(), TurnEnd("Hey"))
+        hand.receives(TurnStart(), TurnEnd("Hey"))
         hand.silence(1.0)
         hand.wait(muted)
         hand.speak(words(8))
@@ -109,37 +112,37 @@ class TestTheClock:
     def test_a_machine_that_slept_goes_on(self, jump: float) -> None:
         """The monotonic clock jumps in mid-turn: no burst of silence, and the turn goes on."""
         hand = connected()
-        hand.hear(TurnStart(), TurnUpdate("Hey"))
+        hand.receives(TurnStart(), TurnUpdate("Hey"))
         hand.now += jump
         hand.wait(0.1)
-        assert len(hand.audio) <= hand.session.link.format.size(1.0)
+        assert len(hand.audio) <= hand.session.sender.format.size(1.0)
         if hand.dials:
             hand.open()
-            hand.hear(TurnStart())
+            hand.receives(TurnStart())
         hand.speak(words())
-        hand.hear(TurnUpdate("Hey you"), TurnEnd("Hey you"))
+        hand.receives(TurnUpdate("Hey you"), TurnEnd("Hey you"))
         turns = [event for event in hand.events if not isinstance(event, Connected | Disconnected)]
         assert [type(event) for event in turns] == [TurnStart, TurnUpdate, TurnUpdate, TurnEnd]
 
     def test_audio_that_is_late_because_we_are_is_waited_for(self) -> None:
         """No silence comes between it and what was handed in before: it would break a word."""
         hand = connected()
-        hand.hear(TurnStart(), TurnUpdate("Hey"))
+        hand.receives(TurnStart(), TurnUpdate("Hey"))
         hand.speak(words())
         hand.now += 1.0
         hand.wait(0.0)
-        hand.session.send_audio(words(5), hand.now)
+        hand.session.audio_received(words(5), hand.now)
         hand.speak(words())
-        assert hand.session.link.accounts.silence == 0
+        assert hand.session.sender.counts.silence == 0
 
     def test_but_a_loop_that_is_always_late_fills_a_muted_microphone_too(self) -> None:
         hand = connected()
-        hand.hear(TurnStart(), TurnUpdate("Hey"))
+        hand.receives(TurnStart(), TurnUpdate("Hey"))
         hand.speak(words())
         for _ in range(4):
             hand.now += 1.0
             hand.wait(0.0)
-        assert hand.session.link.accounts.silence >= hand.session.link.format.size(2.0)
+        assert hand.session.sender.counts.silence >= hand.session.sender.format.size(2.0)
 
     def test_and_what_died_meanwhile_is_replaced(self) -> None:
         hand = connected()
@@ -154,7 +157,7 @@ class TestTheClock:
         hand.session.set_epoch(5000.0)
         hand.silence(1.0)
         hand.speak(words())
-        hand.hear(TurnStart())
+        hand.receives(TurnStart())
         start = hand.events[-1]
         assert isinstance(start, TurnStart)
         assert start.timing is not None
@@ -169,32 +172,41 @@ class TestFinishing:
         world = World(LONG, [HalfOpen(LONG.seconds - before)], tail=0.1).run()
         assert world.finals == LONG.transcripts
 
-    def test_but_not_for_ever(self) -> None:
-        """A server that takes connections and drops them is waited for three times."""
-        world = World(LONG, tail=0.1)
+    @pytest.mark.parametrize("patience", [1.0, 5.0])
+    def test_its_timeout_is_a_hard_limit_whatever_the_server_does(self, patience: float) -> None:
+        world = World(LONG, tail=0.1, patience=patience)
         for at in range(200):
-            world.at(LONG.seconds + at, partial(world._break, None))
             world.at(LONG.seconds + at, lambda: world._break(world.wire))
         world.run()
-        assert world.now < LONG.seconds + 3 * (5.0 + LONG.seconds / 2) + 5.0
+        assert world.now <= LONG.seconds + 0.15 + patience
         check_order(world.events)
+
+    @pytest.mark.parametrize("away", [14.0, 40.0])
+    def test_audio_that_cannot_be_sent_in_time_is_a_gap(self, away: float) -> None:
+        script = Script(Turn("one two three four", after=away))
+        world = World(script, [Away(0.5, away + 60.0)], tail=0.0, patience=2.0).run()
+        gap = sum(event.seconds for event in world.events if isinstance(event, AudioGap))
+        counts = world.session.sender.counts
+        assert world.now <= script.seconds + 0.1 + 2.0
+        assert gap == pytest.approx(world.session.sender.format.seconds(counts.lost))
+        assert counts.received == counts.sent + counts.lost
 
     def test_an_error_behind_the_close_is_a_loss_while_words_are_to_come(self) -> None:
         hand = connected()
-        hand.hear(TurnStart(), TurnUpdate("Hey"))
-        hand.session.life.finish(hand.now)
-        hand.hear(ErrorMessage(500, "Internal server error."))
+        hand.receives(TurnStart(), TurnUpdate("Hey"))
+        hand.session.finish(hand.now)
+        hand.receives(ErrorMessage(500, "Internal server error."))
         hand.wait(0.1)
         assert hand.dials == 1
 
     @pytest.mark.parametrize("status", [400, 500])
     def test_and_nothing_when_there_are_none(self, status: int) -> None:
         hand = connected()
-        hand.session.life.finish(hand.now)
-        hand.hear(ErrorMessage(status, "No audio."))
+        hand.session.finish(hand.now)
+        hand.receives(ErrorMessage(status, "No audio."))
         hand.close(1008)
-        assert hand.session.life.is_closed
-        assert hand.session.life.refusal is None
+        assert hand.session.is_closed
+        assert hand.session.rejection is None
         assert hand.events == []
 
 
@@ -211,7 +223,7 @@ class TestSettings:
 
     def test_behind_the_close_nothing_is_said(self) -> None:
         hand = connected()
-        hand.session.life.finish(hand.now)
+        hand.session.finish(hand.now)
         hand.session.configure(TurnSettings(turn_end_threshold=0.2), hand.now)
         hand.session.update_keyterms(["Cartesia"], hand.now)
         hand.wait(1.0)
@@ -230,9 +242,9 @@ class TestSettings:
 class TestMessagesOfTheOtherEndpoint:
     def test_are_counted_on_this_one(self) -> None:
         hand = connected()
-        hand.hear(encode(Transcript("Hey")), encode(FlushDone()), encode(Done()))
+        hand.receives(encode(Transcript("Hey")), encode(FlushDone()), encode(Done()))
         assert hand.events == []
-        assert hand.session.conversation.irregular == {
+        assert hand.session.violations == {
             "transcript on this endpoint": 1,
             "flush_done on this endpoint": 1,
             "done on this endpoint": 1,
@@ -240,17 +252,17 @@ class TestMessagesOfTheOtherEndpoint:
 
     def test_and_on_that_one(self) -> None:
         session = ManualSession(ManualOptions(), Resilience(), jitter=lambda: 0.5)
-        session.life.start(0.0)
-        session.opened(0.1)
-        session.life.take_events()
+        session.start(0.0)
+        session.connection_opened(0.1)
+        taken(session.events)
         for message in (Connected(), TurnStart(), TurnEnd("Hey"), Done()):
-            session.receive(encode(message), 0.2)
-        assert session.life.take_events() == []
-        assert session.irregular == {
-            "connected unasked": 1,
-            "turn.start unasked": 1,
-            "turn.end unasked": 1,
-            "done unasked": 1,
+            session.message_received(encode(message), 0.2)
+        assert taken(session.events) == []
+        assert session.violations == {
+            "connected without a request": 1,
+            "turn.start without a request": 1,
+            "turn.end without a request": 1,
+            "done without a request": 1,
         }
 
 
@@ -258,16 +270,16 @@ class TestRefusals:
     def test_each_final_that_is_waited_for_is_told_no_more_than_the_refusal(self) -> None:
         world = ManualWorld(SCRIPT, answers=False)
         error = encode(ErrorMessage(402, "No credit.", code="quota_exceeded"))
-        world.at(SCRIPT.seconds - 0.5, lambda: world.session.receive(error, world.now))
+        world.at(SCRIPT.seconds - 0.5, lambda: world.session.message_received(error, world.now))
         world.run(finish=False)
-        assert world.session.life.refusal is not None
+        assert world.session.rejection is not None
         assert len([event for event in world.events if isinstance(event, Final)]) == 1
 
     def test_the_request_that_was_refused_can_be_quoted(self) -> None:
         hand = Hand()
-        hand.session.life.start(0.0)
-        hand.session.life.refused(401, 0.1, message="Bad key.", request_id="r-17")
-        refusal = hand.session.life.refusal
+        hand.session.start(0.0)
+        hand.session.connection_rejected(401, 0.1, message="Bad key.", request_id="r-17")
+        refusal = hand.session.rejection
         assert refusal is not None
         assert (str(refusal), refusal.request_id) == ("HTTP 401: Bad key.", "r-17")
-        assert not [event for event in hand.settle().events if isinstance(event, DialFailed)]
+        assert not [event for event in hand.settle().events if isinstance(event, ConnectFailed)]

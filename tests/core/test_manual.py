@@ -15,13 +15,13 @@ from cartesia_ink_plugins.core.events import (
     Disconnected,
     ErrorMessage,
     Final,
+    FlushDone,
     Interim,
-    encode,
 )
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.core.transcripts import FlushDone
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.script import Script, Turn
+from tests.core.hand import taken
 from tests.core.manual_world import ManualWorld
 
 SCRIPT = Script(
@@ -94,9 +94,9 @@ class TestWithoutTrouble:
 class TestFinalize:
     def test_before_any_audio_it_is_empty_at_once(self) -> None:
         world = ManualWorld(SCRIPT)
-        world.session.life.start(0.0)
+        world.session.start(0.0)
         assert world.session.finalize(0.0) == 1
-        [event] = world.session.life.take_events()
+        [event] = taken(world.session.events)
         assert isinstance(event, Final)
         assert (event.text, event.is_complete) == ("", True)
 
@@ -165,10 +165,10 @@ class TestFinalize:
 
     def test_flush_done_that_nobody_asked_for_is_counted(self) -> None:
         world = ManualWorld(SCRIPT)
-        world.at(1.0, lambda: world.session.receive(encode(FlushDone()), world.now))
+        world.at(1.0, lambda: world.session.message_received(encode(FlushDone()), world.now))
         world.run()
         assert world.finals == SCRIPT.transcripts
-        assert world.session.irregular == {"flush_done without finalize": 1}
+        assert world.session.violations == {"flush_done without finalize": 1}
 
 
 class TestLostConnections:
@@ -222,7 +222,7 @@ class TestLostConnections:
         world.at(39.0, world.cut)
         world.run()
         assert world.finals == ["Hello."]
-        replayed = world.session.link.accounts.replayed
+        replayed = world.session.sender.counts.replayed
         assert world.options.format.seconds(replayed) < 4.0
 
     def test_words_that_silence_settled_are_not_replayed(self) -> None:
@@ -231,12 +231,12 @@ class TestLostConnections:
         world.at(8.0, world.cut)
         world.run(finalize=False)
         assert world.finals == ["Hello there. Good bye."]
-        replayed = world.session.link.accounts.replayed
+        replayed = world.session.sender.counts.replayed
         assert world.options.format.seconds(replayed) < 5.0
 
     def test_a_stream_longer_than_the_ledger_goes_on_from_what_is_known(self) -> None:
         script = Script(Turn(" ".join(f"word{n}" for n in range(40)), after=2.0))
-        world = ManualWorld(script, resilience=Resilience(ledger_seconds=3.0))
+        world = ManualWorld(script, resilience=Resilience(replay_buffer_seconds=3.0))
         world.at(8.0, world.cut)
         world.run()
         assert "".join(world.finals) == script.transcripts[0]
@@ -244,21 +244,21 @@ class TestLostConnections:
     def test_an_error_of_the_server_is_told_and_survived(self) -> None:
         world = ManualWorld(SCRIPT)
         error = encode(ErrorMessage(500, "The server says so.", "Internal Server Error"))
-        world.at(3.0, lambda: world.session.receive(error, world.now))
+        world.at(3.0, lambda: world.session.message_received(error, world.now))
         world.run()
         assert world.finals == SCRIPT.transcripts
         assert any(isinstance(event, ErrorMessage) for event in world.events)
 
     def test_an_idle_connection_rests_until_there_is_audio(self) -> None:
         world = ManualWorld(Script("Hello."))
-        world.session.life.start(0.0)
+        world.session.start(0.0)
         world.run_until(179.0)
         world.cut(1001)
         world._settle()
         world.run_until(400.0)
         assert len(world.dials) == 1
         assert [type(event) for event in world.events] == [Connected, Disconnected]
-        world.session.send_audio(bytes(640), world.now)
+        world.session.audio_received(bytes(640), world.now)
         world._settle()
         assert len(world.dials) == 2
 
@@ -273,9 +273,9 @@ class TestTheEnd:
     def test_a_refusal_is_permanent_and_told_with_what_is_known(self) -> None:
         world = ManualWorld(SCRIPT)
         error = encode(ErrorMessage(402, "No credit.", code="quota_exceeded"))
-        world.at(3.0, lambda: world.session.receive(error, world.now))
+        world.at(3.0, lambda: world.session.message_received(error, world.now))
         world.run(finish=False)
-        refusal = world.session.life.refusal
+        refusal = world.session.rejection
         assert refusal is not None
         assert (refusal.status, refusal.code) == (402, "quota_exceeded")
         assert WORDS.startswith("".join(world.finals))
@@ -285,16 +285,16 @@ class TestTheEnd:
         world = ManualWorld(SCRIPT, away=(4.0, 1e9))
         world.at(4.0, world.cut)
         world.run()
-        assert world.session.life.is_closed
+        assert world.session.is_closed
         assert world.now < 20.0
         assert WORDS.startswith("".join(world.finals))
         whole(world.finals)
 
     def test_abort_is_at_once(self) -> None:
         world = ManualWorld(SCRIPT)
-        world.at(3.0, world.session.life.abort)
+        world.at(3.0, lambda: world.session.abort(world.now))
         world.run(finish=False)
-        assert world.session.life.is_closed
+        assert world.session.is_closed
         assert world.now == 3.0
 
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from cartesia_ink_plugins.core.events import AudioGap, Final
-from cartesia_ink_plugins.core.manual_options import ManualOptions
+from cartesia_ink_plugins.core.options import ManualOptions
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.server.script_ear import ScriptTiming
 from tests.core.manual_world import ManualWorld
@@ -58,9 +58,9 @@ def test_every_word_comes_once_whole_and_in_order(seed: int) -> None:
     for text in [*world.interims, *world.finals]:
         assert set(text.split()) <= words, f"{text!r} has a broken word"
     assert not any(isinstance(event, AudioGap) for event in world.events)
-    accounts = world.session.link.accounts
+    accounts = world.session.sender.counts
     assert accounts.received == accounts.sent + accounts.lost
-    assert world.session.life.is_closed
+    assert world.session.is_closed
     numbers = [e.timing.turn for e in world.events if isinstance(e, Final) and e.timing]
     assert numbers == list(range(1, len(numbers) + 1))
 

@@ -12,17 +12,18 @@ import pytest
 
 from cartesia_ink_plugins import InkManualClient, InkTurnsClient, ManualOptions
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, UsageError
+from cartesia_ink_plugins.core.credentials import Credentials
+from cartesia_ink_plugins.core.errors import ClosedError, RejectedError, UsageError
 from cartesia_ink_plugins.core.events import (
     Connected,
-    DialFailed,
+    ConnectFailed,
     Event,
     TurnEnd,
     TurnStart,
     TurnUpdate,
-    encode,
 )
-from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.core.sockets import Opcode, Peer, raw_server
 
@@ -75,7 +76,7 @@ class TestATokenProvider:
                 ink.send_audio(HELLO.audio())
                 await ink.finish()
                 failed, *events = await rest(ink)
-            assert isinstance(failed, DialFailed)
+            assert isinstance(failed, ConnectFailed)
             assert failed.reason == "cannot connect: token_provider: returned no token"
             assert finals(events) == HELLO.transcripts
             assert len(server.connections) == 1
@@ -87,7 +88,7 @@ class TestATokenProvider:
             client(server.url, Credentials(token_provider=provider)) as ink,
         ):
             failed = await anext(ink)
-            assert isinstance(failed, DialFailed)
+            assert isinstance(failed, ConnectFailed)
             assert failed.reason == "cannot connect: token_provider: must be an async function"
 
     async def test_that_closes_the_client_closes_it(self) -> None:
@@ -293,7 +294,7 @@ class TestReaders:
         async with raw_server(talk) as server, client(server.url) as ink:
             readers = [asyncio.create_task(rest(ink)) for _ in range(2)]
             results = await asyncio.gather(*readers, return_exceptions=True)
-            (refused,) = [result for result in results if isinstance(result, RefusedError)]
+            (refused,) = [result for result in results if isinstance(result, RejectedError)]
             assert (refused.status, refused.request_id) == (401, "r-17")
             assert [] in results
 

@@ -11,14 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import (
-    Credentials,
-    Resilience,
-    TurnSettings,
-    TurnsOptions,
-)
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
 
 SECRET = "sk_car_0123456789abcdef"
 

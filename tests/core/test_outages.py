@@ -31,9 +31,9 @@ def test_audio_flows_soon_after_the_server_is_back(away: float, within: float, s
 def test_what_an_outage_outlasts_is_told() -> None:
     world = World(CALLER, [Away(MID_TURN, 200.0)], tail=230.0).run(limit=1000.0)
     gaps = [event for event in world.events if isinstance(event, AudioGap)]
-    accounts = world.session.link.accounts
+    accounts = world.session.sender.counts
     assert sum(gap.seconds for gap in gaps) == pytest.approx(
         world.options.format.seconds(accounts.lost)
     )
     assert accounts.received == accounts.sent + accounts.lost
-    assert world.session.life.is_closed
+    assert world.session.is_closed

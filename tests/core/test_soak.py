@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 
-from cartesia_ink_plugins.core.events import Connected, encode
+from cartesia_ink_plugins.core.events import Connected
 from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
-from cartesia_ink_plugins.core.session import TurnsSession
+from cartesia_ink_plugins.core.turns.session import TurnsSession
+from cartesia_ink_plugins.core.wire import encode
+from tests.core.hand import taken
 from tests.core.soak import size, soak
 from tests.core.world import check_order
 
@@ -22,25 +24,25 @@ def test_hours_of_conversation_loses_nothing_and_keeps_nothing() -> None:
     world = soaked.world
     assert world.finals == soaked.wanted
     check_order(world.events)
-    accounts = world.session.link.accounts
+    accounts = world.session.sender.counts
     assert accounts.received == accounts.sent
     assert accounts.lost == 0
     assert accounts.connections > HOURS * 18
     early, late = soaked.held[: HOURS * 2], soaked.held[-HOURS * 2 :]
     assert max(late) < 1.1 * max(early), "the session grows"
-    assert world.largest_ledger < world.options.format.size(30.0)
+    assert world.largest_buffer < world.options.format.size(30.0)
 
 
 def test_a_flood_of_messages_leaves_nothing_behind() -> None:
     session = TurnsSession(TurnsOptions(), Resilience(), jitter=lambda: 0.5)
-    session.life.start(0.0)
-    session.opened(0.1)
-    session.receive(encode(Connected("request")), 0.1)
+    session.start(0.0)
+    session.connection_opened(0.1)
+    session.message_received(encode(Connected("request")), 0.1)
     before = size(session)
     for number in range(20_000):
         now = 0.2 + number * 1e-5
-        session.receive(json.dumps({"type": f"new.{number}", "filler": "x" * 1000}), now)
-        session.receive(f'{{"type": "turn.update", "transcript": {number}', now)
-        session.receive(number.to_bytes(4, "big"), now)
-    assert session.life.take_events() == [Connected("request")]
+        session.message_received(json.dumps({"type": f"new.{number}", "filler": "x" * 1000}), now)
+        session.message_received(f'{{"type": "turn.update", "transcript": {number}', now)
+        session.message_received(number.to_bytes(4, "big"), now)
+    assert taken(session.events) == [Connected("request")]
     assert size(session) < before + 20_000

@@ -25,13 +25,15 @@ from cartesia_ink_plugins.core.events import (
     TurnResume,
     TurnStart,
     TurnUpdate,
-    encode,
 )
-from cartesia_ink_plugins.core.link import Dial, Drop, LinkState, Ping
 from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
-from cartesia_ink_plugins.core.session import TurnsSession
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
+from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
+from cartesia_ink_plugins.core.turns.session import TurnsSession
+from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.engine import Close, Ear, Outgoing, Raw, TurnThresholds
 from cartesia_ink_plugins.server.script import Script
+from tests.core.hand import taken
 
 FRAME = 0.02
 
@@ -125,11 +127,12 @@ class World:
     audio: bytes | None = None
     repeat: int = 1
     chunk: float = FRAME
+    patience: float = 60.0
     now: float = 0.0
     history: list[tuple[float, Event]] = field(default_factory=list)
     dials: list[float] = field(default_factory=list)
     configs: list[object] = field(default_factory=list)
-    largest_ledger: int = 0
+    largest_buffer: int = 0
 
     def __post_init__(self) -> None:
         """Put session and server together."""
@@ -162,7 +165,7 @@ class World:
         self._speak_next(pieces, finish=finish)
         for fault in self.faults:
             self.at(fault.at, partial(self._strike, fault))
-        self.session.life.start(self.now)
+        self.session.start(self.now)
         self._settle()
         self._run_until(limit)
         return self
@@ -193,36 +196,37 @@ class World:
             self._spoken_until += len(piece) / self.options.format.byte_rate
             self.at(self._spoken_until, partial(speak, piece))
         elif finish:
-            self.at(self.now + 0.05, lambda: self.session.life.finish(self.now))
+            self.at(self.now + 0.05, lambda: self.session.finish(self.now, self.patience))
 
     def _speak(self, pcm: bytes) -> None:
-        if not self.session.life.is_closed:
-            self.session.send_audio(pcm, self.now)
-            self.largest_ledger = max(
-                self.largest_ledger, self.session.link.ledger.end - self.session.link.ledger.start
+        if not self.session.is_closed:
+            self.session.audio_received(pcm, self.now)
+            self.largest_buffer = max(
+                self.largest_buffer,
+                self.session.sender.buffer.end - self.session.sender.buffer.start,
             )
 
     # --- time ---------------------------------------------------------------------------------
 
     def _run_until(self, limit: float) -> None:
-        while not self.session.life.is_closed and self.now < limit:
-            deadline = self.session.deadline
+        while not self.session.is_closed and self.now < limit:
+            deadline = self.session.next_timeout
             if self._heap and self._heap[0][0] <= deadline:
                 when, _, action = heapq.heappop(self._heap)
                 self.now = max(self.now, when)
                 action()
             elif deadline < float("inf"):
                 self.now = max(self.now, deadline)
-                self.session.tick(self.now)
+                self.session.timeout(self.now)
             else:
                 break
             self._settle()
 
     def _settle(self) -> None:
         """Do what the session wants done."""
-        for action in self.session.life.take_actions():
+        for action in taken(self.session.actions):
             match action:
-                case Dial():
+                case Connect():
                     self._dial()
                 case Drop():
                     self._cut()
@@ -232,7 +236,7 @@ class World:
                     self._to_server(partial(self._hear, pcm=action))
                 case str():
                     self._to_server(partial(self._command, text=action))
-        self.history += [(self.now, event) for event in self.session.life.take_events()]
+        self.history += [(self.now, event) for event in taken(self.session.events)]
 
     # --- the network --------------------------------------------------------------------------
 
@@ -244,13 +248,15 @@ class World:
         self.at(self.now + 2 * self.latency, lambda: self._answer(attempt))
 
     def _answer(self, attempt: int) -> None:
-        if attempt != len(self.dials) or self.session.link.state is not LinkState.DIALLING:
+        if attempt != len(self.dials) or self.session.state is not ConnectionState.CONNECTING:
             return
         if self.now < self._away_until:
-            self.session.life.lost("refused", self.now)
+            self.session.connection_lost("refused", self.now)
         elif self.now < self._refusing_until and self._refusal is not None:
             refusal = self._refusal
-            self.session.life.refused(refusal.status, self.now, retry_after=refusal.retry_after)
+            self.session.connection_rejected(
+                refusal.status, self.now, retry_after=refusal.retry_after
+            )
         elif self.now >= self._hung_until:
             self._open()
 
@@ -264,7 +270,7 @@ class World:
         wire = Wire(self.engine.open(options.format, TurnThresholds(), emit))
         box.append(wire)
         self.wire = wire
-        self.session.opened(self.now, f"request-{len(self.dials)}")
+        self.session.connection_opened(self.now, f"request-{len(self.dials)}")
         self._say(wire, [Connected()])
         if self._flaps:
             self.at(self.now + self._flaps.pop(), lambda: self._break(wire))
@@ -306,7 +312,7 @@ class World:
         if wire is not None and wire is self.wire:
             wire.alive = False
             self.wire = None
-            self.session.life.lost("broken", self.now, code)
+            self.session.connection_lost("broken", self.now, code)
 
     # --- the server ---------------------------------------------------------------------------
 
@@ -315,10 +321,10 @@ class World:
         wire.ear.hear(pcm)
 
     def _tell(self, text: str | bytes) -> None:
-        self.session.receive(text, self.now)
+        self.session.message_received(text, self.now)
 
     def _pong(self) -> None:
-        self.session.link.pong(self.now)
+        self.session.pong_received(self.now)
 
     def _command(self, wire: Wire, text: str) -> None:
         command = json.loads(text)
@@ -365,7 +371,7 @@ class World:
                 if self.wire is not None:
                     if status is not None:
                         error = encode(ErrorMessage(status, "the script says so"))
-                        self.session.receive(error, self.now)
+                        self.session.message_received(error, self.now)
                     self._break(self.wire, code)
             case Flapping(times=times, life=life):
                 self._flaps = [life] * times

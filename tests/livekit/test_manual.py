@@ -14,8 +14,7 @@ from livekit.agents.stt import SpeechEventType
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.events import Final, Interim, Timing
-from cartesia_ink_plugins.core.transcripts import Word
+from cartesia_ink_plugins.core.events import Final, Interim, Timing, Word
 from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT

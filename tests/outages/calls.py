@@ -31,7 +31,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from cartesia_ink_plugins import Credentials, InkTurnsClient, TurnSettings, TurnsOptions
 from cartesia_ink_plugins import livekit as ink
-from cartesia_ink_plugins.core.errors import RefusedError
+from cartesia_ink_plugins.core.errors import RejectedError
 from cartesia_ink_plugins.core.events import ErrorMessage, Event, TurnEnd, TurnStart
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from cartesia_ink_plugins.server.app import InkServer
@@ -167,7 +167,7 @@ async def plain_client(url: str, scenario: Scenario, outcome: Outcome) -> None:
             async for event in client:
                 _note(event, outcome)
             await speaking
-        except RefusedError as error:
+        except RejectedError as error:
             outcome.hear_error(error)
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnUpdate, decode
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnUpdate
+from cartesia_ink_plugins.core.wire import decode
 from cartesia_ink_plugins.server.engine import Close, Outgoing, Raw, TurnThresholds
 from cartesia_ink_plugins.server.script import Script
 

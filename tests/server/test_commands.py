@@ -8,7 +8,7 @@ from contextlib import suppress
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from cartesia_ink_plugins.core.transcripts import Transcript
+from cartesia_ink_plugins.core.events import Transcript
 from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest
 from cartesia_ink_plugins.server.script import Script, ScriptEngine
 from cartesia_ink_plugins.testing import InkServer

@@ -33,13 +33,7 @@ import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Samples
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.events import (
-    TurnEagerEnd,
-    TurnEnd,
-    TurnEvent,
-    TurnStart,
-    TurnUpdate,
-)
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnEvent, TurnStart, TurnUpdate
 from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.speech.engine import SpeechEngine
 from cartesia_ink_plugins.server.speech.features import SAMPLE_RATE

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Samples
-from cartesia_ink_plugins.core.transcripts import Transcript, Word
+from cartesia_ink_plugins.core.events import Transcript, Word
 from cartesia_ink_plugins.server.speech.ear import Resampler
 from cartesia_ink_plugins.server.speech.features import FRAMES_PER_SECOND, SAMPLE_RATE, LogMel
 from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES, VAD_SECONDS, Voice

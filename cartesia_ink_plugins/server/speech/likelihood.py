@@ -21,7 +21,7 @@ from enum import Enum
 
 import numpy as np
 
-from cartesia_ink_plugins.core.turns import TurnState
+from cartesia_ink_plugins.core.turn_table import TurnState
 from cartesia_ink_plugins.server.engine import TurnThresholds
 
 STEP_SECONDS = 0.032

@@ -26,7 +26,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.turns import TurnMachine, TurnState
+from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
 from cartesia_ink_plugins.server.engine import TurnThresholds
 from cartesia_ink_plugins.server.speech.features import FRAMES_PER_SECOND, LogMel
 from cartesia_ink_plugins.server.speech.likelihood import (

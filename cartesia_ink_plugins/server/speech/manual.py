@@ -5,8 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart, TurnUpdate
-from cartesia_ink_plugins.core.transcripts import Transcript, Word
+from cartesia_ink_plugins.core.events import (
+    Transcript,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnStart,
+    TurnUpdate,
+    Word,
+)
 from cartesia_ink_plugins.server.engine import Emit, Outgoing
 from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest, broken
 from cartesia_ink_plugins.server.speech.ear import SpeechEar

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cartesia_ink_plugins.core.turns import TurnState
+from cartesia_ink_plugins.core.turn_table import TurnState
 from cartesia_ink_plugins.server.engine import TurnThresholds
 from cartesia_ink_plugins.server.speech.likelihood import (
     STEP_SECONDS,

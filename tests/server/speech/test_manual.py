@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.transcripts import Transcript
+from cartesia_ink_plugins.core.events import Transcript
 from cartesia_ink_plugins.server.manual_engine import ManualRequest
 from cartesia_ink_plugins.server.speech import SpeechEngine
 from cartesia_ink_plugins.server.speech.bench import distance, load, words_of

@@ -1,0 +1,1 @@
+"""The endpoint without turn detection, `/stt/websocket`, without IO."""

@@ -1,0 +1,1 @@
+"""Sessions on asyncio: sockets, clocks, and the clients that applications use."""

@@ -1,0 +1,350 @@
+"""The base of both streaming clients: a session on asyncio.
+
+A client carries out the actions of its session, tells it what the network and the clock do, and
+gives its events to the application, in order: by iteration, or by one callback. It decides nothing
+itself. Event loop, clock, chance and network are known to this folder only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import ssl
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+from cartesia_ink_plugins.core.audio import as_bytes
+from cartesia_ink_plugins.core.credentials import Credentials
+from cartesia_ink_plugins.core.errors import RejectedError, UsageError
+from cartesia_ink_plugins.core.log import SessionLog
+from cartesia_ink_plugins.core.net.connector import Connector
+from cartesia_ink_plugins.core.net.http_errors import explanation, retry_after_seconds
+from cartesia_ink_plugins.core.net.log_tap import LogTap
+from cartesia_ink_plugins.core.net.websocket import Callbacks
+from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
+from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
+from cartesia_ink_plugins.core.stream.session import StreamSession
+from cartesia_ink_plugins.core.tap import Tap
+
+_NEVER = float("inf")
+
+S = TypeVar("S", bound=StreamSession[Any])
+E = TypeVar("E")
+
+
+class StreamClient(ABC, Generic[S, E]):
+    """What `InkTurnsClient` and `InkManualClient` share; `S` is the session, `E` its events."""
+
+    def __init__(
+        self,
+        credentials: Credentials | None,
+        resilience: Resilience | None,
+        ssl_context: ssl.SSLContext | None,
+        on_event: Callable[[E], None] | None,
+        taps: Iterable[Tap],
+    ) -> None:
+        """Prepare; nothing is connected before `start`. See the subclasses for the arguments."""
+        self._resilience = resilience or Resilience()
+        self._taps = tuple(taps)
+        self._on_event = on_event
+        callbacks = Callbacks(
+            on_open=self._opened,
+            on_reject=self._rejected,
+            on_message=self._message_received,
+            on_pong=self._pong_received,
+            on_read=self._drive,
+            on_writable=self._writable,
+            on_lost=self._lost,
+        )
+        credentials = credentials or Credentials.from_environment()
+        self._connector = Connector(credentials, ssl_context, callbacks)
+        self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
+        self._is_started = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = _NEVER
+        self._changed = asyncio.Event()
+        self._is_delivering = False
+        self._is_rejection_raised = False
+
+    @abstractmethod
+    def _make_session(self, epoch: float, session_id: str, taps: Iterable[Tap]) -> S:
+        """Make the session; `epoch` is the wall-clock time at `now` = 0."""
+
+    # --- what applications use ----------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to connect, in the background; needs a running event loop."""
+        self._started()
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close at once; call `finish` first to receive the last transcripts."""
+        await self.aclose()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether audio that is sent now goes straight to the server."""
+        return self._made is not None and self._made[0].state is ConnectionState.OPEN
+
+    @property
+    def request_id(self) -> str | None:
+        """The id of the present connection, to quote to Cartesia's support."""
+        return self._made[0].connection.request_id if self._made else None
+
+    @property
+    def rejection(self) -> RejectedError | None:
+        """Why the server rejects this session permanently, once it does."""
+        return self._made[0].rejection if self._made else None
+
+    @property
+    def on_event(self) -> Callable[[E], None] | None:
+        """Receives each event when it arrives, in place of iteration; None to iterate.
+
+        Iterating then yields nothing and ends with the session. A callback that raises is logged,
+        and the next event follows.
+        """
+        return self._on_event
+
+    @on_event.setter
+    def on_event(self, callback: Callable[[E], None] | None) -> None:
+        self._on_event = callback
+        if self._made is not None:
+            self._deliver(self._made[0])
+
+    def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
+        """Hand in audio; returns at once, whatever the state of the network.
+
+        Call it in the event loop; from another thread use
+        `loop.call_soon_threadsafe(client.send_audio, pcm)`.
+
+        Args:
+            pcm: Whole samples, mono, in the encoding and rate of the options, about as fast as they
+                are spoken. Pieces of 10 to 100 ms are best; any size is accepted.
+
+        Raises:
+            ClosedError: After `finish` or `aclose`, or when the server has rejected the session.
+            UsageError: The bytes are not whole samples, or this is not the client's event loop.
+        """
+        session, loop = self._made if self._is_started and self._made else self._started()
+        if _running_loop() is not loop:
+            raise UsageError("send_audio: the client belongs to another event loop")
+        session.audio_received(pcm if isinstance(pcm, bytes) else as_bytes(pcm), loop.time())
+        self._drive()
+
+    async def finish(self, timeout: float | None = None) -> None:
+        """Say that there is no more audio, and wait until the last transcripts have arrived.
+
+        The events can still be iterated over afterwards.
+
+        Args:
+            timeout: Seconds from this call after which it returns in any case; the `drain_timeout`
+                of the resilience by default. Text that is known by then is final, and audio that
+                could not be sent is an `AudioGap`.
+        """
+        session, loop = self._get_or_make()
+        session.finish(loop.time(), timeout)
+        self._drive()
+        await self.wait_closed()
+        await self._connector.wait_closed()
+
+    async def aclose(self) -> None:
+        """End at once: no task and no socket is left. May be called again."""
+        session, loop = self._get_or_make()
+        session.abort(loop.time())
+        self._drive()
+        await self._connector.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the session is over, by `finish`, `aclose` or a rejection."""
+        session, _ = self._get_or_make()
+        while not session.is_closed:
+            await self._change()
+
+    def snapshot(self) -> Snapshot:
+        """Return the numbers of the session so far."""
+        session, _ = self._get_or_make()
+        return session.snapshot()
+
+    def __aiter__(self) -> AsyncIterator[E]:
+        """Iterate over the events."""
+        return self
+
+    async def __anext__(self) -> E:
+        """Wait for the next event.
+
+        Raises:
+            StopAsyncIteration: The session is over.
+            RejectedError: The server rejected it; raised once.
+        """
+        session, _ = self._started()
+        while not session.events or self._on_event is not None:
+            if session.is_closed:
+                if session.rejection is not None and not self._is_rejection_raised:
+                    self._is_rejection_raised = True
+                    raise session.rejection
+                raise StopAsyncIteration
+            await self._change()
+        return cast("E", session.events.popleft())
+
+    # --- for the clients ----------------------------------------------------------------------
+
+    def _get_or_make(self) -> tuple[S, asyncio.AbstractEventLoop]:
+        """Return the session and its loop; the first use makes them, and connects nothing."""
+        if self._made is None:
+            loop = _running_loop()
+            session_id = f"ink-{secrets.token_hex(3)}"
+            taps = (LogTap(SessionLog(session_id)), *self._taps)
+            self._made = self._make_session(time.time() - loop.time(), session_id, taps), loop
+        return self._made
+
+    def _started(self) -> tuple[S, asyncio.AbstractEventLoop]:
+        """Return the session and its loop; the first use connects."""
+        session, loop = self._get_or_make()
+        if not self._is_started:
+            self._is_started = True
+            session.start(loop.time())
+            self._drive()
+        return session, loop
+
+    def _event_ready(self, event: E) -> None:
+        """An event is about to be given to the application."""
+
+    def _ended(self) -> None:
+        """The session is over; may be called more than once."""
+
+    # --- the session's outputs ----------------------------------------------------------------
+
+    def _drive(self) -> None:
+        """Carry out what the session wants; the one place where its outputs are read."""
+        assert self._made is not None
+        session = self._made[0]
+        actions, connector = session.actions, self._connector
+        while actions:
+            action = actions.popleft()
+            if type(action) is bytes and connector.connection is not None:
+                connector.connection.send(action)
+            else:
+                self._act(action, session)
+        if session.events:
+            self._deliver(session)
+        at = session.next_timeout
+        if at != self._timer_at:
+            self._set_timer(at)
+        if session.connection.state is ConnectionState.CLOSED:
+            self._changed.set()
+            self._ended()
+
+    def _act(self, action: Action, session: S) -> None:
+        match action:
+            case bytes() | str():
+                self._connector.send(action)
+            case Connect():
+                self._connector.connect(session.options)
+            case Ping():
+                self._connector.ping()
+            case Drop():
+                self._connector.drop()
+
+    def _deliver(self, session: S) -> None:
+        """Give the application its events: by the callback, or to whoever iterates."""
+        if self._on_event is None:
+            self._changed.set()
+            return
+        if self._is_delivering:
+            return  # called back from within the callback: the outer call goes on
+        self._is_delivering = True
+        try:
+            while session.events and self._on_event is not None:
+                event = cast("E", session.events.popleft())
+                try:
+                    self._on_event(event)
+                except Exception:
+                    session.log.exception("on_event failed on %s", type(event).__name__)
+        finally:
+            self._is_delivering = False
+
+    def _set_timer(self, at: float) -> None:
+        """Call `timeout` at a time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at < _NEVER:
+            _, loop = self._get_or_make()
+            self._timer = loop.call_at(at, self._timed_out)
+
+    def _timed_out(self) -> None:
+        session, loop = self._get_or_make()
+        self._timer, self._timer_at = None, _NEVER
+        session.timeout(loop.time())
+        self._drive()
+
+    async def _change(self) -> None:
+        """Wait until there are events, or the end."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    # --- what the connector reports -----------------------------------------------------------
+
+    def _opened(self, request_id: str | None) -> None:
+        session, loop = self._get_or_make()
+        # Since the last connect the machine may have slept, or its clock may have been set.
+        session.set_epoch(time.time() - loop.time())
+        session.connection_opened(loop.time(), request_id)
+        self._drive()
+
+    def _rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        session, loop = self._get_or_make()
+        session.connection_rejected(
+            status,
+            loop.time(),
+            retry_after=retry_after_seconds(headers.get("retry-after")),
+            message=self._connector.redact(explanation(body)),
+            request_id=headers.get("x-request-id"),
+        )
+        self._drive()
+
+    def _message_received(self, data: str | bytes) -> None:
+        """A message arrived; `_drive` follows once all messages of a read were told."""
+        session, loop = self._get_or_make()
+        if isinstance(data, str) and '"error"' in data:
+            data = self._connector.redact(data)
+        session.message_received(data, loop.time())
+
+    def _pong_received(self) -> None:
+        session, loop = self._get_or_make()
+        session.pong_received(loop.time())
+
+    def _writable(self, is_writable: bool) -> None:
+        session, loop = self._get_or_make()
+        session.writable(loop.time(), is_writable=is_writable)
+        self._drive()
+
+    def _lost(self, reason: str, code: int | None) -> None:
+        session, loop = self._get_or_make()
+        session.connection_lost(reason, loop.time(), code)
+        self._drive()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "the client was called outside of its event loop; in another thread use "
+            "loop.call_soon_threadsafe(client.send_audio, pcm)"
+        ) from None

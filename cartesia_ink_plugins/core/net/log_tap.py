@@ -1,0 +1,84 @@
+"""The log of a session as a sequence chart, written by a tap.
+
+Every line begins with the id of its session, so that the lines of several sessions can be told
+apart. At INFO: connections, replays and gaps, without any text of the user. At DEBUG also every
+message in both directions, as `> TEXT ...` and `< TEXT ...`, states and events; text of the user
+appears there, secrets do not.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from cartesia_ink_plugins.core.log import Log, one_line
+from cartesia_ink_plugins.core.tap import Moment, MomentKind
+
+
+class LogTap:
+    """Writes moments into the log of a session.
+
+    Attributes:
+        watches_audio: Whether it writes a line for every message of audio: only at DEBUG.
+    """
+
+    def __init__(self, log: Log) -> None:
+        """Write to a log."""
+        self._log = log
+        self.watches_audio = log.isEnabledFor(logging.DEBUG)
+
+    def on(self, moment: Moment) -> None:
+        """Write a line, if the level is enabled."""
+        level, text = _line(moment)
+        if self._log.isEnabledFor(level):
+            self._log.log(level, "%s", text)
+
+
+def _line(moment: Moment) -> tuple[int, str]:
+    """Return the level and the text of a moment's line."""
+    payload: Any = moment.payload
+    match moment.kind:
+        case MomentKind.CONNECTING:
+            return logging.DEBUG, "= connecting"
+        case MomentKind.STATE:
+            return logging.DEBUG, f"= connection is {payload}"
+        case MomentKind.OPENED:
+            number, request_id = moment.connection, one_line(payload or "no request id")
+            return logging.INFO, f"connection {number} opened ({request_id})"
+        case MomentKind.REJECTED:
+            return logging.INFO, f"session rejected: {one_line(payload)}"
+        case MomentKind.LOST:
+            again = (
+                "when there is audio"
+                if payload.retry_in is None
+                else f"in {payload.retry_in:.2f} s"
+            )
+            return logging.INFO, f"{one_line(payload.reason)}; reconnecting {again}"
+        case MomentKind.SENT:
+            return logging.DEBUG, f"> BINARY audio {payload.start:.3f} to {payload.end:.3f} s"
+        case MomentKind.COMMAND:
+            return logging.DEBUG, f"> TEXT {one_line(payload)}"
+        case MomentKind.RECEIVED:
+            kind = "TEXT" if isinstance(payload, str) else "BINARY"
+            return logging.DEBUG, f"< {kind} {one_line(payload)}"
+        case MomentKind.EVENT:
+            return logging.DEBUG, f"= event {one_line(payload)}"
+        case MomentKind.REPLAY_BEGAN:
+            return logging.INFO, f"replaying {payload.seconds:.1f} s from {payload.start:.1f} s"
+        case MomentKind.REPLAY_ENDED:
+            return logging.INFO, f"replay ended at {payload.end:.1f} s"
+        case MomentKind.SILENCE:
+            return (
+                logging.DEBUG,
+                f"> BINARY {payload.seconds:.1f} s of silence at {payload.start:.1f} s",
+            )
+        case MomentKind.GAP:
+            return (
+                logging.WARNING,
+                f"gave up {payload.seconds:.2f} s of audio at {payload.position:.1f} s",
+            )
+        case kind:
+            return (
+                logging.DEBUG,
+                f"= {kind} {one_line(payload) if payload is not None else ''}".rstrip(),
+            )

@@ -1,0 +1,74 @@
+"""Reconnecting: how long to wait before the next attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+# All in seconds.
+_FIRST_DELAY = 0.25
+_URGENT_CAP = 0.9  # so that the first words after an outage are transcribed within a second
+_URGENT_FOR = 30.0  # a caller who has waited longer is likely gone
+_PATIENT_CAP = 5.0
+_BUSY_DELAY = 1.0
+_BUSY_CAP = 8.0
+_MAX_DOUBLINGS = 16  # a count; keeps the power of two finite
+
+MAX_RETRY_AFTER = 30.0
+"""Upper bound for Retry-After, in seconds: until then the replay buffer holds a call's audio."""
+
+Jitter: TypeAlias = Callable[[], float]
+
+
+class Backoff:
+    """Exponential backoff with jitter.
+
+    The first attempt follows at once, the next after 0.25 s, doubling. In the first 30 s of an
+    outage the delay stays below a second; after that it grows up to 5 s. Only progress resets it,
+    never a handshake.
+    """
+
+    __slots__ = ("_attempts", "_jitter", "_rejections", "_since")
+
+    def __init__(self, jitter: Jitter) -> None:
+        """Draw from `jitter`, which returns a number from 0 to 1."""
+        self._jitter = jitter
+        self._attempts = self._rejections = 0
+        self._since: float | None = None
+
+    def reset(self) -> None:
+        """Begin anew: there was a turn event, or ten seconds without a fault."""
+        self._attempts = self._rejections = 0
+        self._since = None
+
+    def delay(self, now: float) -> float:
+        """Seconds to wait after a connection was lost or could not be made."""
+        if self._since is None:
+            self._since = now
+        attempt, self._attempts = self._attempts, self._attempts + 1
+        if attempt == 0:
+            return 0.0
+        cap = _URGENT_CAP if now - self._since < _URGENT_FOR else _PATIENT_CAP
+        delay = min(cap, _FIRST_DELAY * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS))
+        return delay * (0.7 + 0.3 * self._jitter())
+
+    def delay_when_busy(self, now: float, retry_after: float | None) -> float:
+        """Seconds to wait after a 429 or 503.
+
+        Args:
+            now: The time.
+            retry_after: Seconds of a Retry-After header; followed up to `MAX_RETRY_AFTER`, because
+                a caller cannot wait for longer.
+
+        Returns:
+            Not less than that, and more by a random part, so that many sessions do not come back
+            in one instant.
+        """
+        if self._since is None:
+            self._since = now
+        if retry_after is None:
+            delay = min(_BUSY_CAP, _BUSY_DELAY * 2.0 ** min(self._rejections, _MAX_DOUBLINGS))
+        else:
+            delay = min(MAX_RETRY_AFTER, retry_after)
+        self._rejections += 1
+        return delay + max(delay, 1.0) * 0.5 * self._jitter()

@@ -1,0 +1,450 @@
+"""What the sessions of both streaming endpoints share: one sans-IO object, three outputs.
+
+    in    start, audio_received, finish, abort                      the application
+          connection_opened, _rejected, _lost, message_received,
+          pong_received, writable                                   the network
+          timeout                                                   the clock
+    out   actions         for the driver, in order
+          events          for the application, in order
+          next_timeout    when `timeout` must be called
+
+This class decides when to connect, what is a rejection, when `close` is sent, and how long the last
+transcripts are waited for. What the transcripts are, and whether some are still to come, is for the
+endpoint: see `Endpoint`.
+
+Every input takes `now`, in seconds on a monotonic clock of the driver.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from typing import ClassVar, TypeVar
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.errors import ClosedError, RejectedError, is_permanent
+from cartesia_ink_plugins.core.events import (
+    ConnectFailed,
+    ConnectionEvent,
+    Disconnected,
+    ErrorMessage,
+)
+from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
+from cartesia_ink_plugins.core.stream.endpoint import Append, Endpoint
+from cartesia_ink_plugins.core.stream.keepalive import SILENCE, KeepaliveSilence
+from cartesia_ink_plugins.core.stream.reconnect import MAX_RETRY_AFTER, Jitter
+from cartesia_ink_plugins.core.tap import MomentKind, Tap
+from cartesia_ink_plugins.core.wire import decode
+
+# All in seconds.
+_HOUSEKEEPING_INTERVAL = 0.5
+_HOUSEKEEPING_EARLY = 0.06  # done with a frame that arrives shortly before, which saves a timer
+_HOUSEKEEPING_LATE = 0.1  # later than this, the process was held up
+_ANALYSIS_INTERVAL = 0.1  # audio is analysed in pieces: five frames of 20 ms at a time
+_IDLE_AFTER = 2.0  # without audio, a lost connection is not replaced before there is some
+_BACKLOG = 0.3  # of unsent audio, above which a server error is taken for overload
+_NEVER = float("inf")
+
+# WebSocket close codes, and statuses of errors.
+_NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008
+_OVERLOAD = (500, 1011)
+_NEW_OPTIONS = "new options"
+
+T = TypeVar("T")
+
+
+class DrainState(Enum):
+    """Where the end of the stream is."""
+
+    STREAMING = "streaming"
+    FINISHING = "finishing"
+    CLOSE_SENT = "close sent"
+
+
+class StreamSession(Endpoint[T]):
+    """One audio stream over as many connections as it takes; `T` are the endpoint's events.
+
+    Attributes:
+        actions: What the driver has to do, in order; it empties the queue.
+        events: What the application receives, in order; the driver empties the queue.
+        rejection: Why the server rejects this session permanently, once it does.
+    """
+
+    close_command: ClassVar[str]
+    """What asks the server to send the last transcripts and close."""
+
+    def __init__(
+        self,
+        format: AudioFormat,
+        resilience: Resilience,
+        *,
+        jitter: Jitter,
+        session_id: str,
+        taps: Iterable[Tap] = (),
+        append: Append[T] = deque.append,
+    ) -> None:
+        """Prepare; nothing happens before `start` or the first audio.
+
+        Args:
+            format: Of the audio.
+            resilience: How the session recovers.
+            jitter: Returns a number from 0 to 1, so that many sessions do nothing in one instant.
+            session_id: Begins every log line.
+            taps: Observers.
+            append: Puts an event into the queue; may merge it with unread ones.
+        """
+        super().__init__(format, resilience, jitter, session_id, taps, append)
+        self.actions = self.outbox.actions
+        self.events = self.outbox.events
+        self.rejection: RejectedError | None = None
+        self._jitter = jitter
+        self._drain = DrainState.STREAMING
+        self._drain_timeout = resilience.drain_timeout
+        self._finish_at = _NEVER
+        self._keepalive = KeepaliveSilence(idle=resilience.idle == "silence")
+        self._audio_at = _NEVER
+        self._frame_size = 0
+        self._unanalysed: list[bytes] = []
+        self._analyse_at = 0.0
+        self._housekeeping_at = _NEVER
+        self._late_housekeepings = 0
+        self._reconnect_pending = False
+
+    # --- outputs ------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is."""
+        return self.connection.state
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session is over: neither an action nor an event will follow."""
+        return self.connection.state is ConnectionState.CLOSED
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the application has said that there is no more audio."""
+        return self._drain is not DrainState.STREAMING
+
+    @property
+    def next_timeout(self) -> float:
+        """When `timeout` must be called next; infinity when only an input can change anything."""
+        return min(self._housekeeping_at, self._finish_at, self.connection.next_timeout)
+
+    # --- inputs of the application ------------------------------------------------------------
+
+    def start(self, now: float) -> None:
+        """Connect at once, so that the first words do not wait for a handshake."""
+        self._audio_at = now
+        # Sessions that start in one instant are not all looked after in one.
+        self._housekeeping_at = now + _HOUSEKEEPING_INTERVAL * self._jitter()
+        self.connection.connect(now)
+
+    def audio_received(self, pcm: bytes, now: float) -> None:
+        """Take audio: whole samples in the format of the options.
+
+        Raises:
+            ClosedError: The session was finished or is over.
+            UsageError: The bytes are not whole samples.
+        """
+        connection, sender = self.connection, self.sender
+        size = len(pcm)
+        if self._drain is not DrainState.STREAMING or connection.state is ConnectionState.CLOSED:
+            self.require_open("send_audio")
+        if not size:
+            return
+        if size % sender.format.sample_width:
+            sender.format.validate(size)
+        if now >= self._analyse_at and now - self._audio_at > _ANALYSIS_INTERVAL:
+            self.analyse()  # what came before the pause
+        self._audio_at, self._frame_size = now, size
+        self._unanalysed.append(pcm)
+        if now >= self._analyse_at:
+            self.analyse()
+            self._analyse_at = now + _ANALYSIS_INTERVAL
+        sender.audio_received(pcm)
+        if connection.state is ConnectionState.OPEN:
+            sender.pump(now)
+        elif connection.state is ConnectionState.IDLE:
+            connection.connect(now)
+        if self._housekeeping_at == _NEVER:
+            self._housekeeping_at = now + _HOUSEKEEPING_INTERVAL
+        elif now >= self._housekeeping_at - _HOUSEKEEPING_EARLY:
+            self.timeout(now)
+
+    def finish(self, now: float, timeout: float | None = None) -> None:
+        """Take no more audio; send what is left, then `close`, and wait for the last transcripts.
+
+        Args:
+            now: The time.
+            timeout: Seconds from now after which the session ends in any case; by default the
+                `drain_timeout`. What was not sent by then is an `AudioGap`.
+        """
+        if self.is_finishing or self.is_closed:
+            return
+        self.analyse()
+        self._drain = DrainState.FINISHING
+        self._finish_at = now + (self._drain_timeout if timeout is None else timeout)
+        if self.connection.state is ConnectionState.IDLE:
+            if not self.has_pending_transcript:
+                self._end(now, is_complete=True)
+                return
+            self.connection.connect(now)
+        if self.connection.state is ConnectionState.OPEN:
+            self.sender.pump(now, flush=True)
+        self._send_commands(now)
+
+    def abort(self, now: float) -> None:
+        """End at once, without the last transcripts."""
+        if not self.is_closed:
+            self._forget_commands()
+            self._close(now)
+
+    def require_open(self, method: str) -> None:
+        """Check that a call does not come too late.
+
+        Raises:
+            ClosedError: The session was finished or is over.
+        """
+        if self.is_finishing or self.is_closed:
+            raise ClosedError(f"{method}: the session is finished and takes no more audio")
+
+    # --- inputs of the network ----------------------------------------------------------------
+
+    def connection_opened(self, now: float, request_id: str | None = None) -> None:
+        """The upgrade succeeded; audio may be sent before `connected` arrives."""
+        self.analyse()
+        self.connection.opened(now, request_id)
+        self._housekeeping_at = min(self._housekeeping_at, now + _HOUSEKEEPING_INTERVAL)
+        position, reached = self._begin_replay(now), self.sender.reached
+        if position < reached:
+            self.taps.on(now, MomentKind.REPLAY_BEGAN, self.sender.span(position, reached))
+        self.sender.connection_opened(position, now)
+        self.emit_gap(now)
+        self._send_commands(now)
+
+    def connection_rejected(
+        self,
+        status: int,
+        now: float,
+        *,
+        retry_after: float | None = None,
+        message: str = "",
+        request_id: str | None = None,
+    ) -> None:
+        """The upgrade was answered with an HTTP status instead.
+
+        Args:
+            status: Of the answer.
+            now: The time.
+            retry_after: Seconds of its Retry-After header.
+            message: Its explanation.
+            request_id: Of the rejected request.
+        """
+        if self.connection.state is not ConnectionState.CONNECTING:
+            return
+        self.connection.request_id = request_id or self.connection.request_id
+        reason = f"HTTP {status}" + (f": {message}" if message else "")
+        if is_permanent(status):
+            self._reject(reason, status, now)
+        elif status in (429, 503):
+            delay = self.connection.backoff.delay_when_busy(now, retry_after)
+            if retry_after is not None and retry_after > MAX_RETRY_AFTER:
+                reason += f" (Retry-After is {retry_after:.0f} s; retrying in {delay:.0f} s)"
+            self._replace_connection(reason, status, now, delay=delay)
+        else:
+            self._replace_connection(reason, status, now)
+
+    def connection_lost(self, reason: str, now: float, code: int | None = None) -> None:
+        """The connection closed or broke, or could not be opened."""
+        if self.connection.state not in (ConnectionState.OPEN, ConnectionState.CONNECTING):
+            return
+        self.analyse()
+        is_drained = self.is_close_sent and (
+            code == _NORMAL_CLOSE or not self.has_pending_transcript
+        )
+        if is_drained:
+            self._end(now, is_complete=True)
+        elif code == _POLICY_CLOSE and not self.connection.is_accepted:
+            self._reject(reason, 400, now)
+        else:
+            self._replace_connection(reason, code, now)
+
+    def message_received(self, data: str | bytes, now: float) -> None:
+        """One message arrived."""
+        self.connection.message_received(now)
+        if self.connection.state is not ConnectionState.OPEN:
+            return
+        self.taps.on(now, MomentKind.RECEIVED, data)
+        self.analyse()
+        self._handle(decode(data), now)
+
+    def pong_received(self, now: float) -> None:
+        """A ping was answered."""
+        self.connection.pong_received(now)
+
+    def writable(self, now: float, *, is_writable: bool) -> None:
+        """The socket stopped taking data, or takes it again."""
+        self.sender.blocked_since = None if is_writable else now
+        if is_writable:
+            self.timeout(now)
+
+    # --- input of the clock -------------------------------------------------------------------
+
+    def timeout(self, now: float) -> None:
+        """Do what is due; to be called at `next_timeout`, or at any time."""
+        if self.is_closed:
+            return
+        if now >= self._finish_at:
+            self._end(now, is_complete=False)
+            return
+        if reason := self.connection.check(now):
+            self.drop(reason, now)
+        elif self.connection.state is ConnectionState.OPEN:
+            self.sender.pump(now, flush=True)
+        self._send_commands(now)
+        if now < self._housekeeping_at - _HOUSEKEEPING_EARLY:
+            return
+        is_late = now - self._housekeeping_at > _HOUSEKEEPING_LATE
+        self._late_housekeepings = self._late_housekeepings + 1 if is_late else 0
+        is_idle = self.connection.state is ConnectionState.IDLE
+        self._housekeeping_at = _NEVER if is_idle else now + _HOUSEKEEPING_INTERVAL
+        self.analyse()
+        self._do_housekeeping(now)
+
+    # --- for the endpoints --------------------------------------------------------------------
+
+    @property
+    def is_close_sent(self) -> bool:
+        """Whether the present connection was asked to send the last transcripts and close."""
+        return self._drain is DrainState.CLOSE_SENT
+
+    def limit_drain(self, at: float) -> None:
+        """The last transcripts have arrived: end the session at a time, if the server does not."""
+        self._finish_at = min(self._finish_at, at)
+
+    def drop(self, reason: str, now: float, code: int | None = None) -> None:
+        """Abort the present connection and replace it."""
+        self.connection.drop()
+        self._replace_connection(reason, code, now)
+
+    def send_keepalive_silence(self, now: float, *, in_turn: bool) -> bool:
+        """Send the silence that is due where audio stopped; tell whether any was."""
+        self.emit_gap(now)
+        # After one delay of the process, audio waits to be handed in; a process that is always
+        # late has none waiting.
+        if self.is_finishing or self._late_housekeepings == 1 or self.sender.backlog:
+            return False
+        count = self._keepalive.messages_due(
+            now,
+            audio_at=self._audio_at,
+            frame=self.sender.format.seconds(self._frame_size),
+            in_turn=in_turn,
+        )
+        for _ in range(count):
+            self.sender.send_silence(SILENCE, now)
+        self._housekeeping_at = min(self._housekeeping_at, self._keepalive.next_at)
+        return count > 0
+
+    def options_changed(self, now: float) -> None:
+        """The options have changed in a way that takes a new connection."""
+        self._reconnect_pending = self.connection.state in (
+            ConnectionState.OPEN,
+            ConnectionState.CONNECTING,
+        )
+        self.reconnect_for_new_options(now)
+
+    def reconnect_for_new_options(self, now: float) -> None:
+        """Replace the connection for new options, once no transcript is pending."""
+        if not self._reconnect_pending or self.is_finishing:
+            return
+        if self.connection.state is ConnectionState.OPEN and not self.has_pending_transcript:
+            self.drop(_NEW_OPTIONS, now)
+
+    def server_error(self, message: ErrorMessage, now: float, instead: T | None = None) -> None:
+        """The server reported an error; the connection ends with it, whether it says so or not.
+
+        Args:
+            message: The error.
+            now: The time.
+            instead: What the application receives instead, when its cause has been removed.
+        """
+        reason = f"error {message.status}: {message.title or message.code or 'untitled'}"
+        if self.is_close_sent and not self.has_pending_transcript:
+            self.log.debug("%s after close", reason)
+        elif instead is not None or not is_permanent(message.status):
+            self.emit(message if instead is None else instead, now)
+            self.drop(reason, now, message.status)
+        else:
+            self.connection.request_id = message.request_id or self.connection.request_id
+            text = f"{message.title or 'rejected'}: {message.message}"
+            self._reject(text, message.status, now, message.code)
+
+    def send_close_if_due(self, now: float) -> None:
+        """Send `close` behind the last audio."""
+        is_due = self._drain is DrainState.FINISHING and self.sender.is_caught_up
+        if is_due and self.connection.state is ConnectionState.OPEN:
+            self.send_command(self.close_command, now)
+            self._drain = DrainState.CLOSE_SENT
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def analyse(self) -> None:
+        """Analyse the audio that was received since the last time."""
+        if self._unanalysed:
+            pcm, self._unanalysed = b"".join(self._unanalysed), []
+            self._audio_analysed(pcm, self._audio_at)
+
+    def _replace_connection(
+        self, reason: str, code: int | None, now: float, *, delay: float | None = None
+    ) -> None:
+        """Reconnect after the backoff, or when there is audio."""
+        was_open = self.connection.state is ConnectionState.OPEN
+        if was_open:
+            sender = self.sender
+            if code in _OVERLOAD and sender.backlog > sender.format.size(_BACKLOG):
+                sender.pacer.slow_down()
+            self._interrupt_transcript()
+        if self._drain is DrainState.CLOSE_SENT:
+            self._drain = DrainState.FINISHING
+        self._reconnect_pending = False
+        self.sender.connection_lost()
+        if self._can_idle(now):
+            delay = None
+        elif delay is None:
+            delay = self.connection.backoff.delay(now)
+        self.connection.lost(now, delay)
+        event: ConnectionEvent = ConnectFailed(reason, code, delay)
+        if was_open:
+            event = Disconnected(reason, code, delay)
+        self.taps.on(now, MomentKind.LOST, event)
+        if reason != _NEW_OPTIONS:
+            self.emit(event, now)
+
+    def _can_idle(self, now: float) -> bool:
+        """Whether nobody waits: then the next audio connects."""
+        is_quiet = now - self._audio_at >= _IDLE_AFTER
+        return is_quiet and not self.is_finishing and not self.has_pending_transcript
+
+    def _reject(self, text: str, status: int, now: float, code: str | None = None) -> None:
+        request_id = self.connection.request_id
+        self.rejection = RejectedError(text, status=status, code=code, request_id=request_id)
+        self.taps.on(now, MomentKind.REJECTED, self.rejection)
+        self._forget_commands()
+        self._end(now, is_complete=False)
+
+    def _end(self, now: float, *, is_complete: bool) -> None:
+        """End the session: give the last known text, and account for audio that was not sent."""
+        for event in self._last_events(is_complete=is_complete):
+            self.emit(event, now)
+        self._close(now)
+
+    def _close(self, now: float) -> None:
+        self.sender.give_up_backlog()
+        self.emit_gap(now)
+        self.connection.close()
+        self._housekeeping_at = self._finish_at = _NEVER
+        self.taps.on(now, MomentKind.FINISHED)

@@ -1,0 +1,182 @@
+"""Supervises the connection of a session: opens it, notices that it is dead, opens the next one.
+
+The supervisor knows neither audio nor transcripts. The session tells it what the network does, and
+asks at every timeout whether the connection must be replaced.
+"""
+
+from __future__ import annotations
+
+from cartesia_ink_plugins.core.log import Log
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionMachine, ConnectionState
+from cartesia_ink_plugins.core.stream.heartbeat import Heartbeat
+from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
+from cartesia_ink_plugins.core.stream.reconnect import Backoff, Jitter
+from cartesia_ink_plugins.core.stream.sender import AudioSender
+from cartesia_ink_plugins.core.tap import MomentKind, Taps
+
+# All in seconds.
+_BLOCKED_FOR = 5.0  # a server that reads nothing for so long is replaced
+_HEALTHY_AFTER = 10.0  # a connection that lives so long resets the backoff
+_NEVER = float("inf")
+
+
+class ConnectionSupervisor(ConnectionMachine):
+    """The connection of a session, over all its attempts.
+
+    Attributes:
+        state: Where the connection is.
+        request_id: Id of the present connection, or of the last.
+        is_accepted: Whether the server has shown that it accepts the settings of this connection.
+        opened_at: When it was opened, on the session's clock.
+        backoff: The delay before the next attempt.
+    """
+
+    __slots__ = (
+        "_connect_timeout",
+        "_heartbeat",
+        "_is_healthy",
+        "_jitter",
+        "_next_at",
+        "_sender",
+        "_taps",
+        "backoff",
+        "is_accepted",
+        "opened_at",
+        "request_id",
+    )
+
+    def __init__(
+        self,
+        sender: AudioSender,
+        connect_timeout: float,
+        *,
+        jitter: Jitter,
+        taps: Taps,
+        log: Log,
+    ) -> None:
+        """Begin without a connection.
+
+        Args:
+            sender: Whose audio goes over the connection.
+            connect_timeout: Seconds until an attempt without an answer is given up.
+            jitter: Returns a number from 0 to 1.
+            taps: Told of every change.
+            log: Where transitions are logged.
+        """
+        super().__init__(log)
+        self.request_id: str | None = None
+        self.is_accepted = False
+        self.opened_at = 0.0
+        self.backoff = Backoff(jitter)
+        self._sender = sender
+        self._connect_timeout = connect_timeout
+        self._jitter = jitter
+        self._taps = taps
+        self._next_at = _NEVER  # when to connect, or to give an attempt up
+        self._heartbeat = Heartbeat(0.0)
+        self._is_healthy = False
+
+    @property
+    def next_timeout(self) -> float:
+        """When `check` must be called next."""
+        if self.state is not ConnectionState.OPEN:
+            return self._next_at
+        sender, at = self._sender, self._heartbeat.deadline
+        if sender.next_at < at:
+            at = sender.next_at
+        if sender.blocked_since is not None:
+            at = min(at, sender.blocked_since + _BLOCKED_FOR)
+        return at
+
+    def connect(self, now: float) -> None:
+        """Open a connection, unless one is open or being opened."""
+        if self.state in (ConnectionState.IDLE, ConnectionState.BACKOFF):
+            self.become(ConnectionState.CONNECTING)
+            self._next_at = now + self._connect_timeout
+            self._send(Connect())
+            self._taps.on(now, MomentKind.CONNECTING)
+
+    def opened(self, now: float, request_id: str | None) -> None:
+        """The attempt succeeded."""
+        self.become(ConnectionState.OPEN)
+        self._next_at = _NEVER
+        self.request_id = request_id
+        self.is_accepted = self._is_healthy = False
+        self.opened_at = now
+        self._heartbeat = Heartbeat(now, self._jitter() / 2)
+        self._taps.connection += 1
+        self._taps.on(now, MomentKind.OPENED, request_id)
+        self._ping(now)
+
+    def lost(self, now: float, delay: float | None) -> None:
+        """The connection or attempt is gone.
+
+        Args:
+            now: The time.
+            delay: Seconds until the next attempt; None to wait for audio.
+        """
+        if delay is None:
+            self._next_at = _NEVER
+            self.become(ConnectionState.IDLE)
+        else:
+            self._next_at = now + delay
+            self.become(ConnectionState.BACKOFF)
+
+    def drop(self) -> None:
+        """Abort the connection or attempt; `lost` or `close` follows."""
+        self._send(Drop())
+
+    def close(self) -> None:
+        """End for good."""
+        if self.state in (ConnectionState.CONNECTING, ConnectionState.OPEN):
+            self.drop()
+        self._next_at = _NEVER
+        self.become(ConnectionState.CLOSED)
+
+    def message_received(self, now: float) -> None:
+        """Anything arrived from the server."""
+        self._heartbeat.message_received(now)
+
+    def pong_received(self, now: float) -> None:
+        """A ping was answered."""
+        self._heartbeat.message_received(now)
+        self._sender.server.pong_received(now)
+
+    def made_progress(self) -> None:
+        """The connection has been useful: the next backoff begins anew."""
+        self._is_healthy = True
+        self.backoff.reset()
+
+    def check(self, now: float) -> str | None:
+        """Do what is due.
+
+        Returns:
+            Why the connection or attempt must be replaced, if it must.
+        """
+        if self.state is ConnectionState.OPEN:
+            return self._check_open(now)
+        if now >= self._next_at:
+            if self.state is ConnectionState.CONNECTING:
+                return "no answer to the handshake"
+            self.connect(now)
+        return None
+
+    def _check_open(self, now: float) -> str | None:
+        blocked_since = self._sender.blocked_since
+        if blocked_since is not None and now - blocked_since >= _BLOCKED_FOR:
+            return "the server takes no audio"
+        is_ping_due = self._heartbeat.check(now)
+        if is_ping_due is False:
+            return "no answer to a ping"
+        if is_ping_due:
+            self._ping(now)
+        if not self._is_healthy and now - self.opened_at >= _HEALTHY_AFTER:
+            self.made_progress()
+        return None
+
+    def _ping(self, now: float) -> None:
+        self._send(Ping())
+        self._sender.server.ping_sent(now)
+
+    def _send(self, action: Action) -> None:
+        self._sender.send(action)

@@ -1,0 +1,103 @@
+"""The turn table: three states × five events → state.
+
+The table is neutral: the client checks with it what a server sends and what the application
+receives, the local server checks what it is about to send.
+
+From https://docs.cartesia.ai/use-the-api/stt/turns/turns:
+
+    Idle ──turn.start──▶ Speaking ──turn.update──▶ Speaking
+    Speaking ──turn.eager_end──▶ EagerEnded ──turn.resume──▶ Speaking
+    Speaking, EagerEnded ──turn.end──▶ Idle
+
+Several eager_end/resume pairs in one turn are normal, and so is a turn that ends without any. An
+update or a second eager_end while EagerEnded is not in the diagram but seen by some clients; it
+changes no state.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+
+from cartesia_ink_plugins.core.errors import TurnOrderError
+from cartesia_ink_plugins.core.events import (
+    TurnEagerEnd,
+    TurnEnd,
+    TurnEvent,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.core.log import LOGGER_NAME, Log
+
+_logger = logging.getLogger(LOGGER_NAME)
+
+
+class TurnState(Enum):
+    """Whether the user is in a turn."""
+
+    IDLE = "idle"
+    SPEAKING = "speaking"
+    EAGER_ENDED = "eager_ended"
+
+
+TABLE: dict[TurnState, dict[type[TurnEvent], TurnState]] = {
+    TurnState.IDLE: {
+        TurnStart: TurnState.SPEAKING,
+    },
+    TurnState.SPEAKING: {
+        TurnUpdate: TurnState.SPEAKING,
+        TurnEagerEnd: TurnState.EAGER_ENDED,
+        TurnEnd: TurnState.IDLE,
+    },
+    TurnState.EAGER_ENDED: {
+        TurnUpdate: TurnState.EAGER_ENDED,
+        TurnEagerEnd: TurnState.EAGER_ENDED,
+        TurnResume: TurnState.SPEAKING,
+        TurnEnd: TurnState.IDLE,
+    },
+}
+
+
+class TurnMachine:
+    """A position in the turn table."""
+
+    __slots__ = ("_log", "_state", "name")
+
+    def __init__(self, name: str = "turn", log: Log = _logger) -> None:
+        """Start idle.
+
+        Args:
+            name: Whose turn events they are, for the log.
+            log: Where transitions are logged.
+        """
+        self.name = name
+        self._log = log
+        self._state = TurnState.IDLE
+
+    @property
+    def state(self) -> TurnState:
+        """The current state."""
+        return self._state
+
+    @state.setter
+    def state(self, state: TurnState) -> None:
+        if state is not self._state:
+            self._log.debug("%s: %s -> %s", self.name, self._state.value, state.value)
+            self._state = state
+
+    def allows(self, event: type[TurnEvent]) -> bool:
+        """Tell whether the event may come now."""
+        return event in TABLE[self._state]
+
+    def advance(self, event: type[TurnEvent]) -> TurnState:
+        """Take one step.
+
+        Raises:
+            TurnOrderError: The event may not come in this state; the state is unchanged.
+        """
+        try:
+            self.state = TABLE[self._state][event]
+        except KeyError:
+            raise TurnOrderError(f"{event.type} while {self._state.value}") from None
+        return self._state

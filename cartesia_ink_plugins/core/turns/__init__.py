@@ -1,0 +1,1 @@
+"""The endpoint with turn detection, `/stt/turns/websocket`, without IO."""

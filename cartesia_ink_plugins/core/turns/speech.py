@@ -1,0 +1,217 @@
+"""What the audio tells about turns: where one began, where it paused, how much silence ended it.
+
+The session asks with stream positions; the answers come from the VAD and from what was learnt of
+this server. Where the VAD found nothing, the answers err on the side of keeping more audio.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+from statistics import median_low
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.events import Timing, TurnEagerEnd, TurnEnd, TurnEvent
+from cartesia_ink_plugins.core.stream.vad import EnergyVAD, Speech
+
+# All in seconds of audio.
+_LEAD_IN = 0.5  # before an onset: the VAD notices a quiet beginning late
+_LOOK_BACK = 3.0  # before `turn.start`: no server takes longer to announce a turn
+_SAME_START = 0.3  # a shorter pause lies within one start of a turn
+_FRESH_SPEECH = 1.0  # of the next utterance, which the server need not have noticed yet
+_SETTLED_SILENCE = 0.06  # positions of the server are known to that
+_PAUSE_MARGIN = 0.15  # behind speech, so that its end is not cut
+_THINKING = 0.15  # a server takes as long to decide
+_END_SILENCE = 2.0  # until it was measured
+_END_SILENCE_RANGE = (1.0, 6.0)
+_END_MARGIN = 1.25  # a factor
+_END_SILENCES = 5  # a count; the median of so many turns
+
+
+class SpeechTracker:
+    """Answers questions about the speech in the caller's audio."""
+
+    def __init__(self, format: AudioFormat, epoch: float) -> None:
+        """Begin before the first audio.
+
+        Args:
+            format: Of the audio.
+            epoch: Wall-clock time at `now` = 0, in seconds.
+        """
+        self.epoch = epoch
+        self.vad = EnergyVAD(format)
+        self._format = format
+        self._turn_start: int | None = None
+        self._earliest_start = 0
+        self._end_silences: deque[float] = deque(maxlen=_END_SILENCES)
+        self._stopped_at = 0
+
+    def audio_received(self, pcm: bytes, now: float) -> None:
+        """Take the next audio, which ended at `now`."""
+        self.vad.audio_received(pcm, now)
+
+    def audio_stopped(self, position: int) -> None:
+        """The audio stopped at a position, and silence is sent in its place."""
+        if self._stopped_at != position:
+            self._stopped_at = position
+            self.vad.audio_stopped()
+
+    # --- checkpoints --------------------------------------------------------------------------
+
+    def turn_checkpoint(self, position: int, settled: int, at_least: int | None = None) -> int:
+        """Where a replay of the turn that just began must begin: its onset, less a lead-in.
+
+        Args:
+            position: What the server had most likely received when it announced the turn.
+            settled: Where the turn before it ended.
+            at_least: What it had received even if the network is slow; speech that began later
+                may have been the onset, too.
+        """
+        onset = self._onset(position, settled)
+        self._turn_start = onset.start if onset else None
+        if onset is None:
+            self._earliest_start = settled
+            return max(settled, position - self._format.size(_LOOK_BACK))
+        start = onset.start
+        if at_least is not None:
+            early = self._onset(at_least, settled)
+            later = self.vad.stretches(max(settled, at_least), position)
+            start = min([start, *(speech.start for speech in ([early] if early else later))])
+        self._earliest_start = start
+        # Speech shortly before may have been the onset, too: after a stall of the network since
+        # the last ping the message is older than it seems.
+        horizon = max(settled, start - self._format.size(_LOOK_BACK))
+        return self._with_lead_in(self.vad.stretches(horizon, position)[0].sound, settled)
+
+    def pause(self, sent: int, at_least: int) -> int | None:
+        """A position inside the pause at which the server sent an event.
+
+        It had received something between `at_least` and `sent`, and takes some time to decide.
+        None when it is unclear which of two pauses was meant, or whether there was one.
+        """
+        last = self._finished(sent)
+        if last is None or last is not self._finished(at_least - self._format.size(_THINKING)):
+            return None
+        return self._within_pause(last, sent)
+
+    def end_checkpoint(self, sent: int, settled: int, at_least: int) -> int:
+        """Where the audio of the turn that just ended is over.
+
+        The server had received something between `at_least` and `sent`; if that leaves a choice of
+        pauses since the turn began, the longest is the one that ended it.
+        """
+        last, newest = self._finished(sent), self.vad.last(sent)
+        if last is None and newest is not None and newest.start > at_least:
+            # It need not have received what is being spoken now.
+            last = self.vad.last(newest.start)
+        if last is None:
+            return max(settled, at_least - self._format.size(_LEAD_IN))
+        first = self._finished(at_least) or last
+        found, longest = last, self._silence_end(last, sent) - last.end
+        since = max(first.end - 1, self._earliest_start)
+        for speech, following in pairwise(self.vad.stretches(since, last.end)):
+            if following.start - speech.end > longest:
+                found, longest = speech, following.start - speech.end
+        return max(settled, self._within_pause(found, sent))
+
+    def unannounced(self, sent: int, settled: int) -> int:
+        """Where a replay between turns must begin: before speech that no event has announced."""
+        speech = self.vad.stretches(settled, sent)
+        start = sent - self._format.size(_LEAD_IN)
+        if speech:
+            start = min(start, speech[0].sound - self._format.size(_LEAD_IN))
+        return max(settled, start)
+
+    def keep_from(self, checkpoint: int, sent: int) -> int:
+        """What can leave the replay buffer between turns: the VAD may miss a quiet voice."""
+        return min(checkpoint, sent - self._format.size(_LOOK_BACK))
+
+    def has_speech(self, after: int, before: int) -> bool:
+        """Whether there is speech between two positions."""
+        return self.vad.seconds(after, before) > _SETTLED_SILENCE
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def timing(self, event: TurnEvent, position: int) -> Timing:
+        """The times of an event; the turn's number is filled in by the transcript."""
+        end = self._finished(position) if isinstance(event, TurnEagerEnd | TurnEnd) else None
+        if end is not None and self._turn_start is not None and end.end <= self._turn_start:
+            end = None
+        return Timing(
+            turn=0,
+            position=self._format.seconds(position),
+            speech_start=self._wall_clock(self._turn_start),
+            # The last byte of it: what follows may have come much later.
+            speech_end=self._wall_clock(end.end - 1 if end else None),
+        )
+
+    # --- how much silence ends a turn ---------------------------------------------------------
+
+    def turn_ended(self, position: int) -> None:
+        """Learn from the end of a turn with text; the server had received up to a position."""
+        last = self._finished(position)
+        if last is not None:
+            self._end_silences.append(self._format.seconds(position - last.end))
+
+    @property
+    def knows_end_silence(self) -> bool:
+        """Whether this server has ended a turn before."""
+        return bool(self._end_silences)
+
+    @property
+    def end_silence(self) -> float:
+        """Seconds of silence after which this server ends a turn; a guess until it was measured."""
+        if not self._end_silences:
+            return _END_SILENCE
+        low, high = _END_SILENCE_RANGE
+        return min(high, max(low, _END_MARGIN * median_low(self._end_silences)))
+
+    def silence_after(self, position: int, before: int) -> float:
+        """Seconds of silence from the last speech before `position` to the next, or to `before`."""
+        last = self.vad.last(position)
+        start = min(last.end, position) if last else position
+        following = self.vad.stretches(position, before)
+        end = following[0].start if following else before
+        return self._format.seconds(max(0, end - start))
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _onset(self, position: int, settled: int) -> Speech | None:
+        """The stretch with which the newest turn began."""
+        onset: Speech | None = None
+        horizon = max(settled, position - self._format.size(_LOOK_BACK))
+        for speech in reversed(self.vad.stretches(horizon, position)):
+            if onset is not None and onset.start - speech.end > self._format.size(_SAME_START):
+                break
+            onset = speech
+        return onset
+
+    def _finished(self, position: int) -> Speech | None:
+        """The latest stretch that is over, even if somebody has just begun to speak again."""
+        last = self.vad.last(position)
+        settled = self._format.size(_SETTLED_SILENCE)
+        is_stopped = 0 <= self._stopped_at - position < settled
+        if last is None or is_stopped or position - last.end >= settled:
+            return last
+        if position - last.start > self._format.size(_FRESH_SPEECH):
+            return None
+        return self.vad.last(last.start)
+
+    def _within_pause(self, last: Speech, position: int) -> int:
+        width = self._format.sample_width
+        half = max(0, self._silence_end(last, position) - last.end) // 2 // width * width
+        return last.end + min(self._format.size(_PAUSE_MARGIN), half)
+
+    def _silence_end(self, last: Speech, position: int) -> int:
+        """Where the silence after a stretch ends, as far as audio was received."""
+        following = self.vad.stretches(last.end, position)
+        return following[0].start if following else position
+
+    def _with_lead_in(self, position: int, settled: int) -> int:
+        return max(settled, position - self._format.size(_LEAD_IN))
+
+    def _wall_clock(self, position: int | None) -> float | None:
+        if position is None:
+            return None
+        time = self.vad.time_of(position)
+        return None if time is None else self.epoch + time

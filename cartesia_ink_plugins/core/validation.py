@@ -1,0 +1,146 @@
+"""Checks of options where they are given; each error names the argument and says what to give.
+
+Limits of the API: https://docs.cartesia.ai/api-reference/stt/turns/websocket
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from cartesia_ink_plugins.core.errors import UsageError
+
+MAX_KEYTERMS = 100
+MAX_KEYTERM_CHARACTERS = 1200
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OUR_HEADERS = frozenset(
+    "authorization x-api-key cartesia-version host connection upgrade content-length "
+    "transfer-encoding".split()
+)
+_SCHEMES = {"": "wss", "wss": "wss", "https": "wss", "ws": "ws", "http": "ws"}
+
+
+def is_text(value: str) -> bool:
+    """Tell whether a string can be encoded: it has no lone surrogate."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def validate_version(version: object) -> None:
+    """Check a version of the API, which is sent in a header.
+
+    Raises:
+        UsageError: It is not printable ASCII, such as 2026-03-01.
+    """
+    if not (isinstance(version, str) and version and version.isascii() and version.isprintable()):
+        raise UsageError(f"cartesia_version: {version!r} is not like '2026-03-01'")
+
+
+def language_code(language: str | None) -> str | None:
+    """Return a language as the API writes it: `en` for `en-US`.
+
+    Raises:
+        UsageError: It is not a language code.
+    """
+    if language is None:
+        return None
+    code = language.replace("_", "-").partition("-")[0].lower()
+    if not (code.isascii() and code.isalpha() and 2 <= len(code) <= 3):
+        raise UsageError(f"language: {language!r} is not a language code such as 'en'")
+    return code
+
+
+def validated_keyterms(keyterms: Sequence[str]) -> tuple[str, ...]:
+    """Return the keyterms as a tuple.
+
+    Raises:
+        UsageError: There are more than 100, they are longer than 1200 characters, or one is empty.
+    """
+    if isinstance(keyterms, str):
+        raise UsageError("keyterms: is one string; give a list of strings")
+    try:
+        terms = tuple(keyterms)
+    except TypeError:
+        raise UsageError(f"keyterms: {keyterms!r} is not a list of strings") from None
+    for term in terms:
+        if not isinstance(term, str):
+            raise UsageError(f"keyterms: {term!r} is not a string")
+        if not is_text(term):
+            raise UsageError(f"keyterms: {term!r} has a lone surrogate, which no URL can carry")
+    if not all(map(str.strip, terms)):
+        raise UsageError("keyterms: a term is empty")
+    if len(terms) > MAX_KEYTERMS:
+        raise UsageError(f"keyterms: {len(terms)} terms; the API takes at most {MAX_KEYTERMS}")
+    characters = sum(map(len, terms))
+    if characters > MAX_KEYTERM_CHARACTERS:
+        raise UsageError(
+            f"keyterms: {characters} characters; the API takes at most {MAX_KEYTERM_CHARACTERS}"
+        )
+    return terms
+
+
+def validate_sample_rate(sample_rate: object) -> None:
+    """Check that a sample rate is plausible.
+
+    Raises:
+        UsageError: It is not a whole number from 1000 to 384000 Hz.
+    """
+    if not (isinstance(sample_rate, int) and 1_000 <= sample_rate <= 384_000):
+        raise UsageError(f"sample_rate: {sample_rate!r} is not a rate in Hz, such as 16000")
+
+
+def validated_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
+    """Return a copy of the headers.
+
+    Raises:
+        UsageError: One is not a header, or is one that the client writes itself.
+    """
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise UsageError(f"extra_headers: {name!r} is not a header name")
+        if name.lower() in _OUR_HEADERS or name.lower().startswith("sec-"):
+            raise UsageError(f"extra_headers: {name!r} is written by the client")
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+            raise UsageError(f"extra_headers: the value of {name!r} is not printable ASCII")
+    return dict(headers)
+
+
+def websocket_url(base_url: str, path: str) -> str:
+    """Join a base URL of any scheme and an API path into a WebSocket address.
+
+    A base URL that already ends in an API path keeps its host and gets `path` instead.
+
+    Raises:
+        UsageError: It has no host, or a scheme that does not lead to a WebSocket.
+    """
+    parts = _split(base_url)
+    if parts is None:
+        raise UsageError(
+            f"base_url: {_host_only(base_url)!r} is not like 'https://api.cartesia.ai'"
+        )
+    prefix = parts.path.rstrip("/")
+    if "/stt" in prefix:
+        prefix = prefix[: prefix.index("/stt")]
+    return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, prefix + path, "", ""))
+
+
+def _split(base_url: object) -> SplitResult | None:
+    """Return the parts of a base URL; None if it does not lead to a WebSocket."""
+    if not isinstance(base_url, str) or any(map(str.isspace, base_url)):
+        return None
+    try:
+        parts = urlsplit(base_url if "://" in base_url else f"//{base_url}")
+        usable = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    return parts if usable and not (parts.query or parts.username) else None
+
+
+def _host_only(base_url: str) -> str:
+    """Return the part of a wrong base URL that an error may repeat: never a secret."""
+    return str(base_url).split("?")[0].rpartition("@")[2]

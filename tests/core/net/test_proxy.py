@@ -1,0 +1,163 @@
+"""The way out through a proxy that the environment names."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+
+import pytest
+
+from cartesia_ink_plugins import ConnectFailed, Credentials, InkTurnsClient, TurnsOptions
+from cartesia_ink_plugins.core.errors import InkError, UsageError
+from cartesia_ink_plugins.core.net.proxy import Proxy, proxy_for, tunnel
+from tests.core.sockets import Peer, raw_server
+
+NAMES = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+class TestTheEnvironment:
+    def test_mostly_names_none(self) -> None:
+        assert proxy_for("api.cartesia.ai", 443) is None
+
+    @pytest.mark.parametrize(
+        ("address", "proxy"),
+        [
+            ("http://proxy.example:3128", Proxy("proxy.example", 3128)),
+            ("proxy.example:3128", Proxy("proxy.example", 3128)),
+            ("http://proxy.example/", Proxy("proxy.example", 80)),
+            ("http://[::1]:3128", Proxy("::1", 3128)),
+            (
+                "http://me:p%40ss@proxy.example:3128",
+                Proxy("proxy.example", 3128, "Basic " + base64.b64encode(b"me:p@ss").decode()),
+            ),
+        ],
+    )
+    def test_says_where_it_is(
+        self, address: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        assert proxy_for("api.cartesia.ai", 443) == proxy
+        assert "Basic" not in repr(proxy)
+
+    @pytest.mark.parametrize("bypass", ["*", "cartesia.ai", ".cartesia.ai", "api.cartesia.ai:443"])
+    def test_says_who_is_dialled_directly(
+        self, bypass: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+        monkeypatch.setenv("NO_PROXY", bypass)
+        assert proxy_for("api.cartesia.ai", 443) is None
+
+    @pytest.mark.parametrize(
+        "address", ["socks5://me:secret@proxy:1080", "https://proxy:443", "http://", "http://p:x"]
+    )
+    def test_what_cannot_be_used_is_told_without_its_password(
+        self, address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        with pytest.raises(UsageError, match=r"^HTTPS_PROXY: ") as refused:
+            proxy_for("api.cartesia.ai", 443)
+        assert "secret" not in str(refused.value)
+
+
+class TestTunnel:
+    async def test_asks_the_proxy_to_connect(self) -> None:
+        async def talk(peer: Peer) -> None:
+            await peer.read_request()
+            peer.writer.write(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
+            peer.writer.write(await peer.reader.readexactly(5))
+
+        async with raw_server(talk) as server:
+            proxy = Proxy("127.0.0.1", server.port, "Basic bWU6cGFzcw==")
+            sock = await tunnel(proxy, "api.cartesia.ai", 443)
+            with sock:
+                loop = asyncio.get_running_loop()
+                await loop.sock_sendall(sock, b"hello")
+                assert await loop.sock_recv(sock, 5) == b"hello"
+            assert server.peers[0].request == (
+                "CONNECT api.cartesia.ai:443 HTTP/1.1\r\nHost: api.cartesia.ai:443\r\n"
+                "Proxy-Authorization: Basic bWU6cGFzcw==\r\n\r\n"
+            )
+
+    @pytest.mark.parametrize(
+        ("answer", "why"),
+        [
+            (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407"),
+            (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "the proxy answered nonsense"),
+            (b"x" * 100_000, "the proxy hung up"),
+            (b"", "the proxy hung up"),
+        ],
+    )
+    async def test_that_is_not_given_says_why(self, answer: bytes, why: str) -> None:
+        async def talk(peer: Peer) -> None:
+            await peer.read_request()
+            peer.writer.write(answer)
+            peer.writer.close()
+
+        async with raw_server(talk) as server:
+            with pytest.raises(InkError, match=f"^{why}$"):
+                await tunnel(Proxy("127.0.0.1", server.port), "::1", 443)
+            assert server.peers[0].request.startswith("CONNECT [::1]:443 ")
+
+    async def test_nobody_there(self) -> None:
+        async with raw_server(Peer.read_request) as server:
+            pass
+        with pytest.raises(OSError, match="Connect call failed"):
+            await tunnel(Proxy("127.0.0.1", server.port), "api.cartesia.ai", 443)
+
+
+class TestAClient:
+    async def test_greets_the_server_through_the_proxy_in_tls(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def talk(peer: Peer) -> None:
+            await peer.read_request()
+            peer.writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            if not greeted.done():
+                greeted.set_result(await peer.reader.read(4096))
+
+        async with raw_server(talk) as server:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
+            options = TurnsOptions(base_url="https://api.cartesia.invalid")
+            async with InkTurnsClient(options, Credentials(api_key="any")):
+                async with asyncio.timeout(30):
+                    hello = await greeted
+            assert server.peers[0].request.startswith("CONNECT api.cartesia.invalid:443 ")
+        assert hello[:2] == b"\x16\x03"  # a handshake of TLS, which names the server
+        assert b"api.cartesia.invalid" in hello
+
+    async def test_is_told_what_the_proxy_says_but_not_its_password(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def talk(peer: Peer) -> None:
+            await peer.read_request()
+            peer.answer("407 Proxy Authentication Required")
+
+        caplog.set_level(logging.DEBUG)
+        async with raw_server(talk) as server:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@127.0.0.1:{server.port}")
+            options = TurnsOptions(base_url="https://api.cartesia.invalid")
+            async with InkTurnsClient(options, Credentials(api_key="any")) as ink:
+                failed = await anext(ink)
+        assert isinstance(failed, ConnectFailed)
+        assert failed.reason == "cannot connect: the proxy answered 407"
+        assert "hush" not in caplog.text
+
+    async def test_dials_a_server_without_tls_directly(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+        monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+        async with raw_server(Peer.upgrade) as server:
+            options = TurnsOptions(base_url=server.url)
+            async with InkTurnsClient(options, Credentials(api_key="any")) as ink:
+                while not ink.is_connected:
+                    await asyncio.sleep(0.01)

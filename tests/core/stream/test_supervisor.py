@@ -1,0 +1,244 @@
+"""The connection is opened, found to be dead and closed at the right time."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
+from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
+from cartesia_ink_plugins.core.stream.sender import AudioSender
+from cartesia_ink_plugins.core.stream.supervisor import ConnectionSupervisor
+from cartesia_ink_plugins.core.tap import Moment, Taps
+
+PCM16 = AudioFormat()
+LOG = logging.getLogger("test")
+NEVER = float("inf")
+
+
+class Network:
+    """Drives a supervisor: the test is the network and the clock."""
+
+    def __init__(self, connect_timeout: float = 5.0) -> None:
+        self.actions: list[Action] = []
+        self.moments: list[Moment] = []
+        taps = Taps([self], LOG)
+        self.sender = AudioSender(PCM16, Resilience(), self.actions.append, taps)
+        self.supervisor = ConnectionSupervisor(
+            self.sender, connect_timeout, jitter=lambda: 0.5, taps=taps, log=LOG
+        )
+        self.now = 0.0
+        self.answers_pings = True
+
+    def on(self, moment: Moment) -> None:
+        self.moments.append(moment)
+
+    def connect(self) -> None:
+        self.supervisor.connect(self.now)
+
+    def open(self, request_id: str | None = None) -> None:
+        self.supervisor.opened(self.now, request_id)
+        self.sender.connection_opened(self.sender.sent, self.now)
+
+    def lose(self, delay: float | None) -> None:
+        self.sender.connection_lost()
+        self.supervisor.lost(self.now, delay)
+
+    def wait(self, seconds: float) -> str | None:
+        """Let time pass; return why the connection must be replaced, if it must."""
+        end = self.now + seconds
+        while self.supervisor.next_timeout <= end:
+            self.now = max(self.now, self.supervisor.next_timeout)
+            if reason := self.supervisor.check(self.now):
+                return reason
+            if self.supervisor.state is ConnectionState.OPEN:
+                self.sender.pump(self.now, flush=True)
+            if self.answers_pings and Ping() in self.actions:
+                self.actions.remove(Ping())
+                self.supervisor.pong_received(self.now)
+        self.now = end
+        return None
+
+
+def connected() -> Network:
+    network = Network()
+    network.connect()
+    network.open()
+    network.actions.clear()
+    return network
+
+
+class TestConnecting:
+    def test_there_is_one_attempt_at_a_time(self) -> None:
+        network = Network()
+        assert network.actions == []
+        for _ in range(5):
+            network.connect()
+        assert network.actions == [Connect()]
+
+    def test_an_open_connection_is_not_opened_again(self) -> None:
+        network = connected()
+        network.connect()
+        assert network.actions == []
+
+    def test_an_attempt_without_an_answer_is_given_up(self) -> None:
+        network = Network(connect_timeout=3.0)
+        network.connect()
+        assert network.wait(2.9) is None
+        assert network.wait(0.2) == "no answer to the handshake"
+
+    def test_an_attempt_that_succeeded_is_not_given_up(self) -> None:
+        network = Network(connect_timeout=3.0)
+        network.connect()
+        network.open()
+        assert network.wait(10.0) is None
+
+    def test_after_a_loss_the_next_attempt_is_made_when_the_delay_is_over(self) -> None:
+        network = connected()
+        network.lose(0.25)
+        network.connect()
+        network.lose(0.25)
+        network.actions.clear()
+        assert network.supervisor.state is ConnectionState.BACKOFF
+        network.wait(0.24)
+        assert network.actions == []
+        network.wait(0.02)
+        assert network.actions == [Connect()]
+
+    def test_without_a_delay_nothing_is_done_until_there_is_audio(self) -> None:
+        network = connected()
+        network.lose(None)
+        assert network.supervisor.next_timeout == NEVER
+        network.wait(1000.0)
+        assert network.actions == []
+        network.connect()
+        assert network.actions == [Connect()]
+
+    def test_an_opened_connection_is_sent_a_ping_at_once(self) -> None:
+        network = Network()
+        network.connect()
+        network.open("request")
+        assert network.actions == [Connect(), Ping()]
+        assert network.supervisor.request_id == "request"
+        assert network.supervisor.opened_at == network.now
+
+    def test_a_new_connection_has_shown_nothing_yet(self) -> None:
+        network = connected()
+        network.supervisor.is_accepted = True
+        network.lose(0.0)
+        network.connect()
+        network.open()
+        assert not network.supervisor.is_accepted
+
+    def test_every_step_is_a_moment_and_connections_are_counted(self) -> None:
+        network = Network()
+        network.connect()
+        network.open("one")
+        network.lose(0.0)
+        network.connect()
+        network.open("two")
+        assert [(m.kind.value, m.connection, m.payload) for m in network.moments] == [
+            ("connecting", 0, None),
+            ("opened", 1, "one"),
+            ("connecting", 1, None),
+            ("opened", 2, "two"),
+        ]
+
+
+class TestClosing:
+    def test_an_open_connection_is_dropped_and_nothing_follows(self) -> None:
+        network = connected()
+        network.supervisor.close()
+        assert network.actions == [Drop()]
+        network.wait(100.0)
+        network.connect()
+        assert network.actions == [Drop()]
+        assert network.supervisor.next_timeout == NEVER
+
+    def test_so_is_an_attempt(self) -> None:
+        network = Network()
+        network.connect()
+        network.supervisor.close()
+        assert network.actions == [Connect(), Drop()]
+        assert network.supervisor.next_timeout == NEVER
+
+    @pytest.mark.parametrize("delay", [None, 1.0])
+    def test_where_there_is_none_nothing_is_dropped(self, delay: float | None) -> None:
+        network = connected()
+        network.lose(delay)
+        network.supervisor.close()
+        assert network.actions == []
+        network.wait(100.0)
+        assert network.actions == []
+
+
+class TestDeadConnections:
+    def test_a_ping_without_an_answer_within_six_seconds(self) -> None:
+        network = connected()
+        network.answers_pings = False
+        assert network.wait(6.0) == "no answer to a ping"
+
+    def test_pings_that_are_answered_keep_the_connection(self) -> None:
+        network = connected()
+        assert network.wait(60.0) is None
+
+    def test_messages_keep_the_connection_too(self) -> None:
+        network = connected()
+        network.answers_pings = False
+        for _ in range(60):
+            assert network.wait(1.0) is None
+            network.supervisor.message_received(network.now)
+
+    def test_a_socket_that_stays_blocked(self) -> None:
+        network = connected()
+        network.sender.blocked_since = network.now
+        assert network.wait(4.9) is None
+        assert network.wait(0.2) == "the server takes no audio"
+
+    def test_a_socket_that_was_blocked_for_a_moment_is_not(self) -> None:
+        network = connected()
+        network.sender.blocked_since = network.now
+        assert network.wait(4.0) is None
+        network.sender.blocked_since = None
+        assert network.wait(60.0) is None
+
+    def test_audio_that_the_pace_held_back_is_sent_in_time(self) -> None:
+        network = connected()
+        network.sender.audio_received(PCM16.silence(4.0))
+        network.sender.pump(network.now)
+        assert network.sender.backlog > 0
+        assert network.supervisor.next_timeout == network.sender.next_at
+        assert network.wait(2.1) is None
+        assert network.sender.backlog == 0
+
+
+class TestBackoff:
+    def test_a_handshake_alone_does_not_reset_it(self) -> None:
+        network = connected()
+        delays = []
+        for _ in range(3):
+            delay = network.supervisor.backoff.delay(network.now)
+            delays.append(delay)
+            network.lose(delay)
+            network.wait(delay)
+            network.open()
+            network.wait(9.0)
+        assert delays == sorted(delays)
+        assert delays[0] < delays[1] < delays[2]
+
+    def test_ten_seconds_without_a_fault_reset_it(self) -> None:
+        network = connected()
+        assert network.supervisor.backoff.delay(0.0) == 0.0
+        assert network.wait(9.0) is None
+        assert network.supervisor.backoff.delay(network.now) > 0.0
+        assert network.wait(4.0) is None
+        assert network.supervisor.backoff.delay(network.now) == 0.0
+
+    def test_progress_resets_it(self) -> None:
+        network = connected()
+        assert network.supervisor.backoff.delay(0.0) == 0.0
+        network.supervisor.made_progress()
+        assert network.supervisor.backoff.delay(0.0) == 0.0

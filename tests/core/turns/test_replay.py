@@ -1,0 +1,183 @@
+"""Where a replay begins, what may leave the ledger, and when a turn without connection is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.events import (
+    TurnEagerEnd,
+    TurnEnd,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.core.options import Resilience
+from tests.core.hand import Hand, connected, words
+
+PCM16 = AudioFormat()
+
+
+def spoken(resilience: Resilience | None = None) -> Hand:
+    """One turn is over, 2 s of silence later another one has begun, at 6.5 s or so."""
+    hand = connected(resilience=resilience)
+    hand.silence(1.0)
+    hand.speak(words())
+    hand.audio_received(TurnStart(), TurnUpdate("one"))
+    hand.silence(1.0)
+    hand.audio_received(TurnEnd("one two three"))
+    hand.silence(3.0)
+    hand.speak(words())
+    hand.audio_received(TurnStart(), TurnUpdate(" four"))
+    return hand
+
+
+def seconds(position: int) -> float:
+    return PCM16.seconds(position)
+
+
+def checkpoint(hand: Hand) -> tuple[float, str]:
+    found = hand.session.transcript.checkpoint
+    assert found is not None
+    return seconds(found.position), found.text
+
+
+class TestCheckpoints:
+    def test_a_turn_is_replayed_from_its_onset(self) -> None:
+        hand = spoken()
+        onset = hand.now - seconds(len(words()))
+        position, text = checkpoint(hand)
+        assert onset - 0.6 < position < onset
+        assert text == ""
+
+    def test_from_the_pause_at_an_eager_end_once_there_was_one(self) -> None:
+        hand = spoken()
+        end = hand.now
+        hand.silence(0.4)
+        hand.audio_received(TurnEagerEnd(" four five six"))
+        position, text = checkpoint(hand)
+        assert end < position < hand.now
+        assert text == " four five six"
+
+    def test_an_eager_end_in_the_midst_of_speech_is_no_place_to_begin(self) -> None:
+        hand = spoken()
+        before = checkpoint(hand)
+        hand.speak(words(6))
+        hand.audio_received(TurnEagerEnd(" four five six"))
+        assert checkpoint(hand) == before
+
+    def test_a_pause_after_which_nobody_spoke_was_not_the_one(self) -> None:
+        hand = spoken()
+        onset = checkpoint(hand)
+        hand.silence(0.4)
+        hand.audio_received(TurnEagerEnd(" four five"))
+        hand.silence(0.1)
+        hand.audio_received(TurnResume())
+        assert checkpoint(hand) == onset
+
+    def test_a_pause_before_which_more_was_said_than_the_eager_end_had_is_not(self) -> None:
+        hand = spoken()
+        onset = checkpoint(hand)
+        hand.silence(0.4)
+        hand.audio_received(TurnEagerEnd(" four five"))
+        hand.silence(0.1)
+        hand.audio_received(TurnUpdate(" four five six"))
+        assert checkpoint(hand) == onset
+
+    def test_a_pause_after_which_somebody_spoke_was(self) -> None:
+        hand = spoken()
+        hand.silence(0.4)
+        hand.audio_received(TurnEagerEnd(" four five six"))
+        pause = checkpoint(hand)
+        hand.speak(words())
+        hand.silence(0.1)
+        hand.audio_received(TurnResume())
+        assert checkpoint(hand) == pause
+
+
+class TestLedger:
+    def test_what_is_settled_leaves_it(self) -> None:
+        hand = spoken()
+        assert seconds(hand.session.sender.buffer.start) > 2.0
+
+    def test_an_open_turn_stays_in_it(self) -> None:
+        hand = spoken()
+        onset, _ = checkpoint(hand)
+        hand.silence(20.0)
+        assert seconds(hand.session.sender.buffer.start) <= onset
+
+    def test_hours_of_silence_do_not_stay(self) -> None:
+        hand = spoken()
+        hand.silence(1.0)
+        hand.audio_received(TurnEnd(" four five six"))
+        hand.silence(30.0)
+        ledger = hand.session.sender.buffer
+        assert seconds(ledger.end - ledger.start) < 5.0
+
+    def test_speech_that_nobody_announced_stays(self) -> None:
+        hand = spoken()
+        hand.silence(1.0)
+        hand.audio_received(TurnEnd(" four five six"))
+        hand.silence(2.0)
+        begun = hand.now
+        hand.speak(words())
+        hand.silence(3.0)
+        assert seconds(hand.session.sender.buffer.start) < begun
+
+
+class TestAfterALoss:
+    @staticmethod
+    def heard_again(hand: Hand) -> float:
+        """Lose the connection; how many seconds before that the next one begins to hear."""
+        lost_at = hand.session.sender.sent
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.session.connection_opened(hand.now)
+        position = hand.session.sender.sent
+        hand.settle()
+        audio = hand.session.sender.counts.replayed
+        return seconds(lost_at - position + min(audio, PCM16.size(0.2)))
+
+    def test_the_turn_is_sent_again_from_its_checkpoint(self) -> None:
+        hand = spoken()
+        onset, _ = checkpoint(hand)
+        lost_at = hand.now
+        assert self.heard_again(hand) == pytest.approx(lost_at - onset, abs=0.05)
+
+    def test_after_a_pause_only_what_followed_it(self) -> None:
+        hand = spoken()
+        hand.silence(0.4)
+        hand.audio_received(TurnEagerEnd(" four five six"))
+        pause, _ = checkpoint(hand)
+        hand.speak(words())
+        hand.audio_received(TurnResume())
+        lost_at = hand.now
+        assert self.heard_again(hand) == pytest.approx(lost_at - pause, abs=0.05)
+
+    def test_a_turn_longer_than_the_ledger_goes_on_from_the_words_known(self) -> None:
+        hand = spoken(Resilience(replay_buffer_seconds=3.0))
+        hand.audio_received(TurnUpdate(" four five six"))
+        hand.speak(words(20))
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.open()
+        hand.silence(3.0)
+        hand.audio_received(TurnStart(), TurnEnd("six seven eight"))
+        assert hand.events[-1].transcript == " four five six seven eight"  # type: ignore[union-attr]
+
+    def test_a_turn_whose_silence_is_long_enough_ends_without_a_connection(self) -> None:
+        hand = spoken()
+        hand.silence(0.4)
+        hand.audio_received(TurnEagerEnd(" four five six"))
+        hand.close(1006)
+        hand.silence(4.0)
+        end = hand.events[-1]
+        assert isinstance(end, TurnEnd)
+        assert end.transcript == " four five six"
+
+    def test_a_turn_in_mid_speech_does_not(self) -> None:
+        hand = spoken()
+        hand.close(1006)
+        hand.silence(4.0)
+        assert not [e for e in hand.events[-3:] if isinstance(e, TurnEnd)]
+        assert hand.session.transcript.is_carried
