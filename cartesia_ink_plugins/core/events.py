@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
+from cartesia_ink_plugins.core.options import TurnSettings
+
 NO_FIELDS: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -220,11 +222,13 @@ class ConnectFailed:
         reason: One line for a log.
         status: HTTP status, when the server answered.
         retry_in: Seconds until the next attempt; None when the session waits for audio.
+        timed_out: Whether there was no answer in time.
     """
 
     reason: str
     status: int | None = None
     retry_in: float | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +246,15 @@ class AudioGap:
 
 @dataclass(frozen=True, slots=True)
 class SettingsRejected:
-    """The server rejected a change of settings in mid-session; the former ones are in force."""
+    """The server rejected a change of settings in mid-session; the former ones are in force.
+
+    Attributes:
+        error: What the server sent.
+        turn: The settings in force, a `TurnSettings`.
+    """
 
     error: ErrorMessage
+    turn: TurnSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,19 @@ class Snapshot:
         return self.sent + self.replayed + self.silence
 
 
+@dataclass(frozen=True, slots=True)
+class Unrecognized:
+    """What another session can continue from, when this one is given up.
+
+    Attributes:
+        text: The text of the open turn or segment, up to where `audio` begins.
+        audio: All audio that was handed in since then.
+    """
+
+    text: str
+    audio: bytes
+
+
 def snapshot(
     counts: ByteCounts, format: AudioFormat, *, turns: int, violations: Violations
 ) -> Snapshot:

@@ -47,6 +47,7 @@ class ManualWorld:
         answers: Whether the server says `flush_done`.
         latency: One way, in seconds.
         timeout: Of each finalize.
+        patience: Seconds that finish may take.
     """
 
     script: Script
@@ -55,6 +56,7 @@ class ManualWorld:
     answers: bool = True
     latency: float = 0.04
     timeout: float | None = None
+    patience: float = 60.0
     now: float = 0.0
     history: list[tuple[float, ManualEvent]] = field(default_factory=list)
     commands: list[tuple[int, str]] = field(default_factory=list)
@@ -100,7 +102,7 @@ class ManualWorld:
         self.session.start(self.now)
         self._settle()
         if finish:
-            self.at(format.seconds(len(pcm)) + 0.1, lambda: self.session.finish(self.now, 60.0))
+            self.at(format.seconds(len(pcm)) + 0.1, lambda: self.session.finish(self.now, self.patience))
         self.run_until(limit)
 
     def at(self, when: float, action: Callable[[], object]) -> None:

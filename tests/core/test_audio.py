@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, as_bytes, downmix
 from cartesia_ink_plugins.core.errors import UsageError
 
 WIDTHS = {
@@ -79,21 +79,23 @@ class TestSecondsAndBytes:
 
     @given(formats, st.floats(0, 1000))
     def test_sizes_are_whole_samples(self, audio: AudioFormat, seconds: float) -> None:
-        audio.check(audio.size(seconds))
+        audio.validate(audio.size(seconds))
 
     @pytest.mark.parametrize("encoding", [e for e in Encoding if WIDTHS[e] > 1])
-    def test_half_samples_are_refused(self, encoding: Encoding) -> None:
+    def test_half_samples_are_an_error(self, encoding: Encoding) -> None:
         with pytest.raises(UsageError, match=rf"^pcm: 321 bytes .* {encoding.value}"):
-            AudioFormat(encoding).check(321)
+            AudioFormat(encoding).validate(321)
 
     @pytest.mark.parametrize("audio", [MULAW, ALAW])
     def test_companded_audio_may_have_any_number_of_bytes(self, audio: AudioFormat) -> None:
-        audio.check(321)
+        audio.validate(321)
 
 
 class TestSilence:
     @given(formats, st.floats(0, 2))
-    def test_it_is_as_long_as_wanted_and_silent(self, audio: AudioFormat, seconds: float) -> None:
+    def test_it_has_the_length_asked_for_and_is_silent(
+        self, audio: AudioFormat, seconds: float
+    ) -> None:
         silence = audio.silence(seconds)
         assert len(silence) == audio.size(seconds)
         # A-law has no zero: its smallest step is the nearest there is.
@@ -131,7 +133,7 @@ class TestSamples:
         assert len(audio.encode(samples)) == len(samples) * audio.sample_width
 
     @pytest.mark.parametrize("encoding", Encoding)
-    def test_what_is_too_loud_is_clipped_not_wrapped(self, encoding: Encoding) -> None:
+    def test_samples_that_are_too_loud_are_clipped_not_wrapped(self, encoding: Encoding) -> None:
         audio = AudioFormat(encoding)
         loud = audio.decode(audio.encode(np.array([2.0, -2.0], np.float32)))
         assert loud == pytest.approx([1.0, -1.0], abs=0.02)
@@ -144,7 +146,7 @@ class TestSamples:
         assert AudioFormat(Encoding.PCM_S32LE).decode(b"\x00\x00\x00\x40") == pytest.approx(0.5)
 
     @pytest.mark.parametrize("encoding", [Encoding.PCM_F16LE, Encoding.PCM_F32LE])
-    def test_what_is_no_number_is_heard_as_silence(self, encoding: Encoding) -> None:
+    def test_what_is_no_number_is_decoded_as_silence(self, encoding: Encoding) -> None:
         audio = AudioFormat(encoding)
         dtype = "<f2" if encoding is Encoding.PCM_F16LE else "<f4"
         pcm = np.array([np.nan, np.inf, -np.inf, 0.5], dtype).tobytes()
@@ -196,7 +198,7 @@ class TestG711:
             assert (audio.decode(characters) * 32768).tolist() == values
 
     @pytest.mark.parametrize("audio", [ALAW, MULAW])
-    def test_a_character_survives_the_way_to_a_sample_and_back(self, audio: AudioFormat) -> None:
+    def test_a_character_is_the_same_after_decoding_and_encoding(self, audio: AudioFormat) -> None:
         characters = bytes(range(256))
         samples = audio.decode(characters)
         assert (audio.decode(audio.encode(samples)) == samples).all()
@@ -256,6 +258,24 @@ class TestDownmix:
         assert np.abs(mono - frames.mean(axis=1)).max(initial=0) <= 0.5
 
     @pytest.mark.parametrize(("size", "channels"), [(6, 2), (3, 2), (8, 3), (4, 0), (4, -1)])
-    def test_what_are_no_whole_frames_is_refused(self, size: int, channels: int) -> None:
+    def test_what_are_no_whole_frames_is_an_error(self, size: int, channels: int) -> None:
         with pytest.raises(UsageError, match=r"^pcm: "):
             downmix(bytes(size), channels)
+
+
+class TestAsBytes:
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_any_buffer_is_copied(self, kind: type[bytes | bytearray | memoryview]) -> None:
+        data = bytearray(b"abcd")
+        copy = as_bytes(kind(data))
+        data[0] = 0
+        assert copy == b"abcd"
+        assert type(copy) is bytes
+
+    def test_a_buffer_of_numbers_is_copied_as_its_bytes(self) -> None:
+        assert as_bytes(np.array([1, 2], "<i2")) == b"\x01\x00\x02\x00"
+
+    @pytest.mark.parametrize("pcm", ["abcd", 4, None, [0, 0]])
+    def test_what_is_no_buffer_is_an_error(self, pcm: object) -> None:
+        with pytest.raises(UsageError, match=r"^pcm: must be bytes, not "):
+            as_bytes(pcm)

@@ -18,7 +18,7 @@ from cartesia_ink_plugins.core.errors import (
 @pytest.mark.parametrize(
     "kind", [UsageError, ClosedError, RejectedError, TranscriptionError, TurnOrderError]
 )
-def test_one_except_catches_whatever_we_raise(kind: type[InkError]) -> None:
+def test_one_except_clause_catches_every_error_of_this_package(kind: type[InkError]) -> None:
     assert issubclass(kind, InkError)
 
 
@@ -27,7 +27,7 @@ def test_wrong_arguments_are_value_errors_too() -> None:
     assert issubclass(ClosedError, UsageError)
 
 
-def test_a_refusal_carries_what_support_asks_for() -> None:
+def test_a_rejection_has_what_support_asks_for() -> None:
     error = RejectedError("No credit", status=402, code="quota_exceeded", request_id="r")
     assert (str(error), error.status, error.code, error.request_id) == (
         "No credit",
@@ -58,7 +58,7 @@ def test_a_refusal_carries_what_support_asks_for() -> None:
         (200, False),
     ],
 )
-def test_4xx_is_for_good_but_408_and_429_and_all_else_may_pass(
+def test_4xx_is_permanent_but_for_408_and_429_and_all_else_may_pass(
     status: int, permanent: bool
 ) -> None:
     assert is_permanent(status) is permanent

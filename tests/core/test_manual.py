@@ -282,7 +282,7 @@ class TestTheEnd:
         assert len(world.dials) == 1
 
     def test_finish_does_not_wait_for_ever(self) -> None:
-        world = ManualWorld(SCRIPT, away=(4.0, 1e9))
+        world = ManualWorld(SCRIPT, away=(4.0, 1e9), patience=5.0)
         world.at(4.0, world.cut)
         world.run()
         assert world.session.is_closed

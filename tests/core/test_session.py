@@ -261,9 +261,9 @@ class TestDeathIsNoticed:
 
     def test_with_three_the_turn_ends_with_the_words_that_are_known(self) -> None:
         start, _ = SCRIPT.spans[-1]
-        mute = [Mute(start + at) for at in (0.55, 6.0, 17.0)]
+        mute = [Mute(start + at) for at in (0.55, 6.0, 12.0)]
         world = World(SCRIPT, mute, tail=40.0).run()
-        at, end = world.history[-1]
+        at, end = next(item for item in reversed(world.history) if isinstance(item[1], TurnEnd))
         assert isinstance(end, TurnEnd)
         assert " Tomorrow at seven please.".startswith(end.transcript)
         assert end.transcript
@@ -273,7 +273,7 @@ class TestDeathIsNoticed:
         hand = started(resilience=Resilience(connect_timeout=3.0))
         hand.silence(3.1)
         assert hand.actions == [Connect(), Drop(), Connect()]
-        assert hand.events == [ConnectFailed("no answer to the handshake", None, 0.0)]
+        assert hand.events == [ConnectFailed("no answer to the handshake", None, 0.0, timed_out=True)]
 
     def test_without_a_caller_the_next_attempt_waits_for_one(self) -> None:
         hand = started(resilience=Resilience(connect_timeout=3.0))
@@ -590,7 +590,7 @@ class TestSettingsInMidSession:
         error = ErrorMessage(400, "Not between 0.5 and 0.9.", "Invalid turn settings")
         hand.receives(error)
         hand.close(1008)
-        assert SettingsRejected(error) in hand.events
+        assert SettingsRejected(error, before) in hand.events
         assert hand.session.options.turn == before
         assert hand.session.rejection is None
         hand.silence(0.1)

@@ -22,7 +22,7 @@ from cartesia_ink_plugins.core.turn_table import TABLE, TurnMachine, TurnState
 IDLE, SPEAKING, EAGER = TurnState.IDLE, TurnState.SPEAKING, TurnState.EAGER_ENDED
 KINDS: list[type[TurnEvent]] = [TurnStart, TurnUpdate, TurnEagerEnd, TurnResume, TurnEnd]
 
-# https://docs.cartesia.ai/use-the-api/stt/turns/turns, and what some clients have seen (*).
+# https://docs.cartesia.ai/use-the-api/stt/turns/turns; (*) is only seen by some clients.
 WHOLE_TABLE: list[tuple[TurnState, type[TurnEvent], TurnState | None]] = [
     (IDLE, TurnStart, SPEAKING),
     (IDLE, TurnUpdate, None),
@@ -91,7 +91,7 @@ def test_starts_and_ends_alternate_whatever_is_tried(kinds: list[type[TurnEvent]
     assert (machine.state is IDLE) is (len(edges) % 2 == 0)
 
 
-def test_an_illegal_step_is_one_of_our_own_errors() -> None:
+def test_a_step_that_is_not_allowed_is_an_error_of_this_package() -> None:
     with pytest.raises(InkError):
         TurnMachine().advance(TurnEnd)
 

@@ -1,10 +1,10 @@
-"""What is said on the wire: decoding survives everything, and text is verbatim, always."""
+"""Server messages as JSON text: reading survives everything, and text is verbatim."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.events import (
     Connected,
+    Done,
     ErrorMessage,
+    FlushDone,
     Malformed,
     Timing,
+    Transcript,
     TurnEagerEnd,
     TurnEnd,
     TurnEvent,
@@ -23,21 +26,47 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
     Unknown,
+    Word,
 )
-from cartesia_ink_plugins.core.wire import decode, encode
+from cartesia_ink_plugins.core.wire import (
+    decode,
+    decode_transcript,
+    encode,
+    encode_words,
+    wire_fields,
+)
 
-WireMessage = Connected | TurnEvent | ErrorMessage
+WireMessage = Connected | TurnEvent | ErrorMessage | Transcript | FlushDone | Done
 TEXTUAL = (TurnUpdate, TurnEagerEnd, TurnEnd)
+TURN_KINDS = (TurnStart, TurnResume, *TEXTUAL)
+KINDS = (Connected, *TURN_KINDS, ErrorMessage, Transcript, FlushDone, Done)
 
 texts = st.text(max_size=40)
 maybe = st.none() | st.text(min_size=1, max_size=20)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+field_names = st.sampled_from(
+    "type transcript request_id status_code code message title error_code doc_url "
+    "text is_final duration language words timing extra".split()
+)
+# JSON that is read as it was written: no NaN, and no names that a turn message knows.
+extras = st.dictionaries(
+    st.text(max_size=8).map("x-{}".format),
+    st.booleans() | st.integers(-1000, 1000) | st.text(max_size=8) | st.lists(st.integers(0, 9)),
+    max_size=3,
+)
+seconds = st.floats(0, 1000)
+words = st.lists(st.builds(Word, texts, seconds, seconds), max_size=3).map(tuple)
 messages: st.SearchStrategy[WireMessage] = st.one_of(
     st.builds(Connected, maybe),
-    st.builds(TurnStart, maybe),
-    st.builds(TurnResume, maybe),
-    st.builds(TurnUpdate, texts, maybe),
-    st.builds(TurnEagerEnd, texts, maybe),
-    st.builds(TurnEnd, texts, maybe),
+    st.builds(TurnStart, request_id=maybe, extra=extras),
+    st.builds(TurnResume, request_id=maybe, extra=extras),
+    st.builds(TurnUpdate, texts, request_id=maybe, extra=extras),
+    st.builds(TurnEagerEnd, texts, request_id=maybe, extra=extras),
+    st.builds(TurnEnd, texts, request_id=maybe, extra=extras),
     st.builds(
         ErrorMessage,
         status=st.integers(100, 599),
@@ -47,17 +76,17 @@ messages: st.SearchStrategy[WireMessage] = st.one_of(
         doc_url=maybe,
         request_id=maybe,
     ),
-)
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=6,
-)
-field_names = st.sampled_from(
-    ["type", "transcript", "request_id", "status_code", "code", "message", "title", "error_code"]
-)
-types = st.sampled_from(
-    [m.type for m in (Connected, TurnStart, TurnResume, *TEXTUAL, ErrorMessage)]
+    st.builds(
+        Transcript,
+        text=texts,
+        is_final=st.booleans(),
+        duration=st.none() | seconds,
+        language=maybe,
+        words=words,
+        request_id=maybe,
+    ),
+    st.builds(FlushDone, maybe),
+    st.builds(Done, maybe),
 )
 
 
@@ -66,15 +95,27 @@ class TestDecode:
         ("text", "message"),
         [
             ('{"type":"connected","request_id":"r"}', Connected("r")),
-            ('{"type":"turn.start","request_id":"r"}', TurnStart("r")),
-            ('{"type":"turn.update","transcript":"Hey","request_id":"r"}', TurnUpdate("Hey", "r")),
+            ('{"type":"turn.start","request_id":"r"}', TurnStart(request_id="r")),
+            (
+                '{"type":"turn.update","transcript":"Hey","request_id":"r"}',
+                TurnUpdate("Hey", request_id="r"),
+            ),
             (
                 '{"type":"turn.eager_end","transcript":"Hey?","request_id":"r"}',
-                TurnEagerEnd("Hey?", "r"),
+                TurnEagerEnd("Hey?", request_id="r"),
             ),
-            ('{"type":"turn.resume","request_id":"r"}', TurnResume("r")),
-            ('{"type":"turn.end","transcript":"Hey?","request_id":"r"}', TurnEnd("Hey?", "r")),
+            ('{"type":"turn.resume","request_id":"r"}', TurnResume(request_id="r")),
+            (
+                '{"type":"turn.end","transcript":"Hey?","request_id":"r"}',
+                TurnEnd("Hey?", request_id="r"),
+            ),
             ('{"type":"turn.end","transcript":""}', TurnEnd("")),
+            (
+                '{"type":"transcript","text":" Hey","is_final":true,"request_id":"r"}',
+                Transcript(" Hey", request_id="r"),
+            ),
+            ('{"type":"flush_done","request_id":"r"}', FlushDone("r")),
+            ('{"type":"done","request_id":"r"}', Done("r")),
         ],
     )
     def test_every_documented_message(self, text: str, message: WireMessage) -> None:
@@ -101,7 +142,7 @@ class TestDecode:
             request_id="r",
         )
 
-    def test_errors_of_older_versions_carry_their_status_as_code(self) -> None:
+    def test_errors_of_older_versions_have_their_status_as_code(self) -> None:
         message = decode('{"type":"error","message":"No.","code":402}')
         assert message == ErrorMessage(status=402, message="No.")
 
@@ -110,11 +151,7 @@ class TestDecode:
         message = decode(f'{{"type":"error","status_code":{status},"message":"Oops"}}')
         assert message == ErrorMessage(status=500, message="Oops")
 
-    def test_unknown_fields_are_ignored(self) -> None:
-        text = '{"type":"turn.end","transcript":"Hi","words":[1],"confidence":0.9}'
-        assert decode(text) == TurnEnd("Hi")
-
-    def test_unknown_types_are_told_apart_from_what_cannot_be_read(self) -> None:
+    def test_unknown_types_are_not_malformed(self) -> None:
         assert decode('{"type":"turn.sentiment","sentiment":"fine"}') == Unknown("turn.sentiment")
 
     @pytest.mark.parametrize(
@@ -124,6 +161,7 @@ class TestDecode:
             ("", "not JSON"),
             ('{"type":"conn', "not JSON"),
             ("[" * 100_000, "not JSON"),
+            ('{"type":"turn.end","transcript":"","n":' + "9" * 5000 + "}", "not JSON"),
             ('["turn.start"]', "not a JSON object"),
             ("null", "not a JSON object"),
             ("{}", "no type"),
@@ -131,23 +169,41 @@ class TestDecode:
             ('{"type":"turn.end"}', "turn.end without transcript"),
             ('{"type":"turn.update","transcript":null}', "turn.update without transcript"),
             ('{"type":"turn.eager_end","transcript":["a"]}', "turn.eager_end without transcript"),
+            ('{"type":"transcript"}', "transcript without text"),
+            ('{"type":"transcript","text":17}', "transcript without text"),
         ],
     )
-    def test_what_is_not_as_promised_is_malformed(self, data: str | bytes, why: str) -> None:
+    def test_what_does_not_follow_the_api_is_malformed(self, data: str | bytes, why: str) -> None:
         assert decode(data) == Malformed(why)
 
-    def test_what_is_wrong_is_told_without_the_users_words(self) -> None:
-        for data in ('{"type":"turn.end","transcript":["secret"]}', '"secret', '["secret"]'):
+    def test_the_reason_has_no_text_of_the_user(self) -> None:
+        for data in (
+            '{"type":"turn.end","transcript":["secret"]}',
+            '{"type":"transcript","text":["secret"]}',
+            '"secret',
+            '["secret"]',
+        ):
             assert "secret" not in repr(decode(data))
 
-    def test_a_request_id_of_a_wrong_type_is_no_request_id(self) -> None:
-        assert decode('{"type":"turn.start","request_id":17}') == TurnStart(None)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_request_id_of_a_wrong_type_is_left_out(self, kind: type[WireMessage]) -> None:
+        fields = {"type": kind.type, "transcript": "", "text": "", "message": "", "request_id": 17}
+        message = decode(json.dumps(fields))
+        assert isinstance(message, kind)
+        assert message.request_id is None
 
     @given(st.text() | st.binary())
     def test_never_raises_on_noise(self, data: str | bytes) -> None:
         assert decode(data) is not None
 
-    @given(st.dictionaries(field_names | st.text(max_size=5), values), types)
+    @given(values)
+    def test_never_raises_on_any_json(self, value: object) -> None:
+        assert decode(json.dumps(value)) is not None
+
+    @given(
+        st.dictionaries(field_names | st.text(max_size=5), values),
+        st.sampled_from([kind.type for kind in KINDS]),
+    )
     def test_never_raises_on_fields_of_wrong_types(self, fields: dict[str, Any], kind: str) -> None:
         message = decode(json.dumps({**fields, "type": kind}))
         match message:
@@ -155,10 +211,16 @@ class TestDecode:
                 assert message.transcript == fields["transcript"]
             case ErrorMessage():
                 assert type(message.status) is int
+            case Transcript():
+                assert message.text == fields["text"]
+                assert isinstance(message.duration, float | None)
+                assert isinstance(message.language, str | None)
             case Malformed():
-                assert not isinstance(fields.get("transcript"), str)
+                assert not isinstance(fields.get("transcript"), str) or kind == "transcript"
             case _:
-                assert kind in ("connected", "turn.start", "turn.resume")
+                assert kind in ("connected", "turn.start", "turn.resume", "flush_done", "done")
+        if not isinstance(message, Malformed | Unknown):
+            assert isinstance(message.request_id, str | None)
 
     @given(messages, st.data())
     def test_never_raises_on_half_a_message(
@@ -167,6 +229,128 @@ class TestDecode:
         text = encode(message)
         cut = data.draw(st.integers(0, len(text) - 1))
         assert decode(text[:cut]) == Malformed("not JSON")
+
+
+class TestUnknownFields:
+    @pytest.mark.parametrize("kind", TURN_KINDS)
+    def test_of_a_turn_message_are_kept(self, kind: type[TurnEvent]) -> None:
+        fields = {"confidence": 0.9, "words": [1], "nothing": None}
+        message = decode(json.dumps({"type": kind.type, "transcript": "Hi", **fields}))
+        assert isinstance(message, kind)
+        if isinstance(message, TEXTUAL):
+            assert message.transcript == "Hi"
+            assert message.extra == fields
+        else:
+            assert message.extra == {"transcript": "Hi", **fields}
+
+    def test_without_any_the_mapping_is_empty(self) -> None:
+        message = decode('{"type":"turn.start"}')
+        assert isinstance(message, TurnStart)
+        assert message.extra == {}
+
+    def test_they_cannot_be_changed(self) -> None:
+        message = decode('{"type":"turn.start","confidence":0.9}')
+        assert isinstance(message, TurnStart)
+        with pytest.raises(TypeError):
+            message.extra["confidence"] = 1.0  # type: ignore[index]
+
+    def test_wire_fields_gives_them_back(self) -> None:
+        fields = {
+            "type": "turn.end",
+            "transcript": "Hi",
+            "request_id": "r",
+            "confidence": 0.9,
+            "speaker": {"id": 7},
+        }
+        message = decode(json.dumps(fields))
+        assert isinstance(message, TurnEnd)
+        assert wire_fields(message) == fields
+        assert json.loads(encode(message)) == fields
+
+    def test_what_a_session_adds_is_not_read_from_the_wire(self) -> None:
+        text = '{"type":"turn.end","transcript":"Hi","timing":{"turn":9},"extra":{"a":1}}'
+        message = decode(text)
+        assert isinstance(message, TurnEnd)
+        assert message.timing is None
+        assert message.extra == {"timing": {"turn": 9}, "extra": {"a": 1}}
+
+    @given(st.sampled_from(TURN_KINDS), st.dictionaries(st.text(max_size=8), values, max_size=4))
+    def test_all_fields_are_either_attributes_or_extra(
+        self, kind: type[TurnEvent], fields: dict[str, Any]
+    ) -> None:
+        known = {"type": kind.type, "transcript": "Hi", "request_id": "r"}
+        sent = json.loads(json.dumps({**fields, **known}))
+        message = decode(json.dumps(sent))
+        assert isinstance(message, kind)
+        assert repr(wire_fields(message)) == repr({**wire_fields(message), **sent})  # NaN is kept
+
+    @pytest.mark.parametrize("kind", [Connected, Transcript, FlushDone, Done, ErrorMessage])
+    def test_of_any_other_message_are_ignored(self, kind: type[WireMessage]) -> None:
+        fields = {"type": kind.type, "text": "Hi", "message": "Hi", "status_code": 500}
+        message = decode(json.dumps({**fields, "confidence": 0.9}))
+        assert message == decode(json.dumps(fields))
+        assert isinstance(message, kind)
+
+
+class TestTranscript:
+    def test_every_documented_field(self) -> None:
+        fields = {
+            "text": " How are",
+            "is_final": False,
+            "duration": 0.3,
+            "language": "en",
+            "words": [
+                {"word": " How", "start": 0.0, "end": 0.12},
+                {"word": " are", "start": 0.15, "end": 0.25},
+            ],
+            "request_id": "r",
+        }
+        assert decode_transcript(fields) == Transcript(
+            " How are",
+            is_final=False,
+            duration=0.3,
+            language="en",
+            words=(Word(" How", 0.0, 0.12), Word(" are", 0.15, 0.25)),
+            request_id="r",
+        )
+
+    def test_without_text_it_is_none(self) -> None:
+        assert decode_transcript({"duration": 1.0}) is None
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"is_final": None},
+            {"is_final": 1},
+            {"is_final": "false"},
+            {"duration": "0.3"},
+            {"duration": True},
+            {"duration": float("nan")},
+            {"duration": float("inf")},
+            {"duration": 10**400},
+            {"duration": -1e300},
+            {"language": 7},
+            {"words": "Hi"},
+            {"words": {"word": "Hi"}},
+            {"words": [None, "Hi", ["Hi"], {"word": "Hi"}, {"word": "Hi", "start": 0}]},
+            {"words": [{"word": 1, "start": 0, "end": 1}]},
+            {"words": [{"word": "Hi", "start": "0", "end": 1}]},
+            {"request_id": 7},
+        ],
+    )
+    def test_fields_of_a_wrong_type_are_left_out(self, fields: dict[str, object]) -> None:
+        assert decode_transcript({"text": "Hi", **fields}) == Transcript("Hi")
+
+    def test_a_word_with_a_wrong_time_does_not_cost_the_others(self) -> None:
+        words = [{"word": "a", "start": None, "end": 1}, {"word": "b", "start": 1, "end": 2}]
+        transcript = decode_transcript({"text": "a b", "words": words})
+        assert transcript is not None
+        assert transcript.words == (Word("b", 1.0, 2.0),)
+
+    def test_no_words_are_not_written(self) -> None:
+        assert encode_words(()) is None
+        assert encode_words([Word("a", 0.0, 1.0)]) == [{"word": "a", "start": 0.0, "end": 1.0}]
+        assert "words" not in json.loads(encode(Transcript("a")))
 
 
 class TestEncode:
@@ -182,12 +366,19 @@ class TestEncode:
         assert cast("TurnEnd", message).transcript == text
 
     @pytest.mark.parametrize("text", [" and so", "two  spaces ", "\n\t", "é e\u0301 👋", "\u00a0"])
-    def test_spaces_and_marks_are_neither_stripped_nor_normalised(self, text: str) -> None:
+    def test_spaces_and_accents_are_neither_stripped_nor_normalized(self, text: str) -> None:
         message = decode(json.dumps({"type": "turn.end", "transcript": text}))
         assert message == TurnEnd(text)
+        assert decode(json.dumps({"type": "transcript", "text": text})) == Transcript(text)
 
     def test_absent_fields_are_left_out(self) -> None:
         assert json.loads(encode(TurnStart())) == {"type": "turn.start"}
+        assert json.loads(encode(Done())) == {"type": "done"}
+        assert json.loads(encode(Transcript(""))) == {
+            "type": "transcript",
+            "text": "",
+            "is_final": True,
+        }
         assert json.loads(encode(ErrorMessage(500, "Oops", "Error"))) == {
             "type": "error",
             "title": "Error",
@@ -196,12 +387,10 @@ class TestEncode:
         }
 
     def test_what_only_a_client_knows_is_not_written(self) -> None:
-        text = encode(TurnEnd("Hi", "r", Timing(1, 2.0)))
+        text = encode(TurnEnd("Hi", request_id="r", timing=Timing(1, 2.0)))
         assert json.loads(text) == {"type": "turn.end", "transcript": "Hi", "request_id": "r"}
 
-
-def test_events_are_values() -> None:
-    event = TurnUpdate("Hi")
-    with pytest.raises(FrozenInstanceError):
-        event.transcript = "Ho"  # type: ignore[misc]
-    assert {event: 1}[TurnUpdate("Hi")] == 1
+    def test_fields_that_a_server_adds_are_written(self) -> None:
+        extra = MappingProxyType({"confidence": 0.9})
+        text = encode(TurnEnd("Hi", extra=extra))
+        assert json.loads(text) == {"type": "turn.end", "transcript": "Hi", "confidence": 0.9}

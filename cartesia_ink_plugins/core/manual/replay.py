@@ -14,6 +14,7 @@ from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.manual.finalize import FinalizeQueue
 from cartesia_ink_plugins.core.manual.speech import ManualSpeech
 from cartesia_ink_plugins.core.manual.transcript import ManualTranscript
+from cartesia_ink_plugins.core.stats import Unrecognized
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 
 
@@ -76,6 +77,14 @@ class ManualReplay:
         self._lost_at = max(self._lost_at, self._sender.sent)
         self.pending.connection_lost()
         self.update_limit()
+
+    def unrecognized(self) -> Unrecognized:
+        """Return what the next connection would begin with."""
+        buffer, transcript = self._sender.buffer, self.transcript
+        position = max(transcript.checkpoint.position, buffer.start)
+        is_held = buffer.start <= transcript.checkpoint.position
+        text = transcript.text_at_checkpoint if is_held else transcript.text
+        return Unrecognized(text, buffer.read(position, buffer.end - position))
 
     # --- finalize -----------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.manual.replay import ManualReplay
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience
+from cartesia_ink_plugins.core.stats import Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.reconnect import Jitter
 from cartesia_ink_plugins.core.stream.session import StreamSession
@@ -118,6 +119,10 @@ class ManualSession(StreamSession[TextResult]):
         """The number of the final that a `finalize` called now is answered with."""
         replay = self.replay
         return replay.number - (replay.pending.last == self.sender.buffer.end)
+
+    def unrecognized(self) -> Unrecognized:
+        """Return what has no final text yet; to be called while there is no connection."""
+        return self.replay.unrecognized()
 
     # --- inputs of the application ------------------------------------------------------------
 
@@ -213,7 +218,7 @@ class ManualSession(StreamSession[TextResult]):
                 self._accepted()
                 request_id = self.connection.request_id
                 self._emit_text(self.replay.last(request_id, is_complete=True), now)
-                self.limit_drain(now + _CLOSE_TIMEOUT)
+                self.drain.end_by(now + _CLOSE_TIMEOUT)
             case ErrorMessage():
                 self.server_error(message, now)
             case Malformed() | Unknown():

@@ -72,6 +72,11 @@ class ManualTranscript:
         """The text of the open segment that was not delivered yet."""
         return join_surrogates(remainder(self._delivered, self._best()))
 
+    @property
+    def text_at_checkpoint(self) -> str:
+        """The text of the open segment before the checkpoint that was not delivered yet."""
+        return join_surrogates(remainder(self._delivered, self.checkpoint.text))
+
     def receive(self, delta: Transcript, offset: float) -> Interim | None:
         """Take a delta.
 

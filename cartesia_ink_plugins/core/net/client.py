@@ -13,6 +13,7 @@ import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
@@ -20,14 +21,15 @@ from cartesia_ink_plugins.core.audio import as_bytes
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import RejectedError, UsageError
 from cartesia_ink_plugins.core.log import SessionLog
-from cartesia_ink_plugins.core.net.connector import Connector
+from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.net.http_errors import explanation, retry_after_seconds
 from cartesia_ink_plugins.core.net.log_tap import LogTap
 from cartesia_ink_plugins.core.net.websocket import Callbacks
-from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
+from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
+from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.stream.session import StreamSession
 from cartesia_ink_plugins.core.tap import Tap
 
@@ -70,6 +72,15 @@ class StreamClient(ABC, Generic[S, E]):
         self._changed = asyncio.Event()
         self._is_delivering = False
         self._is_rejection_raised = False
+
+    @property
+    @abstractmethod
+    def options(self) -> ConnectionOptions:
+        """What the next connection asks for, with all changes made so far."""
+
+    @abstractmethod
+    def _set_options(self, options: Any) -> None:
+        """Ask for something else; there is no session yet."""
 
     @abstractmethod
     def _make_session(self, epoch: float, session_id: str, taps: Iterable[Tap]) -> S:
@@ -140,7 +151,7 @@ class StreamClient(ABC, Generic[S, E]):
             UsageError: The bytes are not whole samples, or this is not the client's event loop.
         """
         session, loop = self._made if self._is_started and self._made else self._started()
-        if _running_loop() is not loop:
+        if running_loop() is not loop:
             raise UsageError("send_audio: the client belongs to another event loop")
         session.audio_received(pcm if isinstance(pcm, bytes) else as_bytes(pcm), loop.time())
         self._drive()
@@ -174,6 +185,52 @@ class StreamClient(ABC, Generic[S, E]):
         while not session.is_closed:
             await self._change()
 
+    def set_reconnect_policy(
+        self, policy: ReconnectPolicy | None, connect_timeout: float | None = None
+    ) -> None:
+        """Decide how long to wait between attempts to connect, from now on.
+
+        Args:
+            policy: Asked after each failure; None for the default.
+            connect_timeout: Seconds until an attempt without an answer is given up; None for that
+                of the resilience.
+        """
+        session, loop = self._get_or_make()
+        session.connection.set_reconnect_policy(policy, connect_timeout, loop.time())
+        self._drive()
+
+    def set_sample_rate(self, sample_rate: int) -> None:
+        """Declare another sample rate, in Hz, before the first audio; nobody is told of it.
+
+        Frameworks tell the rate of the audio with its first frame, and the API wants it when a
+        connection is opened.
+
+        Raises:
+            UsageError: Audio was sent already, or the rate is no rate.
+        """
+        options = replace(self.options, sample_rate=sample_rate)
+        if options.sample_rate == self.options.sample_rate:
+            return
+        if self._made is not None:
+            session, loop = self._made
+            if session.sender.counts.received:
+                raise UsageError("set_sample_rate: audio was sent already")
+            session.abort(loop.time())
+            session.events.clear()
+            self._drive()
+        is_started, self._is_started, self._made = self._is_started, False, None
+        self._set_options(options)
+        if is_started:
+            self.start()
+
+    def unrecognized(self) -> Unrecognized:
+        """Return what has no final text yet, so that another client can continue from there.
+
+        To be called while there is no connection.
+        """
+        session, _ = self._get_or_make()
+        return session.unrecognized()
+
     def snapshot(self) -> Snapshot:
         """Return the numbers of the session so far."""
         session, _ = self._get_or_make()
@@ -205,7 +262,7 @@ class StreamClient(ABC, Generic[S, E]):
     def _get_or_make(self) -> tuple[S, asyncio.AbstractEventLoop]:
         """Return the session and its loop; the first use makes them, and connects nothing."""
         if self._made is None:
-            loop = _running_loop()
+            loop = running_loop()
             session_id = f"ink-{secrets.token_hex(3)}"
             taps = (LogTap(SessionLog(session_id)), *self._taps)
             self._made = self._make_session(time.time() - loop.time(), session_id, taps), loop
@@ -338,13 +395,3 @@ class StreamClient(ABC, Generic[S, E]):
         session, loop = self._get_or_make()
         session.connection_lost(reason, loop.time(), code)
         self._drive()
-
-
-def _running_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise UsageError(
-            "the client was called outside of its event loop; in another thread use "
-            "loop.call_soon_threadsafe(client.send_audio, pcm)"
-        ) from None

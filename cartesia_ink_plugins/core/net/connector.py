@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from cartesia_ink_plugins.core.credentials import Credentials
+from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.net.websocket import Callbacks, Connection, connect_error
 from cartesia_ink_plugins.core.options import ConnectionOptions
 
@@ -142,3 +143,18 @@ async def _close(connection: Connection) -> None:
             await connection.wait_closed()
     connection.abort()
     await connection.wait_closed()
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the running event loop.
+
+    Raises:
+        UsageError: There is none in this thread.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise UsageError(
+            "the client was called outside of its event loop; in another thread use "
+            "loop.call_soon_threadsafe(client.send_audio, pcm)"
+        ) from None

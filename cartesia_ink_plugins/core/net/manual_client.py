@@ -126,6 +126,9 @@ class InkManualClient(StreamClient[ManualSession, ManualEvent]):
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _set_options(self, options: ManualOptions) -> None:
+        self._options = options
+
     def _make_session(self, epoch: float, session_id: str, taps: Iterable[Tap]) -> ManualSession:
         return ManualSession(
             self._options,

@@ -83,6 +83,9 @@ class InkTurnsClient(StreamClient[TurnsSession, Event]):
         session.update_keyterms(keyterms, loop.time())
         self._drive()
 
+    def _set_options(self, options: TurnsOptions) -> None:
+        self._options = options
+
     def _make_session(self, epoch: float, session_id: str, taps: Iterable[Tap]) -> TurnsSession:
         return TurnsSession(
             self._options,

@@ -9,13 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import ClassVar, Generic, TypeAlias, TypeVar
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.errors import ClosedError
 from cartesia_ink_plugins.core.events import ConnectionEvent, Message
 from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
-from cartesia_ink_plugins.core.stats import Snapshot, Violations, snapshot
+from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized, Violations, snapshot
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
+from cartesia_ink_plugins.core.stream.drain import Drain, DrainState
 from cartesia_ink_plugins.core.stream.outbox import Outbox
 from cartesia_ink_plugins.core.stream.reconnect import Jitter
 from cartesia_ink_plugins.core.stream.sender import AudioSender
@@ -36,8 +39,12 @@ class Endpoint(ABC, Generic[T]):
         outbox: Both outputs.
         sender: The audio.
         connection: What the audio goes over.
+        drain: The end of the stream.
         violations: How often the server broke the protocol.
     """
+
+    close_command: ClassVar[str]
+    """What asks the server to send the last transcripts and close."""
 
     def __init__(
         self,
@@ -56,7 +63,28 @@ class Endpoint(ABC, Generic[T]):
         self.connection = ConnectionSupervisor(
             self.sender, resilience.connect_timeout, jitter=jitter, taps=self.taps, log=self.log
         )
+        self.drain = Drain(resilience.drain_timeout)
         self.violations = Violations()
+
+    @property
+    def state(self) -> ConnectionState:
+        """Where the connection is."""
+        return self.connection.state
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session is over: neither an action nor an event will follow."""
+        return self.connection.state is ConnectionState.CLOSED
+
+    @property
+    def is_finishing(self) -> bool:
+        """Whether the application has said that there is no more audio."""
+        return self.drain.state is not DrainState.STREAMING
+
+    @property
+    def is_close_sent(self) -> bool:
+        """Whether the present connection was asked to send the last transcripts and close."""
+        return self.drain.state is DrainState.CLOSE_SENT
 
     def snapshot(self) -> Snapshot:
         """Return the numbers of the session."""
@@ -64,6 +92,15 @@ class Endpoint(ABC, Generic[T]):
         return snapshot(
             sender.counts, sender.format, turns=self.taps.turn, violations=self.violations
         )
+
+    def require_open(self, method: str) -> None:
+        """Check that a call does not come too late.
+
+        Raises:
+            ClosedError: The session was finished or is over.
+        """
+        if self.is_finishing or self.is_closed:
+            raise ClosedError(f"{method}: the session is finished and takes no more audio")
 
     def emit(self, event: ConnectionEvent | T, now: float) -> None:
         """Give the application an event."""
@@ -87,6 +124,13 @@ class Endpoint(ABC, Generic[T]):
             self.taps.on(now, MomentKind.GAP, gap)
             self.emit(gap, now)
 
+    def send_close_if_due(self, now: float) -> None:
+        """Send `close` behind the last audio."""
+        is_due = self.drain.state is DrainState.FINISHING and self.sender.is_caught_up
+        if is_due and self.connection.state is ConnectionState.OPEN:
+            self.send_command(self.close_command, now)
+            self.drain.close_sent()
+
     # --- what an endpoint defines -------------------------------------------------------------
 
     @property
@@ -97,6 +141,10 @@ class Endpoint(ABC, Generic[T]):
     @abstractmethod
     def set_epoch(self, epoch: float) -> None:
         """Set the wall-clock time at `now` = 0, in seconds: the clock may have been adjusted."""
+
+    @abstractmethod
+    def unrecognized(self) -> Unrecognized:
+        """Return what has no final text yet; to be called while there is no connection."""
 
     @property
     @abstractmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 # All in seconds.
 _FIRST_DELAY = 0.25
@@ -18,6 +18,19 @@ MAX_RETRY_AFTER = 30.0
 """Upper bound for Retry-After, in seconds: until then the replay buffer holds a call's audio."""
 
 Jitter: TypeAlias = Callable[[], float]
+
+
+class ReconnectPolicy(Protocol):
+    """Decides how long to wait before each attempt to connect; `Backoff` is the default."""
+
+    def reset(self) -> None:
+        """There was progress: a turn event, or ten seconds without a fault."""
+
+    def delay(self, now: float) -> float:
+        """Seconds to wait after a connection was lost or could not be opened."""
+
+    def delay_when_busy(self, now: float, retry_after: float | None) -> float:
+        """Seconds to wait after a 429 or 503."""
 
 
 class Backoff:
@@ -42,7 +55,7 @@ class Backoff:
         self._since = None
 
     def delay(self, now: float) -> float:
-        """Seconds to wait after a connection was lost or could not be made."""
+        """Seconds to wait after a connection was lost or could not be opened."""
         if self._since is None:
             self._since = now
         attempt, self._attempts = self._attempts, self._attempts + 1

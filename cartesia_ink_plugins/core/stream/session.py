@@ -19,11 +19,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from enum import Enum
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.errors import ClosedError, RejectedError, is_permanent
+from cartesia_ink_plugins.core.errors import RejectedError, is_permanent
 from cartesia_ink_plugins.core.events import (
     ConnectFailed,
     ConnectionEvent,
@@ -32,13 +31,14 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
+from cartesia_ink_plugins.core.stream.drain import DrainState
 from cartesia_ink_plugins.core.stream.endpoint import Append, Endpoint
 from cartesia_ink_plugins.core.stream.keepalive import SILENCE, KeepaliveSilence
 from cartesia_ink_plugins.core.stream.reconnect import MAX_RETRY_AFTER, Jitter
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.wire import decode
 
-# All in seconds.
+# Seconds.
 _HOUSEKEEPING_INTERVAL = 0.5
 _HOUSEKEEPING_EARLY = 0.06  # done with a frame that arrives shortly before, which saves a timer
 _HOUSEKEEPING_LATE = 0.1  # later than this, the process was held up
@@ -47,33 +47,21 @@ _IDLE_AFTER = 2.0  # without audio, a lost connection is not replaced before the
 _BACKLOG = 0.3  # of unsent audio, above which a server error is taken for overload
 _NEVER = float("inf")
 
-# WebSocket close codes, and statuses of errors.
-_NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008
-_OVERLOAD = (500, 1011)
+_NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008  # WebSocket close codes
+_OVERLOAD, _BUSY = (500, 1011), (429, 503)  # statuses, and a close code
 _NEW_OPTIONS = "new options"
 
 T = TypeVar("T")
 
 
-class DrainState(Enum):
-    """Where the end of the stream is."""
-
-    STREAMING = "streaming"
-    FINISHING = "finishing"
-    CLOSE_SENT = "close sent"
-
-
 class StreamSession(Endpoint[T]):
-    """One audio stream over as many connections as it takes; `T` are the endpoint's events.
+    """One audio stream over as many connections as it takes.
 
     Attributes:
         actions: What the driver has to do, in order; it empties the queue.
         events: What the application receives, in order; the driver empties the queue.
         rejection: Why the server rejects this session permanently, once it does.
     """
-
-    close_command: ClassVar[str]
-    """What asks the server to send the last transcripts and close."""
 
     def __init__(
         self,
@@ -100,9 +88,6 @@ class StreamSession(Endpoint[T]):
         self.events = self.outbox.events
         self.rejection: RejectedError | None = None
         self._jitter = jitter
-        self._drain = DrainState.STREAMING
-        self._drain_timeout = resilience.drain_timeout
-        self._finish_at = _NEVER
         self._keepalive = KeepaliveSilence(idle=resilience.idle == "silence")
         self._audio_at = _NEVER
         self._frame_size = 0
@@ -115,24 +100,9 @@ class StreamSession(Endpoint[T]):
     # --- outputs ------------------------------------------------------------------------------
 
     @property
-    def state(self) -> ConnectionState:
-        """Where the connection is."""
-        return self.connection.state
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the session is over: neither an action nor an event will follow."""
-        return self.connection.state is ConnectionState.CLOSED
-
-    @property
-    def is_finishing(self) -> bool:
-        """Whether the application has said that there is no more audio."""
-        return self._drain is not DrainState.STREAMING
-
-    @property
     def next_timeout(self) -> float:
         """When `timeout` must be called next; infinity when only an input can change anything."""
-        return min(self._housekeeping_at, self._finish_at, self.connection.next_timeout)
+        return min(self._housekeeping_at, self.drain.deadline, self.connection.next_timeout)
 
     # --- inputs of the application ------------------------------------------------------------
 
@@ -152,7 +122,10 @@ class StreamSession(Endpoint[T]):
         """
         connection, sender = self.connection, self.sender
         size = len(pcm)
-        if self._drain is not DrainState.STREAMING or connection.state is ConnectionState.CLOSED:
+        if (
+            self.drain.state is not DrainState.STREAMING
+            or connection.state is ConnectionState.CLOSED
+        ):
             self.require_open("send_audio")
         if not size:
             return
@@ -186,8 +159,7 @@ class StreamSession(Endpoint[T]):
         if self.is_finishing or self.is_closed:
             return
         self.analyse()
-        self._drain = DrainState.FINISHING
-        self._finish_at = now + (self._drain_timeout if timeout is None else timeout)
+        self.drain.begin(now, timeout)
         if self.connection.state is ConnectionState.IDLE:
             if not self.has_pending_transcript:
                 self._end(now, is_complete=True)
@@ -202,15 +174,6 @@ class StreamSession(Endpoint[T]):
         if not self.is_closed:
             self._forget_commands()
             self._close(now)
-
-    def require_open(self, method: str) -> None:
-        """Check that a call does not come too late.
-
-        Raises:
-            ClosedError: The session was finished or is over.
-        """
-        if self.is_finishing or self.is_closed:
-            raise ClosedError(f"{method}: the session is finished and takes no more audio")
 
     # --- inputs of the network ----------------------------------------------------------------
 
@@ -250,7 +213,7 @@ class StreamSession(Endpoint[T]):
         reason = f"HTTP {status}" + (f": {message}" if message else "")
         if is_permanent(status):
             self._reject(reason, status, now)
-        elif status in (429, 503):
+        elif status in _BUSY:
             delay = self.connection.backoff.delay_when_busy(now, retry_after)
             if retry_after is not None and retry_after > MAX_RETRY_AFTER:
                 reason += f" (Retry-After is {retry_after:.0f} s; retrying in {delay:.0f} s)"
@@ -260,7 +223,7 @@ class StreamSession(Endpoint[T]):
 
     def connection_lost(self, reason: str, now: float, code: int | None = None) -> None:
         """The connection closed or broke, or could not be opened."""
-        if self.connection.state not in (ConnectionState.OPEN, ConnectionState.CONNECTING):
+        if not self.connection.is_active:
             return
         self.analyse()
         is_drained = self.is_close_sent and (
@@ -298,11 +261,12 @@ class StreamSession(Endpoint[T]):
         """Do what is due; to be called at `next_timeout`, or at any time."""
         if self.is_closed:
             return
-        if now >= self._finish_at:
+        if now >= self.drain.deadline:
             self._end(now, is_complete=False)
             return
+        state = self.connection.state
         if reason := self.connection.check(now):
-            self.drop(reason, now)
+            self.drop(reason, now, timed_out=state is ConnectionState.CONNECTING)
         elif self.connection.state is ConnectionState.OPEN:
             self.sender.pump(now, flush=True)
         self._send_commands(now)
@@ -317,19 +281,12 @@ class StreamSession(Endpoint[T]):
 
     # --- for the endpoints --------------------------------------------------------------------
 
-    @property
-    def is_close_sent(self) -> bool:
-        """Whether the present connection was asked to send the last transcripts and close."""
-        return self._drain is DrainState.CLOSE_SENT
-
-    def limit_drain(self, at: float) -> None:
-        """The last transcripts have arrived: end the session at a time, if the server does not."""
-        self._finish_at = min(self._finish_at, at)
-
-    def drop(self, reason: str, now: float, code: int | None = None) -> None:
-        """Abort the present connection and replace it."""
+    def drop(
+        self, reason: str, now: float, code: int | None = None, *, timed_out: bool = False
+    ) -> None:
+        """Abort the present connection, or the attempt at one, and replace it."""
         self.connection.drop()
-        self._replace_connection(reason, code, now)
+        self._replace_connection(reason, code, now, timed_out=timed_out)
 
     def send_keepalive_silence(self, now: float, *, in_turn: bool) -> bool:
         """Send the silence that is due where audio stopped; tell whether any was."""
@@ -351,10 +308,7 @@ class StreamSession(Endpoint[T]):
 
     def options_changed(self, now: float) -> None:
         """The options have changed in a way that takes a new connection."""
-        self._reconnect_pending = self.connection.state in (
-            ConnectionState.OPEN,
-            ConnectionState.CONNECTING,
-        )
+        self._reconnect_pending = self.connection.is_active
         self.reconnect_for_new_options(now)
 
     def reconnect_for_new_options(self, now: float) -> None:
@@ -383,13 +337,6 @@ class StreamSession(Endpoint[T]):
             text = f"{message.title or 'rejected'}: {message.message}"
             self._reject(text, message.status, now, message.code)
 
-    def send_close_if_due(self, now: float) -> None:
-        """Send `close` behind the last audio."""
-        is_due = self._drain is DrainState.FINISHING and self.sender.is_caught_up
-        if is_due and self.connection.state is ConnectionState.OPEN:
-            self.send_command(self.close_command, now)
-            self._drain = DrainState.CLOSE_SENT
-
     # --- inside -------------------------------------------------------------------------------
 
     def analyse(self) -> None:
@@ -399,7 +346,13 @@ class StreamSession(Endpoint[T]):
             self._audio_analysed(pcm, self._audio_at)
 
     def _replace_connection(
-        self, reason: str, code: int | None, now: float, *, delay: float | None = None
+        self,
+        reason: str,
+        code: int | None,
+        now: float,
+        *,
+        delay: float | None = None,
+        timed_out: bool = False,
     ) -> None:
         """Reconnect after the backoff, or when there is audio."""
         was_open = self.connection.state is ConnectionState.OPEN
@@ -408,8 +361,7 @@ class StreamSession(Endpoint[T]):
             if code in _OVERLOAD and sender.backlog > sender.format.size(_BACKLOG):
                 sender.pacer.slow_down()
             self._interrupt_transcript()
-        if self._drain is DrainState.CLOSE_SENT:
-            self._drain = DrainState.FINISHING
+        self.drain.connection_lost()
         self._reconnect_pending = False
         self.sender.connection_lost()
         if self._can_idle(now):
@@ -417,17 +369,16 @@ class StreamSession(Endpoint[T]):
         elif delay is None:
             delay = self.connection.backoff.delay(now)
         self.connection.lost(now, delay)
-        event: ConnectionEvent = ConnectFailed(reason, code, delay)
-        if was_open:
-            event = Disconnected(reason, code, delay)
+        failed = ConnectFailed(reason, code, delay, timed_out)
+        event = Disconnected(reason, code, delay) if was_open else failed
         self.taps.on(now, MomentKind.LOST, event)
         if reason != _NEW_OPTIONS:
             self.emit(event, now)
 
     def _can_idle(self, now: float) -> bool:
         """Whether nobody waits: then the next audio connects."""
-        is_quiet = now - self._audio_at >= _IDLE_AFTER
-        return is_quiet and not self.is_finishing and not self.has_pending_transcript
+        is_waiting = self.is_finishing or self.has_pending_transcript
+        return now - self._audio_at >= _IDLE_AFTER and not is_waiting
 
     def _reject(self, text: str, status: int, now: float, code: str | None = None) -> None:
         request_id = self.connection.request_id
@@ -446,5 +397,5 @@ class StreamSession(Endpoint[T]):
         self.sender.give_up_backlog()
         self.emit_gap(now)
         self.connection.close()
-        self._housekeeping_at = self._finish_at = _NEVER
+        self._housekeeping_at = self.drain.deadline = _NEVER
         self.taps.on(now, MomentKind.FINISHED)

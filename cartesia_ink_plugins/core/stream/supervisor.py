@@ -10,7 +10,7 @@ from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionMachine, ConnectionState
 from cartesia_ink_plugins.core.stream.heartbeat import Heartbeat
 from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
-from cartesia_ink_plugins.core.stream.reconnect import Backoff, Jitter
+from cartesia_ink_plugins.core.stream.reconnect import Backoff, Jitter, ReconnectPolicy
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 from cartesia_ink_plugins.core.tap import MomentKind, Taps
 
@@ -33,6 +33,7 @@ class ConnectionSupervisor(ConnectionMachine):
 
     __slots__ = (
         "_connect_timeout",
+        "_default_timeout",
         "_heartbeat",
         "_is_healthy",
         "_jitter",
@@ -67,14 +68,19 @@ class ConnectionSupervisor(ConnectionMachine):
         self.request_id: str | None = None
         self.is_accepted = False
         self.opened_at = 0.0
-        self.backoff = Backoff(jitter)
+        self.backoff: ReconnectPolicy = Backoff(jitter)
         self._sender = sender
-        self._connect_timeout = connect_timeout
+        self._connect_timeout = self._default_timeout = connect_timeout
         self._jitter = jitter
         self._taps = taps
         self._next_at = _NEVER  # when to connect, or to give an attempt up
         self._heartbeat = Heartbeat(0.0)
         self._is_healthy = False
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a connection is open or being opened."""
+        return self.state in (ConnectionState.OPEN, ConnectionState.CONNECTING)
 
     @property
     def next_timeout(self) -> float:
@@ -87,6 +93,23 @@ class ConnectionSupervisor(ConnectionMachine):
         if sender.blocked_since is not None:
             at = min(at, sender.blocked_since + _BLOCKED_FOR)
         return at
+
+    def set_reconnect_policy(
+        self, policy: ReconnectPolicy | None, connect_timeout: float | None, now: float
+    ) -> None:
+        """Reconnect as a policy says, beginning with an attempt that is under way.
+
+        Args:
+            policy: None for the default.
+            connect_timeout: Seconds until an attempt is given up; None for the default.
+            now: The time.
+        """
+        self.backoff = policy or Backoff(self._jitter)
+        self._connect_timeout = connect_timeout or self._default_timeout
+        if self.state is ConnectionState.CONNECTING:
+            self._next_at = min(self._next_at, now + self._connect_timeout)
+        elif self.state is ConnectionState.BACKOFF:
+            self.connect(now)
 
     def connect(self, now: float) -> None:
         """Open a connection, unless one is open or being opened."""
@@ -128,7 +151,7 @@ class ConnectionSupervisor(ConnectionMachine):
 
     def close(self) -> None:
         """End for good."""
-        if self.state in (ConnectionState.CONNECTING, ConnectionState.OPEN):
+        if self.is_active:
             self.drop()
         self._next_at = _NEVER
         self.become(ConnectionState.CLOSED)

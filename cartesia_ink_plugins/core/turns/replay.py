@@ -8,14 +8,19 @@ precedes the earliest position that may still be needed leaves the replay buffer
 
 from __future__ import annotations
 
-from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEvent, TurnResume
+from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEvent, TurnResume, TurnUpdate
+from cartesia_ink_plugins.core.stats import Unrecognized
+from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.sender import AudioSender
+from cartesia_ink_plugins.core.stream.supervisor import ConnectionSupervisor
+from cartesia_ink_plugins.core.turns.alignment import TextMarks
 from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 from cartesia_ink_plugins.core.turns.stall import StallDetector
 from cartesia_ink_plugins.core.turns.transcript import Checkpoint, TurnTranscript
 
 # Seconds.
 _SILENT_FOR = 3.0  # of audio without speech, after which an unanswered turn can be given up
+_SHORT_SOUND = 1.0  # a cough or a door; a turn of one word is not much longer
 _REPLAY_LATENCY = 2.0  # of audio behind the replay, whose events may still be about the replay
 
 
@@ -37,6 +42,7 @@ class TurnReplay:
         self._settled_position = 0
         self._replay_from = 0
         self._lost_at = 0
+        self._marks = TextMarks()
 
     @property
     def is_replaying(self) -> bool:
@@ -81,14 +87,17 @@ class TurnReplay:
         """
         transcript, speech = self._transcript, self._speech
         if transcript.is_open and not was_open:
+            self._marks.clear()
             transcript.add_checkpoint(onset)
         elif was_open and not transcript.is_open:
             self._turn_ended(now)
         checkpoint = transcript.checkpoint
         if checkpoint is None:
             return
+        sender = self._sender
+        if isinstance(event, TurnUpdate) and not self.is_replaying:
+            self._marks.add(sender.server.at_least(now), transcript.text)
         if isinstance(event, TurnEagerEnd):
-            sender = self._sender
             pause = speech.pause(sender.sent, sender.server.at_least(now))
             if pause is not None and pause > checkpoint.position:
                 transcript.add_checkpoint(pause)
@@ -136,6 +145,21 @@ class TurnReplay:
                 transcript.revoke_checkpoint()
             self._replay_from = transcript.checkpoints[-1].position
         transcript.connection_lost()
+        self._shorten_replay()
+
+    def _shorten_replay(self) -> None:
+        """Replay only the last seconds of a long turn, if its updates allow it.
+
+        They serve once: should the short replay fail, the next one is the long one.
+        """
+        transcript = self._transcript
+        if transcript.checkpoint is not None:
+            position = transcript.checkpoint.position
+            short = self._marks.short_replay(transcript.text, position, self._speech)
+            if short is not None:
+                self._replay_from = short[0]
+                transcript.expect_overlap(short[1])
+        self._marks.clear()
 
     def begin(self, now: float) -> int:
         """A connection is open, the first or another one; return from where it is sent audio."""
@@ -147,32 +171,48 @@ class TurnReplay:
         self._stall.connection_opened(position, now)
         return position
 
-    def is_turn_over(self, now: float, opened_at: float | None) -> bool:
+    def unrecognized(self) -> Unrecognized:
+        """Return what the next connection would begin with."""
+        buffer, transcript = self._sender.buffer, self._transcript
+        checkpoint = transcript.checkpoint
+        position = max(checkpoint.position if checkpoint else self._replay_from, buffer.start)
+        is_held = checkpoint is not None and buffer.start <= checkpoint.position
+        text = checkpoint.text if checkpoint and is_held else transcript.text
+        return Unrecognized(text, buffer.read(position, buffer.end - position))
+
+    def is_turn_over(self, now: float, connection: ConnectionSupervisor) -> bool:
         """Whether the audio shows that a turn awaiting its replay has ended.
 
         Args:
             now: The time.
-            opened_at: When the present connection was opened; None while there is none.
+            connection: The present one, or the last.
         """
         transcript, speech, sender = self._transcript, self._speech, self._sender
         checkpoint = transcript.checkpoint
         if not transcript.is_awaiting_replay or checkpoint is None:
             return False
-        received = sender.buffer.end if opened_at is None else sender.sent
+        is_open = connection.state is ConnectionState.OPEN
+        received = sender.sent if is_open else sender.buffer.end
         if checkpoint.text and checkpoint.text == transcript.text:
-            silence = speech.silence_after(checkpoint.position, received)
-            is_over, settled = silence >= speech.end_silence, checkpoint.position
-        else:
-            # All audio was sent again, and some silence behind it, and nobody transcribed it.
-            silent_for = sender.format.size(_SILENT_FOR)
-            settled = max(self._lost_at, received - silent_for)
-            is_over = (
-                opened_at is not None
-                and received >= self._lost_at + silent_for
-                and now - opened_at >= _SILENT_FOR
-                and self._stall.is_doubtful
-                and not speech.has_speech(settled, received)
-            )
-        if is_over:
-            self._settled_position = max(self._settled_position, settled)
-        return is_over
+            if speech.silence_after(checkpoint.position, received) < speech.end_silence:
+                return False
+            self._settled_position = max(self._settled_position, checkpoint.position)
+            return True
+        # All audio was sent again, and some silence behind it, and nobody transcribed it?
+        silent_for = sender.format.size(_SILENT_FOR)
+        silent_from = max(self._lost_at, received - silent_for)
+        is_unanswered = (
+            is_open
+            and received >= self._lost_at + silent_for
+            and now - connection.opened_at >= _SILENT_FOR
+            and not speech.has_speech(silent_from, received)
+        )
+        if not is_unanswered:
+            return False
+        if self._stall.is_doubtful:
+            self._settled_position = max(self._settled_position, silent_from)
+            return True
+        # A short sound that only the lost connection took for speech. It stays in the buffer:
+        # should it be speech after all, it becomes a turn of its own.
+        sound = speech.vad.seconds(checkpoint.position, received)
+        return connection.is_accepted and not transcript.text and sound < _SHORT_SOUND

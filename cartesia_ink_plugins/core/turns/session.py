@@ -31,6 +31,7 @@ from cartesia_ink_plugins.core.events import (
     converted,
 )
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.stats import Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.reconnect import Jitter
 from cartesia_ink_plugins.core.stream.session import StreamSession
@@ -117,6 +118,11 @@ class TurnsSession(StreamSession[TurnsEvent]):
         """Whether the server has still to send text for audio that was handed in."""
         return self._replay.has_pending_transcript
 
+    def unrecognized(self) -> Unrecognized:
+        """Return what has no final text yet; to be called while there is no connection."""
+        self.analyse()
+        return self._replay.unrecognized()
+
     # --- inputs of the application ------------------------------------------------------------
 
     def configure(self, changes: TurnSettings, now: float) -> None:
@@ -181,7 +187,11 @@ class TurnsSession(StreamSession[TurnsEvent]):
         for told in transcript.receive(event, timing, is_replaying=is_replaying):
             self.taps.turn = transcript.turn
             self.emit(told, now)
-        replay.event_received(event, position, now, was_open=was_open, onset=onset)
+        if transcript.needs_longer_replay:
+            self.drop("the replay did not repeat the known text", now)
+            return
+        if not transcript.overlap_is_pending:
+            replay.event_received(event, position, now, was_open=was_open, onset=onset)
         is_end = isinstance(event, TurnEnd)
         self._stall.event_received(position, now, text=transcript.text, is_end=is_end)
         # A replay comes faster than real time: it shows no silence as the server measures it.
@@ -191,8 +201,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
 
     def _end_turn_if_over(self, now: float) -> None:
         """End a turn whose connection was lost, once its audio shows that it is over."""
-        is_open = self.connection.state is ConnectionState.OPEN
-        if self._replay.is_turn_over(now, self.connection.opened_at if is_open else None):
+        if self._replay.is_turn_over(now, self.connection):
             for event in self._last_events(is_complete=True):
                 self.emit(event, now)
 
@@ -202,7 +211,9 @@ class TurnsSession(StreamSession[TurnsEvent]):
         is_reverted = is_permanent(message.status) and self._settings.revert(
             now, is_accepted=is_accepted
         )
-        self.server_error(message, now, SettingsRejected(message) if is_reverted else None)
+        self.server_error(
+            message, now, SettingsRejected(message, self.options.turn) if is_reverted else None
+        )
 
     # --- what `Endpoint` asks for -------------------------------------------------------------
 

@@ -130,6 +130,31 @@ class SpeechTracker:
         """Whether there is speech between two positions."""
         return self.vad.seconds(after, before) > _SETTLED_SILENCE
 
+    def position_before(self, position: int, speech: float, within: float) -> int | None:
+        """Go back from a position until there is enough speech behind it.
+
+        Args:
+            position: Where to begin.
+            speech: Seconds of speech to find.
+            within: Seconds of audio to search.
+
+        Returns:
+            A position; None when there is less speech.
+        """
+        horizon, missing = position - self.size(within), self.size(speech)
+        for stretch in reversed(self.vad.stretches(horizon, position)):
+            start, end = max(stretch.start, horizon), min(stretch.end, position)
+            if end - start >= missing:
+                cut = end - missing
+                is_near = cut - start <= self.size(_SAME_START)
+                return self._whole_sample(start - self.size(_PAUSE_MARGIN) if is_near else cut)
+            missing -= end - start
+        return None
+
+    def size(self, seconds: float) -> int:
+        """Bytes of so many seconds of audio."""
+        return self._format.size(seconds)
+
     # --- time ---------------------------------------------------------------------------------
 
     def timing(self, event: TurnEvent, position: int) -> Timing:
@@ -198,14 +223,16 @@ class SpeechTracker:
         return self.vad.last(last.start)
 
     def _within_pause(self, last: Speech, position: int) -> int:
-        width = self._format.sample_width
-        half = max(0, self._silence_end(last, position) - last.end) // 2 // width * width
+        half = self._whole_sample(max(0, self._silence_end(last, position) - last.end) // 2)
         return last.end + min(self._format.size(_PAUSE_MARGIN), half)
 
     def _silence_end(self, last: Speech, position: int) -> int:
         """Where the silence after a stretch ends, as far as audio was received."""
         following = self.vad.stretches(last.end, position)
         return following[0].start if following else position
+
+    def _whole_sample(self, size: int) -> int:
+        return size // self._format.sample_width * self._format.sample_width
 
     def _with_lead_in(self, position: int, settled: int) -> int:
         return max(settled, position - self._format.size(_LEAD_IN))

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeVar
 
 from cartesia_ink_plugins.core.errors import TurnOrderError
 from cartesia_ink_plugins.core.events import (
@@ -30,8 +29,7 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.text import Seam, join_at, with_space
 from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
-
-AnyText = TypeVar("AnyText", TurnUpdate, TurnEagerEnd, TurnEnd)
+from cartesia_ink_plugins.core.turns.alignment import Overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +100,11 @@ class TurnTranscript:
         # The open turn: text of former connections, how the present one joins it, and the results.
         self._base = ""
         self._seam = Seam.NONE
+        self._overlap: Overlap | None = None  # of a short replay
+        self.overlap_is_pending = False
+        """Whether the present connection has sent text of a short replay that joins nothing yet."""
+        self.needs_longer_replay = False
+        """Whether a short replay did not repeat the known text."""
         self._server_text = ""  # as the present connection has it, with the base
         self._text = ""  # as the application has it
         # The present connection, and how text is spaced at its beginning.
@@ -142,9 +145,15 @@ class TurnTranscript:
         self._connections_lost += 1
         self._connection_turns = 0
         self._last_message_text = ""
+        self._overlap = None
+        self.overlap_is_pending = self.needs_longer_replay = False
         if self.is_open:
             base = self.checkpoint.text if self.checkpoint else ""
             self._await_replay(Step.CONNECTION_LOST, base, Seam.NEW_CONNECTION)
+
+    def expect_overlap(self, overlap: Overlap) -> None:
+        """The next connection is sent only the last seconds, and repeats known text."""
+        self._overlap = overlap
 
     def keep_known_text(self, *, overlaps: bool) -> None:
         """The checkpoint's audio is no longer held: the replay continues the known text.
@@ -170,17 +179,22 @@ class TurnTranscript:
         if not self._is_in_order(event):
             return []
         event = replace(event, timing=self._numbered(timing))
+        if isinstance(event, TurnUpdate | TurnEagerEnd | TurnEnd):
+            transcript = self._composed(event)
+            if transcript is None:
+                return []
+            event = replace(event, transcript=transcript)
         match event:
             case TurnStart():
                 return self._start(event)
             case TurnUpdate():
-                return self._update(self._composed(event))
+                return self._update(event)
             case TurnEagerEnd():
-                return self._eager_end(self._composed(event))
+                return self._eager_end(event)
             case TurnResume():
                 return self._resume(event)
             case TurnEnd():
-                return self._end(self._composed(event), is_replaying=is_replaying)
+                return self._end(event, is_replaying=is_replaying)
 
     def end_with_known_text(self, timing: Timing, request_id: str | None) -> list[TurnEvent]:
         """End the open turn with the text that is known, because no more will follow."""
@@ -219,11 +233,20 @@ class TurnTranscript:
             return False
         return True
 
-    def _composed(self, event: AnyText) -> AnyText:
-        """The event with the turn's whole text."""
+    def _composed(self, event: TextEvent) -> str | None:
+        """The turn's whole text; None while a short replay has not repeated the known text."""
         self._last_message_text = event.transcript
-        self._server_text = self._joined(event.transcript)
-        return replace(event, transcript=self._server_text)
+        if self._overlap is None:
+            self._server_text = self._joined(event.transcript)
+            return self._server_text
+        text = self._overlap.join(event.transcript)
+        self.overlap_is_pending = text is None
+        if text is None:
+            is_end = isinstance(event, TurnEnd)
+            self.needs_longer_replay = is_end or self._overlap.is_missing(event.transcript)
+            return None
+        self._server_text = text
+        return text
 
     def _joined(self, transcript: str) -> str:
         """The text of the present connection behind that of the former ones."""
@@ -325,6 +348,6 @@ class TurnTranscript:
         self._application.advance(TurnEnd)
         self._step(Step.TURN_ENDED)
         self._base = self._text = self._server_text = ""
-        self._seam = Seam.NONE
+        self._seam, self._overlap = Seam.NONE, None
         self._follows_text = self._follows_text or bool(text.strip())
         self.checkpoints.clear()

@@ -1,4 +1,4 @@
-"""Text is put together verbatim from deltas that break anywhere, and no word is shown broken."""
+"""Text is put together verbatim from deltas that break anywhere; no interim has a broken word."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.events import Transcript, Word
 from cartesia_ink_plugins.core.manual.transcript import ManualTranscript
-from cartesia_ink_plugins.core.text import complete_words
 
 SENTENCE = (
     "Ink may break words. Nova's transcripts aren't 3.5 times as well-formed, naïve 😀 or not!"
@@ -31,31 +30,31 @@ def in_halves(text: str) -> str:
     )
 
 
-def heard(deltas: list[str]) -> tuple[list[str], str]:
-    """The interims and the final that a user gets of deltas."""
-    segments = ManualTranscript()
-    interims = [segments.take(Transcript(delta), 0.0) for delta in deltas]
-    return [interim.text for interim in interims if interim], segments.finish(1).text
+def received(deltas: list[str]) -> tuple[list[str], str]:
+    """The interims and the final that a user receives for deltas."""
+    transcript = ManualTranscript()
+    interims = [transcript.receive(Transcript(delta), 0.0) for delta in deltas]
+    return [interim.text for interim in interims if interim], transcript.finish(1).text
 
 
 class TestBreaks:
     @pytest.mark.parametrize("place", range(1, len(in_halves(SENTENCE))))
     def test_every_single_place(self, place: int) -> None:
         text = in_halves(SENTENCE)
-        interims, final = heard([text[:place], text[place:]])
+        interims, final = received([text[:place], text[place:]])
         assert final == SENTENCE
         self.check(interims)
 
     @given(st.lists(st.integers(0, 1000)))
     def test_any_places(self, places: list[int]) -> None:
-        interims, final = heard(broken_at(in_halves(SENTENCE), places))
+        interims, final = received(broken_at(in_halves(SENTENCE), places))
         assert final == SENTENCE
         self.check(interims)
 
     @given(st.text(), st.lists(st.integers(0, 1000)))
     def test_any_text_is_verbatim(self, text: str, places: list[int]) -> None:
         text = text.encode(errors="replace").decode()
-        interims, final = heard(broken_at(in_halves(text), places))
+        interims, final = received(broken_at(in_halves(text), places))
         assert final == text
         for interim in interims:
             assert text.startswith(interim)
@@ -71,7 +70,7 @@ class TestBreaks:
 
 def test_the_documented_example_is_joined_without_anything() -> None:
     deltas = ["Ink ", "may bre", "ak words.", " Nova's transcripts are ", "complete."]
-    interims, final = heard(deltas)
+    interims, final = received(deltas)
     assert final == "Ink may break words. Nova's transcripts are complete."
     assert interims == [
         "Ink",
@@ -81,118 +80,133 @@ def test_the_documented_example_is_joined_without_anything() -> None:
     ]
 
 
-def test_a_script_without_spaces_is_shown_as_it_comes() -> None:
-    interims, final = heard(["東京", "は今日", "晴れです。"])
+def test_a_script_without_spaces_is_shown_as_it_arrives() -> None:
+    interims, final = received(["東京", "は今日", "晴れです。"])
     assert interims == ["東京", "東京は今日", "東京は今日晴れです。"]
     assert final == "東京は今日晴れです。"
 
 
-def test_a_guess_is_shown_and_replaced() -> None:
-    segments = ManualTranscript()
-    segments.take(Transcript("I want "), 0.0)
-    guess = segments.take(Transcript("two tables now", is_final=False), 0.0)
-    assert guess is not None
-    assert guess.text == "I want two tables"
-    segments.take(Transcript("to go."), 0.0)
-    assert segments.finish(1).text == "I want to go."
+def test_a_hypothesis_is_shown_and_replaced() -> None:
+    transcript = ManualTranscript()
+    transcript.receive(Transcript("I want "), 0.0)
+    hypothesis = transcript.receive(Transcript("two tables now", is_final=False), 0.0)
+    assert hypothesis is not None
+    assert hypothesis.text == "I want two tables"
+    transcript.receive(Transcript("to go."), 0.0)
+    assert transcript.finish(1).text == "I want to go."
 
 
-def test_words_with_times_are_whole_and_stand_in_the_stream() -> None:
-    segments = ManualTranscript()
+def test_words_with_times_are_complete_and_have_times_of_the_stream() -> None:
+    transcript = ManualTranscript()
     words = (Word("How", 0.0, 0.12), Word(" are", 0.15, 0.25))
-    interim = segments.take(Transcript("How are", words=words, duration=0.3), 10.0)
+    interim = transcript.receive(Transcript("How are", words=words, duration=0.3), 10.0)
     assert interim is not None
     assert interim.text == "How are"
-    final = segments.finish(1)
+    final = transcript.finish(1)
     assert final.words == (Word("How", 10.0, 10.12), Word(" are", 10.15, 10.25))
     assert final.duration == 0.3
 
 
 class TestAnotherConnection:
-    def test_its_first_words_get_the_space_that_is_missing(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("Good evening."), 0.0)
-        segments.finish(1)
-        segments.reconnected(keep_known=False, overlaps=False)
-        segments.take(Transcript("A table"), 0.0)
-        assert segments.finish(2).text == " A table"
+    def test_its_first_text_gets_the_space_that_is_missing(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("Good evening."), 0.0)
+        transcript.finish(1)
+        transcript.connection_replaced(keep_known=False, overlaps=False)
+        transcript.receive(Transcript("A table"), 0.0)
+        assert transcript.finish(2).text == " A table"
 
-    def test_a_space_that_was_said_already_is_not_doubled(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("Good evening. "), 0.0)
-        segments.finish(1)
-        segments.reconnected(keep_known=False, overlaps=False)
-        segments.take(Transcript("A table"), 0.0)
-        assert segments.finish(2).text == "A table"
+    def test_a_space_that_is_there_already_is_not_doubled(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("Good evening. "), 0.0)
+        transcript.finish(1)
+        transcript.connection_replaced(keep_known=False, overlaps=False)
+        transcript.receive(Transcript("A table"), 0.0)
+        assert transcript.finish(2).text == "A table"
 
-    def test_it_says_everything_again_and_the_user_sees_nothing_twice(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("I want a table fo"), 0.0)
-        segments.reconnected(keep_known=False, overlaps=False)
-        assert segments.take(Transcript("I want a "), 0.0) is None
-        interim = segments.take(Transcript("table for two"), 0.0)
+    def test_it_recognizes_everything_again_and_the_user_sees_nothing_twice(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("I want a table fo"), 0.0)
+        transcript.connection_replaced(keep_known=False, overlaps=False)
+        assert transcript.receive(Transcript("I want a "), 0.0) is None
+        interim = transcript.receive(Transcript("table for two"), 0.0)
         assert interim is not None
         assert interim.text == "I want a table for"
-        assert segments.finish(1).text == "I want a table for two"
+        assert transcript.finish(1).text == "I want a table for two"
 
-    def test_what_it_does_not_hear_again_is_kept(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("I want a table."), 0.0)
-        segments.reconnected(keep_known=False, overlaps=False)
-        segments.take(Transcript("I want"), 0.0)
-        assert segments.finish(1).text == "I want a table."
+    def test_text_that_it_does_not_recognize_again_is_kept(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("I want a table."), 0.0)
+        transcript.connection_replaced(keep_known=False, overlaps=False)
+        transcript.receive(Transcript("I want"), 0.0)
+        assert transcript.finish(1).text == "I want a table."
 
-    def test_it_goes_on_from_a_mark(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("Good evening."), 0.0)
-        segments.set_mark(100)
-        segments.take(Transcript(" A tab"), 0.0)
-        segments.reconnected(keep_known=False, overlaps=False)
-        segments.take(Transcript("A table."), 0.0)
-        assert segments.finish(200).text == "Good evening. A table."
+    def test_it_continues_from_a_checkpoint(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("Good evening."), 0.0)
+        transcript.set_checkpoint(100)
+        transcript.receive(Transcript(" A tab"), 0.0)
+        transcript.connection_replaced(keep_known=False, overlaps=False)
+        transcript.receive(Transcript("A table."), 0.0)
+        assert transcript.finish(200).text == "Good evening. A table."
+
+    def test_a_checkpoint_without_text_only_moves_the_position(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("A table."), 0.0)
+        transcript.set_checkpoint(100)
+        transcript.set_checkpoint(200)
+        assert (transcript.checkpoint.position, transcript.checkpoint.text) == (200, "A table.")
+
+    def test_without_the_audio_of_the_checkpoint_it_continues_the_known_text(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("I want a table fo"), 0.0)
+        transcript.connection_replaced(keep_known=True, overlaps=True)
+        transcript.receive(Transcript("table for two."), 0.0)
+        assert transcript.finish(1).text == "I want a table for two."
+
+    def test_without_any_audio_that_it_has_text_of_the_rest_follows_a_space(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("I want a table"), 0.0)
+        transcript.connection_replaced(keep_known=True, overlaps=False)
+        transcript.receive(Transcript("table lamp."), 0.0)
+        assert transcript.finish(1).text == "I want a table table lamp."
+
+    def test_words_and_duration_of_the_lost_connection_are_replaced(self) -> None:
+        transcript = ManualTranscript()
+        first = Transcript("One.", words=(Word("One.", 0.0, 0.5),), duration=1.0)
+        transcript.receive(first, 0.0)
+        transcript.set_checkpoint(100)
+        lost = Transcript(" Two", words=(Word(" Two", 1.0, 1.5),), duration=1.0)
+        transcript.receive(lost, 0.0)
+        transcript.connection_replaced(keep_known=False, overlaps=False)
+        again = Transcript("Two.", words=(Word("Two.", 0.2, 0.7),), duration=0.9)
+        transcript.receive(again, 0.8)
+        final = transcript.finish(200)
+        assert final.text == "One. Two."
+        assert final.words == (Word("One.", 0.0, 0.5), Word("Two.", 1.0, 1.5))
+        assert final.duration == 1.9
 
 
-class TestUnanswered:
+class TestWithoutAnAnswer:
     def test_a_word_that_may_be_broken_waits_for_its_rest(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("A table for peo"), 0.0)
-        first = segments.interrupt()
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("A table for peo"), 0.0)
+        first = transcript.interrupt()
         assert (first.text, first.is_complete) == ("A table for", False)
-        segments.take(Transcript("ple."), 0.0)
-        second = segments.finish(1)
+        transcript.receive(Transcript("ple."), 0.0)
+        second = transcript.finish(1)
         assert (second.text, second.is_complete) == (" people.", True)
 
-    def test_a_whole_sentence_does_not_wait(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("A table."), 0.0)
-        assert segments.interrupt().text == "A table."
-        assert segments.finish(1).text == ""
+    def test_a_complete_sentence_does_not_wait(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("A table."), 0.0)
+        assert transcript.interrupt().text == "A table."
+        assert transcript.finish(1).text == ""
 
-    def test_what_was_given_is_not_given_again_by_another_connection(self) -> None:
-        segments = ManualTranscript()
-        segments.take(Transcript("A table for peo"), 0.0)
-        assert segments.interrupt().text == "A table for"
-        segments.reconnected(keep_known=False, overlaps=False)
-        segments.take(Transcript("A table for people. Tomorrow."), 0.0)
-        assert segments.finish(1).text == " people. Tomorrow."
-
-
-@pytest.mark.parametrize(
-    ("given_", "text", "rest"),
-    [
-        ("", "a b", "a b"),
-        ("a b", "a b c", " c"),
-        ("a b", "a", ""),
-        ("I can", "I can't do", " do"),
-        ("too tables", "two tables for me", " for me"),
-    ],
-)
-def test_what_comes_after_known_words(given_: str, text: str, rest: str) -> None:
-    assert after(given_, text) == rest
-
-
-def test_half_a_character_is_no_text() -> None:
-    assert mend("a\ud83d") == "a\ufffd"
-    assert mend("a\ud83d\ude00") == "a😀"
-    assert complete_words("one two") == "one"
-    assert complete_words("one\n") == "one"
+    def test_text_that_was_delivered_is_not_delivered_again_by_another_connection(self) -> None:
+        transcript = ManualTranscript()
+        transcript.receive(Transcript("A table for peo"), 0.0)
+        assert transcript.interrupt().text == "A table for"
+        transcript.connection_replaced(keep_known=False, overlaps=False)
+        transcript.receive(Transcript("A table for people. Tomorrow."), 0.0)
+        assert transcript.finish(1).text == " people. Tomorrow."

@@ -1,4 +1,4 @@
-"""Whole files: streamed, retried where that helps, and clear about what is wrong."""
+"""Whole files: sent piece by piece, retried where that helps, with errors that name the cause."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def serving(handler: Handler) -> AsyncIterator[str]:
 
 
 class TestAFile:
-    async def test_gives_its_words(self, server: InkServer, recording: Path) -> None:
+    async def test_gives_its_text(self, server: InkServer, recording: Path) -> None:
         result = await transcribe(recording, credentials=KEY, base_url=server.url)
         assert result.text == TEXT
         assert result.duration == pytest.approx(SCRIPT.seconds)
@@ -121,19 +121,19 @@ class TestAFile:
                 self.largest = max(self.largest, size)
                 return super().read(size)
 
-        file, told = Careful(WAV), list[tuple[int, int]]()
+        file, progress = Careful(WAV), list[tuple[int, int]]()
         await transcribe(
             file,
             credentials=KEY,
             base_url=server.url,
-            progress=lambda sent, size: told.append((sent, size)),
+            progress=lambda sent, size: progress.append((sent, size)),
         )
         assert file.largest <= 65_536
         size = len(WAV)
-        assert [sent for sent, _ in told] == [*range(65_536, size, 65_536), size]
-        assert {total for _, total in told} == {size}
+        assert [sent for sent, _ in progress] == [*range(65_536, size, 65_536), size]
+        assert {total for _, total in progress} == {size}
 
-    async def test_goes_over_the_users_own_session(
+    async def test_is_sent_over_the_session_that_was_given(
         self, server: InkServer, recording: Path
     ) -> None:
         async with aiohttp.ClientSession() as session:
@@ -155,7 +155,7 @@ class TestAFile:
         assert "authorization" in record.headers
 
 
-class TestWhatTheServerRefuses:
+class TestWhatTheServerRejects:
     @pytest.mark.parametrize(
         ("audio", "status", "why"),
         [(b"no audio at all", 400, "supported format"), (b"RIFF\0\0\0\0WAVE", 400, "supported")],
@@ -189,7 +189,7 @@ class TestWhatTheServerRefuses:
             await transcribe(recording, model="ink-2", credentials=KEY, base_url=server.url)
 
 
-class TestWhatIsTriedAgain:
+class TestRetries:
     @pytest.mark.parametrize("status", [408, 429, 500, 503])
     async def test_a_status_that_may_pass(self, recording: Path, status: int) -> None:
         sizes: list[int] = []
@@ -206,7 +206,7 @@ class TestWhatIsTriedAgain:
         assert len(sizes) == 3
         assert min(sizes) > len(WAV)
 
-    async def test_not_for_ever(self, recording: Path) -> None:
+    async def test_are_limited_in_number(self, recording: Path) -> None:
         tries = 0
 
         async def answer(request: web.Request) -> web.Response:
@@ -238,7 +238,7 @@ class TestWhatIsTriedAgain:
         async with serving(answer) as url:
             assert (await transcribe(recording, credentials=KEY, base_url=url)).text == "Yes."
 
-    async def test_nobody_there(self, recording: Path) -> None:
+    async def test_no_server_at_the_address(self, recording: Path) -> None:
         with pytest.raises(TranscriptionError, match="no connection") as failure:
             await transcribe(recording, retries=0, credentials=KEY, base_url="http://127.0.0.1:1")
         assert failure.value.status is None
@@ -253,7 +253,7 @@ class TestWhatIsTriedAgain:
             with pytest.raises(TranscriptionError, match=r"no answer within 0\.2 s"):
                 await transcribe(recording, timeout=0.2, retries=0, credentials=KEY, base_url=url)
 
-    async def test_an_answer_that_is_none(self, recording: Path) -> None:
+    async def test_an_answer_that_is_no_transcript(self, recording: Path) -> None:
         async def nonsense(request: web.Request) -> web.Response:
             await request.read()
             return web.Response(text="<html>")
@@ -263,7 +263,7 @@ class TestWhatIsTriedAgain:
                 await transcribe(recording, credentials=KEY, base_url=url)
 
 
-class TestWhatIsWrongBeforehand:
+class TestWrongArguments:
     async def test_no_such_file(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="cannot read"):
             await transcribe(tmp_path / "missing.wav", credentials=KEY)
@@ -272,13 +272,13 @@ class TestWhatIsWrongBeforehand:
         with pytest.raises(UsageError, match="cannot read"):
             await transcribe(tmp_path, credentials=KEY)
 
-    async def test_nothing(self, tmp_path: Path) -> None:
+    async def test_an_empty_file(self, tmp_path: Path) -> None:
         (tmp_path / "empty.wav").touch()
         for nothing in (b"", io.BytesIO(), tmp_path / "empty.wav"):
             with pytest.raises(UsageError, match="empty"):
                 await transcribe(nothing, credentials=KEY)
 
-    async def test_half_of_a_raw_format(self) -> None:
+    async def test_raw_audio_with_half_of_its_format(self) -> None:
         with pytest.raises(UsageError, match="needs both"):
             await transcribe(b"1", encoding="pcm_s16le", credentials=KEY)
         with pytest.raises(UsageError, match="needs both"):

@@ -1,4 +1,4 @@
-"""What an HTTP server says when it does not do what it was asked."""
+"""What an HTTP answer says about an error, read from foreign bytes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_long_explanation_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"),
+    ("retry_after", "seconds"),
     [
         (None, None),
         ("0", 0.0),
@@ -52,8 +52,8 @@ def test_a_long_explanation_is_cut() -> None:
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
     ],
 )
-def test_retry_after(header: str | None, seconds: float | None) -> None:
-    assert retry_after_seconds(header) == seconds
+def test_retry_after(retry_after: str | None, seconds: float | None) -> None:
+    assert retry_after_seconds(retry_after) == seconds
 
 
 def test_retry_after_as_a_date() -> None:

@@ -1,4 +1,4 @@
-"""The way out through a proxy that the environment names."""
+"""Connections through an HTTP proxy that the environment names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestTheEnvironment:
-    def test_mostly_names_none(self) -> None:
+    def test_without_a_name_there_is_none(self) -> None:
         assert proxy_for("api.cartesia.ai", 443) is None
 
     @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ class TestTheEnvironment:
             ),
         ],
     )
-    def test_says_where_it_is(
+    def test_names_host_port_and_user(
         self, address: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", address)
@@ -47,7 +47,7 @@ class TestTheEnvironment:
         assert "Basic" not in repr(proxy)
 
     @pytest.mark.parametrize("bypass", ["*", "cartesia.ai", ".cartesia.ai", "api.cartesia.ai:443"])
-    def test_says_who_is_dialled_directly(
+    def test_names_hosts_that_are_connected_directly(
         self, bypass: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
@@ -57,17 +57,17 @@ class TestTheEnvironment:
     @pytest.mark.parametrize(
         "address", ["socks5://me:secret@proxy:1080", "https://proxy:443", "http://", "http://p:x"]
     )
-    def test_what_cannot_be_used_is_told_without_its_password(
+    def test_an_error_in_it_is_reported_without_its_password(
         self, address: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", address)
-        with pytest.raises(UsageError, match=r"^HTTPS_PROXY: ") as refused:
+        with pytest.raises(UsageError, match=r"^HTTPS_PROXY: ") as error:
             proxy_for("api.cartesia.ai", 443)
-        assert "secret" not in str(refused.value)
+        assert "secret" not in str(error.value)
 
 
 class TestTunnel:
-    async def test_asks_the_proxy_to_connect(self) -> None:
+    async def test_the_proxy_is_asked_to_connect(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.read_request()
             peer.writer.write(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n")
@@ -94,7 +94,7 @@ class TestTunnel:
             (b"", "the proxy hung up"),
         ],
     )
-    async def test_that_is_not_given_says_why(self, answer: bytes, why: str) -> None:
+    async def test_an_error_says_why_there_is_none(self, answer: bytes, why: str) -> None:
         async def talk(peer: Peer) -> None:
             await peer.read_request()
             peer.writer.write(answer)
@@ -105,7 +105,7 @@ class TestTunnel:
                 await tunnel(Proxy("127.0.0.1", server.port), "::1", 443)
             assert server.peers[0].request.startswith("CONNECT [::1]:443 ")
 
-    async def test_nobody_there(self) -> None:
+    async def test_no_proxy_at_the_address(self) -> None:
         async with raw_server(Peer.read_request) as server:
             pass
         with pytest.raises(OSError, match="Connect call failed"):
@@ -113,28 +113,28 @@ class TestTunnel:
 
 
 class TestAClient:
-    async def test_greets_the_server_through_the_proxy_in_tls(
+    async def test_starts_tls_with_the_server_through_the_proxy(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        greeted: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        hello_received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
         async def talk(peer: Peer) -> None:
             await peer.read_request()
             peer.writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-            if not greeted.done():
-                greeted.set_result(await peer.reader.read(4096))
+            if not hello_received.done():
+                hello_received.set_result(await peer.reader.read(4096))
 
         async with raw_server(talk) as server:
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.port}")
             options = TurnsOptions(base_url="https://api.cartesia.invalid")
             async with InkTurnsClient(options, Credentials(api_key="any")):
                 async with asyncio.timeout(30):
-                    hello = await greeted
+                    hello = await hello_received
             assert server.peers[0].request.startswith("CONNECT api.cartesia.invalid:443 ")
         assert hello[:2] == b"\x16\x03"  # a handshake of TLS, which names the server
         assert b"api.cartesia.invalid" in hello
 
-    async def test_is_told_what_the_proxy_says_but_not_its_password(
+    async def test_reports_what_the_proxy_answers_but_not_the_password(
         self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def talk(peer: Peer) -> None:
@@ -143,15 +143,15 @@ class TestAClient:
 
         caplog.set_level(logging.DEBUG)
         async with raw_server(talk) as server:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@127.0.0.1:{server.port}")
+            monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@127.0.0.1:{server.port}")
             options = TurnsOptions(base_url="https://api.cartesia.invalid")
             async with InkTurnsClient(options, Credentials(api_key="any")) as ink:
                 failed = await anext(ink)
         assert isinstance(failed, ConnectFailed)
         assert failed.reason == "cannot connect: the proxy answered 407"
-        assert "hush" not in caplog.text
+        assert "secret" not in caplog.text
 
-    async def test_dials_a_server_without_tls_directly(
+    async def test_connects_to_a_server_without_tls_directly(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")

@@ -1,136 +1,139 @@
-"""One WebSocket connection on real sockets, with polite servers and others."""
+"""One WebSocket connection on real sockets, with servers that behave and others."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import logging
+import os
 import random
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from cartesia_ink_plugins.core.net.websocket import Connection
+from cartesia_ink_plugins.core.errors import InkError
+from cartesia_ink_plugins.core.net.websocket import Callbacks, Connection, connect_error
 from tests.core.sockets import Opcode, Peer, RawServer, frame, raw_server
 
 SECRET = "sk_car_0123456789abcdef"
 
 
-class Ear:
-    """Writes down what a connection tells."""
+class Recorder:
+    """Writes down what a connection reports, in order."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[object, ...]] = []
+        self.reports: list[tuple[object, ...]] = []
         self._changed = asyncio.Event()
+        self.callbacks = Callbacks(
+            on_open=partial(self._report, "open"),
+            on_reject=self._rejected,
+            on_message=partial(self._report, "message"),
+            on_pong=partial(self._report, "pong"),
+            on_read=partial(self._report, "read"),
+            on_writable=partial(self._report, "writable"),
+            on_lost=partial(self._report, "lost"),
+        )
 
-    async def until(self, what: str) -> tuple[object, ...]:
-        """Wait until something of a kind was told."""
+    async def until(self, kind: str, count: int = 1) -> tuple[object, ...]:
+        """Wait for a number of reports of a kind; return the first."""
         async with asyncio.timeout(30):
-            while not any(told[0] == what for told in self.told):
+            while len(self.of(kind)) < count:
                 self._changed.clear()
                 await self._changed.wait()
-        return next(told for told in self.told if told[0] == what)
+        return self.of(kind)[0]
 
-    def of(self, what: str) -> list[tuple[object, ...]]:
-        return [told for told in self.told if told[0] == what]
+    def of(self, kind: str) -> list[tuple[object, ...]]:
+        return [report for report in self.reports if report[0] == kind]
 
-    def _tell(self, *what: object) -> None:
-        self.told.append(what)
+    def _rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self._report("reject", status, headers.get("retry-after"), body)
+
+    def _report(self, *report: object) -> None:
+        self.reports.append(report)
         self._changed.set()
 
-    def on_open(self, connection: Connection, request_id: str | None) -> None:
-        self._tell("open", request_id)
 
-    def on_refused(
-        self, connection: Connection, status: int, headers: Mapping[str, str], body: bytes
-    ) -> None:
-        self._tell("refused", status, headers.get("retry-after"), body)
-
-    def on_message(self, data: str | bytes) -> None:
-        self._tell("message", data)
-
-    def on_pong(self) -> None:
-        self._tell("pong")
-
-    def on_blocked(self, blocked: bool) -> None:
-        self._tell("blocked", blocked)
-
-    def on_read(self) -> None:
-        self._tell("read")
-
-    def on_lost(self, connection: Connection, reason: str, code: int | None) -> None:
-        self._tell("lost", reason, code)
-
-
-async def dial(server: RawServer) -> tuple[Connection, Ear]:
-    ear = Ear()
-    connection = Connection(f"{server.url}/stt?model=ink-2", {"X-API-Key": SECRET}, ear)
+async def connect(server: RawServer) -> tuple[Connection, Recorder]:
+    recorder = Recorder()
+    url = f"{server.url}/stt?model=ink-2"
+    connection = Connection(url, {"X-API-Key": SECRET}, recorder.callbacks)
     await connection.open(None)
-    return connection, ear
+    return connection, recorder
 
 
-async def bury(connection: Connection) -> None:
+async def abort(connection: Connection) -> None:
     connection.abort()
     async with asyncio.timeout(30):
         await connection.wait_closed()
 
 
-async def served(talk: Callable[[Peer], Awaitable[None]], *, until: str = "lost") -> Ear:
-    """What a connection tells of a server that talks like this."""
+async def served(talk: Callable[[Peer], Awaitable[None]], *, until: str = "lost") -> Recorder:
+    """Connect to a server that talks like this; return what the connection reports."""
     async with raw_server(talk) as server:
-        connection, ear = await dial(server)
-        await ear.until(until)
-        await bury(connection)
-        return ear
+        connection, recorder = await connect(server)
+        await recorder.until(until)
+        await abort(connection)
+        return recorder
 
 
 class TestUpgrade:
     async def test_the_request_has_the_key_in_a_header(self) -> None:
         async with raw_server(Peer.upgrade) as server:
-            connection, ear = await dial(server)
-            await ear.until("open")
+            connection, recorder = await connect(server)
+            await recorder.until("open")
             request = server.peers[0].request
             assert request.startswith("GET /stt?model=ink-2 HTTP/1.1\r\n")
             assert f"X-API-Key: {SECRET}\r\n" in request
-            await bury(connection)
+            await abort(connection)
 
     async def test_the_request_id_comes_from_the_answer(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade("X-Request-Id: r-17\r\nx-request-id: r-17\r\n")
 
-        assert (await served(talk, until="open")).told[0] == ("open", "r-17")
+        assert (await served(talk, until="open")).reports[0] == ("open", "r-17")
 
     @pytest.mark.skipif(
         not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs TCP_USER_TIMEOUT (Linux)"
     )
-    async def test_the_kernel_gives_up_what_nobody_confirms_for_five_seconds(self) -> None:
+    async def test_the_kernel_gives_up_data_without_an_acknowledgement_for_five_seconds(
+        self,
+    ) -> None:
         async with raw_server(Peer.upgrade) as server:
-            connection, ear = await dial(server)
-            await ear.until("open")
+            connection, recorder = await connect(server)
+            await recorder.until("open")
             assert connection._transport is not None
             sock = connection._transport.get_extra_info("socket")
             assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 5000
-            await bury(connection)
+            await abort(connection)
 
     async def test_messages_right_behind_the_answer_are_not_lost(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade(behind=frame(Opcode.TEXT, b"one") + frame(Opcode.TEXT, b"two"))
 
-        ear = await served(talk, until="read")
-        assert ear.told == [("open", None), ("message", "one"), ("message", "two"), ("read",)]
+        recorder = await served(talk, until="read")
+        assert recorder.reports == [
+            ("open", None),
+            ("message", "one"),
+            ("message", "two"),
+            ("read",),
+        ]
 
     @pytest.mark.parametrize(
         ("status", "number"), [("401 Unauthorized", 401), ("503 Service Unavailable", 503)]
     )
-    async def test_another_status_is_told_with_its_body(self, status: str, number: int) -> None:
+    async def test_another_status_is_a_rejection_with_its_body(
+        self, status: str, number: int
+    ) -> None:
         async def talk(peer: Peer) -> None:
             await peer.read_request()
             peer.answer(status, b'{"message":"no"}', "Retry-After: 7\r\n")
 
-        ear = await served(talk, until="refused")
-        assert ear.told == [("refused", number, "7", b'{"message":"no"}')]
+        recorder = await served(talk, until="reject")
+        assert recorder.reports == [("reject", number, "7", b'{"message":"no"}')]
 
     @pytest.mark.parametrize(
         "answer",
@@ -141,31 +144,31 @@ class TestUpgrade:
             b"Sec-WebSocket-Accept: AAAA\r\n\r\n",
         ],
     )
-    async def test_what_is_no_websocket_is_a_loss(self, answer: bytes) -> None:
+    async def test_what_is_no_websocket_server_is_a_loss(self, answer: bytes) -> None:
         async def talk(peer: Peer) -> None:
             await peer.read_request()
             peer.writer.write(answer)
 
-        ear = await served(talk)
-        assert len(ear.told) == 1
-        assert str(ear.told[0][1]).startswith("no WebSocket there: ")
+        recorder = await served(talk)
+        assert len(recorder.reports) == 1
+        assert str(recorder.reports[0][1]).startswith("not a WebSocket server: ")
 
     async def test_a_server_that_hangs_up_instead_is_a_loss(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.read_request()
             peer.writer.close()
 
-        ear = await served(talk)
-        assert [told[0] for told in ear.told] == ["lost"]
+        recorder = await served(talk)
+        assert [report[0] for report in recorder.reports] == ["lost"]
 
-    async def test_nobody_there(self) -> None:
+    async def test_no_server_at_the_address(self) -> None:
         with socket.socket() as reserved:
             reserved.bind(("127.0.0.1", 0))
             port = reserved.getsockname()[1]
-            connection = Connection(f"ws://127.0.0.1:{port}/", {}, Ear())
+            connection = Connection(f"ws://127.0.0.1:{port}/", {}, Recorder().callbacks)
             with pytest.raises(OSError):
                 await connection.open(None)
-            await bury(connection)
+            await abort(connection)
 
 
 class TestMessages:
@@ -176,8 +179,8 @@ class TestMessages:
             peer.send(Opcode.BINARY, b"\xff\x00")
             peer.close(1000)
 
-        ear = await served(talk)
-        assert ear.of("message") == [("message", "Grüße 👋"), ("message", b"\xff\x00")]
+        recorder = await served(talk)
+        assert recorder.of("message") == [("message", "Grüße 👋"), ("message", b"\xff\x00")]
 
     async def test_fragments_become_one_message_and_control_frames_may_come_between(self) -> None:
         async def talk(peer: Peer) -> None:
@@ -191,19 +194,23 @@ class TestMessages:
             peer.send(Opcode.TEXT, "whole")
             peer.close(1000)
 
-        ear = await served(talk)
-        assert ear.of("message") == [("message", "Grüße"), ("message", b"ab"), ("message", "whole")]
+        recorder = await served(talk)
+        assert recorder.of("message") == [
+            ("message", "Grüße"),
+            ("message", b"ab"),
+            ("message", "whole"),
+        ]
 
-    async def test_bytes_that_are_no_text_do_no_harm(self) -> None:
+    async def test_a_text_message_that_is_no_utf_8_does_no_harm(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             peer.send(Opcode.TEXT, b"\xff\xfe{")
             peer.close(1000)
 
-        ear = await served(talk)
-        assert [type(told[1]) for told in ear.of("message")] in ([str], [])
+        recorder = await served(talk)
+        assert [type(report[1]) for report in recorder.of("message")] in ([str], [])
 
-    async def test_messages_of_one_read_are_told_before_it_is_over(self) -> None:
+    async def test_all_messages_of_one_read_are_reported_before_its_end(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             await peer.receive()
@@ -211,15 +218,15 @@ class TestMessages:
             peer.send(Opcode.TEXT, "two")
 
         async with raw_server(talk) as server:
-            connection, ear = await dial(server)
-            await ear.until("open")
-            ear.told.clear()
+            connection, recorder = await connect(server)
+            await recorder.until("open")
+            recorder.reports.clear()
             connection.send("go")
-            await ear.until("read")
-            assert ear.told == [("message", "one"), ("message", "two"), ("read",)]
-            await bury(connection)
+            await recorder.until("read")
+            assert recorder.reports == [("message", "one"), ("message", "two"), ("read",)]
+            await abort(connection)
 
-    async def test_byte_by_byte_is_as_good(self) -> None:
+    async def test_a_message_may_arrive_byte_by_byte(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             whole = b"\x81\x05Hello" + b"\x88\x02\x03\xe8"
@@ -228,30 +235,30 @@ class TestMessages:
                 await peer.writer.drain()
                 await asyncio.sleep(0)
 
-        ear = await served(talk)
-        assert ear.of("message") == [("message", "Hello")]
-        assert ear.of("lost") == [("lost", "closed with 1000", 1000)]
+        recorder = await served(talk)
+        assert recorder.of("message") == [("message", "Hello")]
+        assert recorder.of("lost") == [("lost", "closed with 1000", 1000)]
 
     async def test_a_huge_message_ends_the_connection_and_not_the_memory(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             peer.send(Opcode.TEXT, b" " * (2**20 + 1))
 
-        ear = await served(talk)
-        assert ear.of("message") == []
-        assert ear.of("lost")[0][2] == 1009
+        recorder = await served(talk)
+        assert recorder.of("message") == []
+        assert recorder.of("lost")[0][2] == 1009
 
-    async def test_so_does_one_of_endless_fragments(self) -> None:
+    async def test_so_does_a_message_of_endless_fragments(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             peer.send(Opcode.TEXT, b" ", fin=False)
             for _ in range(40):
                 peer.send(Opcode.CONT, b" " * 2**15, fin=False)
 
-        ear = await served(talk)
-        assert ear.of("lost")[0][2] == 1009
+        recorder = await served(talk)
+        assert recorder.of("lost")[0][2] == 1009
 
-    async def test_what_is_sent_arrives_in_order_and_kind(self) -> None:
+    async def test_messages_are_sent_in_order_and_with_their_type(self) -> None:
         received: list[tuple[Opcode, bytes]] = []
 
         async def talk(peer: Peer) -> None:
@@ -260,19 +267,19 @@ class TestMessages:
             peer.send(Opcode.PONG, b"")
 
         async with raw_server(talk) as server:
-            connection, ear = await dial(server)
+            connection, recorder = await connect(server)
             connection.send(b"too early: nobody is there yet")
-            await ear.until("open")
+            await recorder.until("open")
             connection.send(b"\x01\x02")
             connection.send('{"type":"close"}')
             connection.ping()
-            await ear.until("pong")
+            await recorder.until("pong")
             assert received == [
                 (Opcode.BINARY, b"\x01\x02"),
                 (Opcode.TEXT, b'{"type":"close"}'),
                 (Opcode.PING, b""),
             ]
-            await bury(connection)
+            await abort(connection)
 
     async def test_messages_of_any_length_are_read_by_another_websocket_library(self) -> None:
         sizes = (1, 125, 126, 640, 65_535, 65_536, 200_000)
@@ -285,15 +292,15 @@ class TestMessages:
 
         async with serve(read, "127.0.0.1", 0, compression=None) as server:
             port = next(iter(server.sockets)).getsockname()[1]
-            ear = Ear()
-            connection = Connection(f"ws://127.0.0.1:{port}", {}, ear)
+            recorder = Recorder()
+            connection = Connection(f"ws://127.0.0.1:{port}", {}, recorder.callbacks)
             await connection.open(None)
-            await ear.until("open")
+            await recorder.until("open")
             for message in messages:
                 connection.send(message)
-            assert (await ear.until("lost"))[2] == 1000
+            assert (await recorder.until("lost"))[2] == 1000
             assert received == messages
-            await bury(connection)
+            await abort(connection)
 
     async def test_no_two_messages_are_masked_alike(self) -> None:
         masked: list[bytes] = []
@@ -304,12 +311,12 @@ class TestMessages:
             peer.close(1000)
 
         async with raw_server(talk) as server:
-            connection, ear = await dial(server)
-            await ear.until("open")
+            connection, recorder = await connect(server)
+            await recorder.until("open")
             for _ in range(10):
                 connection.send(bytes(8))
-            await ear.until("lost")
-            await bury(connection)
+            await recorder.until("lost")
+            await abort(connection)
         assert len(set(masked)) == 10
 
     async def test_pings_are_answered(self) -> None:
@@ -327,7 +334,7 @@ class TestMessages:
 
 class TestTheEnd:
     @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013])
-    async def test_a_close_frame_tells_code_and_reason(self, code: int) -> None:
+    async def test_a_close_frame_has_a_code_and_a_reason(self, code: int) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             peer.close(code, "because")
@@ -360,7 +367,7 @@ class TestTheEnd:
 
         assert (await served(talk)).of("lost")[0][2] == 1002
 
-    async def test_it_is_told_once_and_nothing_after_it(self) -> None:
+    async def test_it_is_reported_once_and_nothing_after_it(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             peer.close(1011)
@@ -369,30 +376,30 @@ class TestTheEnd:
             peer.writer.transport.abort()
 
         async with raw_server(talk) as server:
-            connection, ear = await dial(server)
-            await ear.until("lost")
+            connection, recorder = await connect(server)
+            await recorder.until("lost")
             async with asyncio.timeout(30):
                 await connection.wait_closed()
-            assert ear.told[-1][0] == "lost"
-            assert ear.of("message") == []
-            assert len(ear.of("lost")) == 1
+            assert recorder.reports[-1][0] == "lost"
+            assert recorder.of("message") == []
+            assert len(recorder.of("lost")) == 1
 
-    async def test_after_abort_nothing_is_told(self) -> None:
+    async def test_after_abort_nothing_is_reported(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             await peer.receive()
             peer.send(Opcode.TEXT, "answer")
 
         async with raw_server(talk) as server:
-            connection, ear = await dial(server)
-            await ear.until("open")
+            connection, recorder = await connect(server)
+            await recorder.until("open")
             connection.send("question")
-            ear.told.clear()
-            await bury(connection)
+            recorder.reports.clear()
+            await abort(connection)
             connection.send("more")
             connection.ping()
             connection.abort()
-            assert ear.told == []
+            assert recorder.reports == []
 
     async def test_no_socket_is_left(self) -> None:
         """An unclosed one would be a ResourceWarning, which is an error here."""
@@ -407,7 +414,7 @@ class TestTheEnd:
 
 
 class TestBackpressure:
-    async def test_a_server_that_does_not_read_blocks_and_reading_frees(self) -> None:
+    async def test_a_server_that_does_not_read_blocks_until_it_reads_again(self) -> None:
         go_on = asyncio.Event()
 
         async def talk(peer: Peer) -> None:
@@ -419,19 +426,17 @@ class TestBackpressure:
                 pass
 
         async with raw_server(talk) as server:
-            connection, ear = await dial(server)
-            await ear.until("open")
+            connection, recorder = await connect(server)
+            await recorder.until("open")
             for _ in range(2000):
-                if ear.of("blocked"):
+                if recorder.of("writable"):
                     break
                 connection.send(bytes(2**14))
-            assert ear.of("blocked") == [("blocked", True)]
+            assert recorder.of("writable") == [("writable", False)]
             go_on.set()
-            async with asyncio.timeout(30):
-                while len(ear.of("blocked")) < 2:
-                    await asyncio.sleep(0.01)
-            assert ear.of("blocked")[1] == ("blocked", False)
-            await bury(connection)
+            await recorder.until("writable", 2)
+            assert recorder.of("writable")[1] == ("writable", True)
+            await abort(connection)
 
 
 async def test_the_debug_log_never_shows_the_key(caplog: pytest.LogCaptureFixture) -> None:
@@ -443,3 +448,21 @@ async def test_the_debug_log_never_shows_the_key(caplog: pytest.LogCaptureFixtur
 
     await served(talk)
     assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InkError("the proxy answered 407"), "the proxy answered 407"),
+        (socket.gaierror(-2, f"no such host {SECRET}"), "the host name cannot be resolved"),
+        (ConnectionRefusedError(111, f"Connect call failed {SECRET}"), os.strerror(111)),
+        (OSError(f"Multiple exceptions: {SECRET}"), "OSError"),
+        (ssl.SSLCertVerificationError(1, f"verify failed {SECRET}"), "SSLCertVerificationError"),
+        (TimeoutError(SECRET), "TimeoutError"),
+        (RuntimeError(SECRET), "RuntimeError"),
+    ],
+)
+def test_the_reason_why_a_connection_could_not_be_opened_has_no_foreign_text(
+    error: Exception, reason: str
+) -> None:
+    assert connect_error(error) == reason

@@ -1,4 +1,4 @@
-"""Where a replay begins, what may leave the ledger, and when a turn without connection is over."""
+"""Where a replay begins, what leaves the replay buffer, and when a turn awaiting it is over."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from tests.core.hand import Hand, connected, words
 PCM16 = AudioFormat()
 
 
-def spoken(resilience: Resilience | None = None) -> Hand:
+def second_turn(resilience: Resilience | None = None) -> Hand:
     """One turn is over, 2 s of silence later another one has begun, at 6.5 s or so."""
     hand = connected(resilience=resilience)
     hand.silence(1.0)
     hand.speak(words())
-    hand.audio_received(TurnStart(), TurnUpdate("one"))
+    hand.receives(TurnStart(), TurnUpdate("one"))
     hand.silence(1.0)
-    hand.audio_received(TurnEnd("one two three"))
+    hand.receives(TurnEnd("one two three"))
     hand.silence(3.0)
     hand.speak(words())
-    hand.audio_received(TurnStart(), TurnUpdate(" four"))
+    hand.receives(TurnStart(), TurnUpdate(" four"))
     return hand
 
 
@@ -44,80 +44,80 @@ def checkpoint(hand: Hand) -> tuple[float, str]:
 
 class TestCheckpoints:
     def test_a_turn_is_replayed_from_its_onset(self) -> None:
-        hand = spoken()
+        hand = second_turn()
         onset = hand.now - seconds(len(words()))
         position, text = checkpoint(hand)
         assert onset - 0.6 < position < onset
         assert text == ""
 
-    def test_from_the_pause_at_an_eager_end_once_there_was_one(self) -> None:
-        hand = spoken()
+    def test_after_an_eager_end_it_is_replayed_from_the_pause(self) -> None:
+        hand = second_turn()
         end = hand.now
         hand.silence(0.4)
-        hand.audio_received(TurnEagerEnd(" four five six"))
+        hand.receives(TurnEagerEnd(" four five six"))
         position, text = checkpoint(hand)
         assert end < position < hand.now
         assert text == " four five six"
 
-    def test_an_eager_end_in_the_midst_of_speech_is_no_place_to_begin(self) -> None:
-        hand = spoken()
+    def test_an_eager_end_in_the_middle_of_speech_adds_none(self) -> None:
+        hand = second_turn()
         before = checkpoint(hand)
         hand.speak(words(6))
-        hand.audio_received(TurnEagerEnd(" four five six"))
+        hand.receives(TurnEagerEnd(" four five six"))
         assert checkpoint(hand) == before
 
-    def test_a_pause_after_which_nobody_spoke_was_not_the_one(self) -> None:
-        hand = spoken()
+    def test_a_resume_without_speech_after_the_pause_revokes_it(self) -> None:
+        hand = second_turn()
         onset = checkpoint(hand)
         hand.silence(0.4)
-        hand.audio_received(TurnEagerEnd(" four five"))
+        hand.receives(TurnEagerEnd(" four five"))
         hand.silence(0.1)
-        hand.audio_received(TurnResume())
+        hand.receives(TurnResume())
         assert checkpoint(hand) == onset
 
-    def test_a_pause_before_which_more_was_said_than_the_eager_end_had_is_not(self) -> None:
-        hand = spoken()
+    def test_more_text_without_speech_after_the_pause_revokes_it(self) -> None:
+        hand = second_turn()
         onset = checkpoint(hand)
         hand.silence(0.4)
-        hand.audio_received(TurnEagerEnd(" four five"))
+        hand.receives(TurnEagerEnd(" four five"))
         hand.silence(0.1)
-        hand.audio_received(TurnUpdate(" four five six"))
+        hand.receives(TurnUpdate(" four five six"))
         assert checkpoint(hand) == onset
 
-    def test_a_pause_after_which_somebody_spoke_was(self) -> None:
-        hand = spoken()
+    def test_a_resume_with_speech_after_the_pause_keeps_it(self) -> None:
+        hand = second_turn()
         hand.silence(0.4)
-        hand.audio_received(TurnEagerEnd(" four five six"))
+        hand.receives(TurnEagerEnd(" four five six"))
         pause = checkpoint(hand)
         hand.speak(words())
         hand.silence(0.1)
-        hand.audio_received(TurnResume())
+        hand.receives(TurnResume())
         assert checkpoint(hand) == pause
 
 
-class TestLedger:
-    def test_what_is_settled_leaves_it(self) -> None:
-        hand = spoken()
+class TestReplayBuffer:
+    def test_settled_audio_leaves_it(self) -> None:
+        hand = second_turn()
         assert seconds(hand.session.sender.buffer.start) > 2.0
 
     def test_an_open_turn_stays_in_it(self) -> None:
-        hand = spoken()
+        hand = second_turn()
         onset, _ = checkpoint(hand)
         hand.silence(20.0)
         assert seconds(hand.session.sender.buffer.start) <= onset
 
-    def test_hours_of_silence_do_not_stay(self) -> None:
-        hand = spoken()
+    def test_long_silence_leaves_it(self) -> None:
+        hand = second_turn()
         hand.silence(1.0)
-        hand.audio_received(TurnEnd(" four five six"))
+        hand.receives(TurnEnd(" four five six"))
         hand.silence(30.0)
-        ledger = hand.session.sender.buffer
-        assert seconds(ledger.end - ledger.start) < 5.0
+        buffer = hand.session.sender.buffer
+        assert seconds(buffer.end - buffer.start) < 5.0
 
-    def test_speech_that_nobody_announced_stays(self) -> None:
-        hand = spoken()
+    def test_speech_that_no_event_announced_stays_in_it(self) -> None:
+        hand = second_turn()
         hand.silence(1.0)
-        hand.audio_received(TurnEnd(" four five six"))
+        hand.receives(TurnEnd(" four five six"))
         hand.silence(2.0)
         begun = hand.now
         hand.speak(words())
@@ -127,8 +127,8 @@ class TestLedger:
 
 class TestAfterALoss:
     @staticmethod
-    def heard_again(hand: Hand) -> float:
-        """Lose the connection; how many seconds before that the next one begins to hear."""
+    def replayed(hand: Hand) -> float:
+        """Lose the connection; return how many seconds before that the next one begins."""
         lost_at = hand.session.sender.sent
         hand.close(1006)
         hand.silence(0.02)
@@ -138,46 +138,46 @@ class TestAfterALoss:
         audio = hand.session.sender.counts.replayed
         return seconds(lost_at - position + min(audio, PCM16.size(0.2)))
 
-    def test_the_turn_is_sent_again_from_its_checkpoint(self) -> None:
-        hand = spoken()
+    def test_the_turn_is_replayed_from_its_checkpoint(self) -> None:
+        hand = second_turn()
         onset, _ = checkpoint(hand)
         lost_at = hand.now
-        assert self.heard_again(hand) == pytest.approx(lost_at - onset, abs=0.05)
+        assert self.replayed(hand) == pytest.approx(lost_at - onset, abs=0.05)
 
-    def test_after_a_pause_only_what_followed_it(self) -> None:
-        hand = spoken()
+    def test_after_a_pause_only_what_followed_it_is_replayed(self) -> None:
+        hand = second_turn()
         hand.silence(0.4)
-        hand.audio_received(TurnEagerEnd(" four five six"))
+        hand.receives(TurnEagerEnd(" four five six"))
         pause, _ = checkpoint(hand)
         hand.speak(words())
-        hand.audio_received(TurnResume())
+        hand.receives(TurnResume())
         lost_at = hand.now
-        assert self.heard_again(hand) == pytest.approx(lost_at - pause, abs=0.05)
+        assert self.replayed(hand) == pytest.approx(lost_at - pause, abs=0.05)
 
-    def test_a_turn_longer_than_the_ledger_goes_on_from_the_words_known(self) -> None:
-        hand = spoken(Resilience(replay_buffer_seconds=3.0))
-        hand.audio_received(TurnUpdate(" four five six"))
-        hand.speak(words(20))
+    def test_a_turn_longer_than_the_buffer_goes_on_from_the_known_text(self) -> None:
+        hand = second_turn(Resilience(replay_buffer_seconds=3.0))
+        hand.receives(TurnUpdate(" four five six"))
+        hand.speak(words(15))
         hand.close(1006)
         hand.silence(0.02)
         hand.open()
         hand.silence(3.0)
-        hand.audio_received(TurnStart(), TurnEnd("six seven eight"))
+        hand.receives(TurnStart(), TurnEnd("six seven eight"))
         assert hand.events[-1].transcript == " four five six seven eight"  # type: ignore[union-attr]
 
     def test_a_turn_whose_silence_is_long_enough_ends_without_a_connection(self) -> None:
-        hand = spoken()
+        hand = second_turn()
         hand.silence(0.4)
-        hand.audio_received(TurnEagerEnd(" four five six"))
+        hand.receives(TurnEagerEnd(" four five six"))
         hand.close(1006)
         hand.silence(4.0)
         end = hand.events[-1]
         assert isinstance(end, TurnEnd)
         assert end.transcript == " four five six"
 
-    def test_a_turn_in_mid_speech_does_not(self) -> None:
-        hand = spoken()
+    def test_a_turn_in_the_middle_of_speech_does_not(self) -> None:
+        hand = second_turn()
         hand.close(1006)
         hand.silence(4.0)
         assert not [e for e in hand.events[-3:] if isinstance(e, TurnEnd)]
-        assert hand.session.transcript.is_carried
+        assert hand.session.transcript.is_awaiting_replay

@@ -1,4 +1,4 @@
-"""Changes of the options in mid-session, and what becomes of them."""
+"""Settings that change in mid-session, and what the server makes of them."""
 
 from __future__ import annotations
 
@@ -19,83 +19,89 @@ OPEN, CONNECTING, BACKOFF = (
 LATER = TurnSettings(turn_end_threshold=0.2)
 
 
-def changes() -> PendingSettings:
+def settings() -> PendingSettings:
     return PendingSettings(TurnsOptions(turn=TurnSettings(turn_start_threshold=0.7)))
 
 
-def test_an_open_connection_is_told_what_changed_and_no_more() -> None:
-    (message,) = changes().configure(LATER, 0.0, OPEN)
+def test_an_open_connection_is_sent_what_changed_and_no_more() -> None:
+    message = settings().configure(LATER, 0.0, OPEN)
     assert isinstance(message, str)
     assert json.loads(message) == {"type": "config", "turn": {"end_threshold": 0.2}}
 
 
-def test_one_that_is_not_there_yet_is_told_all_when_it_opens() -> None:
+def test_a_connection_that_is_being_opened_is_sent_everything_once_it_is_open() -> None:
     """The URL of the attempt may have been written before the change, or after it."""
-    made = changes()
-    assert made.configure(LATER, 0.0, CONNECTING) == []
-    (message,) = made.opened(1.0)
-    assert isinstance(message, str)
+    pending = settings()
+    assert pending.configure(LATER, 0.0, CONNECTING) is None
+    message = pending.connection_opened(1.0)
+    assert message is not None
     assert json.loads(message)["turn"] == {"start_threshold": 0.7, "end_threshold": 0.2}
-    assert made.opened(2.0) == []
+    assert pending.connection_opened(2.0) is None
 
 
-def test_the_url_of_a_later_attempt_says_it_all() -> None:
-    made = changes()
-    assert made.configure(LATER, 0.0, BACKOFF) == []
-    assert made.opened(1.0) == []
-    assert "turn_end_threshold=0.2" in made.options.url()
+def test_the_url_of_a_later_attempt_has_everything() -> None:
+    pending = settings()
+    assert pending.configure(LATER, 0.0, BACKOFF) is None
+    assert pending.connection_opened(1.0) is None
+    assert "turn_end_threshold=0.2" in pending.options.url()
 
 
-def test_what_is_out_of_order_changes_nothing() -> None:
-    made = changes()
+def test_no_change_is_not_sent() -> None:
+    pending = settings()
+    assert pending.configure(TurnSettings(), 0.0, OPEN) is None
+    assert not pending.revert(0.1, is_accepted=True)
+
+
+def test_settings_out_of_order_change_nothing() -> None:
+    pending = settings()
     with pytest.raises(UsageError):
-        made.configure(TurnSettings(turn_end_threshold=0.9), 0.0, OPEN)
-    assert made.options == changes().options
-    assert not made.revert(0.1, connected=True)
+        pending.configure(TurnSettings(turn_end_threshold=0.9), 0.0, OPEN)
+    assert pending.options == settings().options
+    assert not pending.revert(0.1, is_accepted=True)
 
 
 class TestRevert:
-    def test_a_rejection_soon_after_a_change_takes_it_back_once(self) -> None:
-        made = changes()
-        made.configure(LATER, 0.0, OPEN)
-        assert made.revert(1.0, connected=True)
-        assert made.options == changes().options
-        assert not made.revert(1.1, connected=True)
+    def test_a_rejection_soon_after_a_change_reverts_it_once(self) -> None:
+        pending = settings()
+        pending.configure(LATER, 0.0, OPEN)
+        assert pending.revert(1.0, is_accepted=True)
+        assert pending.options == settings().options
+        assert not pending.revert(1.1, is_accepted=True)
 
-    def test_a_later_one_is_about_something_else(self) -> None:
-        made = changes()
-        made.configure(LATER, 0.0, OPEN)
-        assert not made.revert(6.0, connected=True)
-        assert made.options.turn.turn_end_threshold == 0.2
+    def test_a_later_error_is_about_something_else(self) -> None:
+        pending = settings()
+        pending.configure(LATER, 0.0, OPEN)
+        assert not pending.revert(6.0, is_accepted=True)
+        assert pending.options.turn.turn_end_threshold == 0.2
 
-    def test_a_url_is_rejected_however_late(self) -> None:
-        made = changes()
-        made.configure(LATER, 0.0, BACKOFF)
-        assert made.revert(60.0, connected=False)
-        assert made.options == changes().options
+    def test_the_settings_in_a_url_may_be_rejected_however_late(self) -> None:
+        pending = settings()
+        pending.configure(LATER, 0.0, BACKOFF)
+        assert pending.revert(60.0, is_accepted=False)
+        assert pending.options == settings().options
 
-    def test_a_url_that_was_accepted_is_not(self) -> None:
-        made = changes()
-        made.configure(LATER, 0.0, BACKOFF)
-        made.accepted(opened_at=1.0)
-        assert not made.revert(1.5, connected=True)
+    def test_the_settings_in_a_url_that_was_accepted_are_not_reverted(self) -> None:
+        pending = settings()
+        pending.configure(LATER, 0.0, BACKOFF)
+        pending.accepted(opened_at=1.0)
+        assert not pending.revert(1.5, is_accepted=True)
 
-    def test_accepting_a_url_says_nothing_of_a_change_after_it(self) -> None:
-        made = changes()
-        made.configure(LATER, 2.0, OPEN)
-        made.accepted(opened_at=1.0)
-        assert made.revert(2.5, connected=True)
+    def test_a_url_that_was_accepted_says_nothing_of_a_change_after_it(self) -> None:
+        pending = settings()
+        pending.configure(LATER, 2.0, OPEN)
+        pending.accepted(opened_at=1.0)
+        assert pending.revert(2.5, is_accepted=True)
 
 
 class TestKeyterms:
-    def test_only_others_are_a_change(self) -> None:
-        made = changes()
-        assert made.expect(["a"])
-        assert not made.expect(("a",))
-        assert made.expect([])
+    def test_the_same_keyterms_are_no_change(self) -> None:
+        pending = settings()
+        assert pending.update_keyterms(["a"])
+        assert not pending.update_keyterms(("a",))
+        assert pending.update_keyterms([])
 
-    def test_too_many_change_nothing(self) -> None:
-        made = changes()
+    def test_too_many_keyterms_change_nothing(self) -> None:
+        pending = settings()
         with pytest.raises(UsageError):
-            made.expect(["a"] * 101)
-        assert made.options.keyterms == ()
+            pending.update_keyterms(["a"] * 101)
+        assert pending.options.keyterms == ()

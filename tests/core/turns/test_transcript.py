@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from itertools import product
 
 import pytest
@@ -70,7 +71,7 @@ def in_turn(*, text: str = "", checkpoint: str | None = None) -> Conversation:
 
 
 class TestOneConnection:
-    def test_what_is_in_order_passes_as_it_is(self) -> None:
+    def test_events_in_order_pass_unchanged(self) -> None:
         wire: list[TurnEvent] = [
             TurnStart(),
             TurnUpdate("Hey"),
@@ -86,10 +87,14 @@ class TestOneConnection:
         ]
         assert Conversation().shown(*wire) == wire
 
-    def test_events_carry_the_turns_number_and_the_connections_id(self) -> None:
+    def test_events_carry_the_number_of_the_turn_and_the_id_of_the_connection(self) -> None:
         conversation = Conversation()
         seen = []
-        for event in (TurnStart("r"), TurnEnd("a", "r"), TurnStart("r")):
+        for event in (
+            TurnStart(request_id="r"),
+            TurnEnd("a", request_id="r"),
+            TurnStart(request_id="r"),
+        ):
             seen += conversation.receive(event, Timing(0, 1.5, 7.0), is_replaying=False)
         assert [(e.request_id, e.timing) for e in seen] == [
             ("r", Timing(1, 1.5, 7.0)),
@@ -97,29 +102,44 @@ class TestOneConnection:
             ("r", Timing(2, 1.5, 7.0)),
         ]
 
-    def test_an_update_that_says_nothing_new_is_not_shown(self) -> None:
+    def test_fields_that_this_version_does_not_know_pass_too(self) -> None:
+        conversation = in_turn(checkpoint="Hey", text="Hey you")
+        conversation.connection_lost()
+        wire: list[TurnEvent] = [TurnStart(), TurnEnd("you there", extra={"confidence": 0.9})]
+        [end] = conversation.shown(*wire)
+        assert end == TurnEnd("Hey you there", extra={"confidence": 0.9})
+
+    def test_an_update_without_new_text_is_not_shown(self) -> None:
         conversation = in_turn(text="Hey")
         assert conversation.shown(TurnUpdate("Hey")) == []
 
-    def test_an_update_never_shrinks(self) -> None:
+    def test_an_update_with_less_text_is_not_shown(self) -> None:
         conversation = in_turn(text="Hey you")
         assert conversation.shown(TurnUpdate("Hey")) == []
-        assert conversation.violations == {"turn.update that takes words back": 1}
+        assert conversation.violations == {"turn.update that removes text": 1}
 
-    def test_an_empty_end_does_not_take_words_back(self) -> None:
+    def test_an_empty_end_removes_no_text(self) -> None:
         conversation = in_turn(text="Hey you")
         assert conversation.shown(TurnEnd("")) == [TurnEnd("Hey you")]
 
-    def test_the_end_has_the_last_word(self) -> None:
+    def test_the_text_of_the_end_replaces_that_of_the_updates(self) -> None:
         conversation = in_turn(text="Hey for")
         assert conversation.shown(TurnEnd("Hey four")) == [TurnEnd("Hey four")]
 
 
-class TestIrregularOrders:
+class Disturbance(Enum):
+    """What may come between two events of the server."""
+
+    LOSS = "the connection is lost"
+    LOSS_OF_AUDIO = "the connection is lost, and the audio of the checkpoint is not held any more"
+    END_OF_AUDIO = "the audio shows that the turn is over"
+
+
+class TestProtocolViolations:
     """A server that breaks the order is survived and counted; the application sees none of it."""
 
     @pytest.mark.parametrize(
-        ("wire", "seen", "irregular"),
+        ("wire", "seen", "violations"),
         [
             ([TurnEnd("")], [], {"turn.end in no turn": 1}),
             ([TurnResume()], [], {"turn.resume in no turn": 1}),
@@ -161,14 +181,14 @@ class TestIrregularOrders:
             ),
         ],
     )
-    def test_what_becomes_of_it(
-        self, wire: list[TurnEvent], seen: list[TurnEvent], protocol_violations: dict[str, int]
+    def test_the_order_is_repaired_and_the_violation_counted(
+        self, wire: list[TurnEvent], seen: list[TurnEvent], violations: dict[str, int]
     ) -> None:
         conversation = Conversation()
         assert conversation.shown(*wire) == seen
-        assert conversation.violations == protocol_violations
+        assert conversation.violations == violations
 
-    def test_late_words_after_an_eager_end_are_shown_and_no_irregularity(self) -> None:
+    def test_late_text_after_an_eager_end_is_shown_and_no_violation(self) -> None:
         conversation = in_turn()
         wire: list[TurnEvent] = [TurnEagerEnd("Hey"), TurnUpdate("Hey you"), TurnEnd("Hey you")]
         assert conversation.shown(*wire) == wire
@@ -182,36 +202,45 @@ class TestIrregularOrders:
                 st.builds(TurnUpdate, st.sampled_from(["", "a", "a b", " c"])),
                 st.builds(TurnEagerEnd, st.sampled_from(["", "a", "a b"])),
                 st.builds(TurnEnd, st.sampled_from(["", "a", "a b"])),
-                st.none(),
+                st.sampled_from(Disturbance),
             ),
             max_size=30,
-        )
+        ),
+        st.booleans(),
     )
-    def test_whatever_comes_starts_and_ends_alternate(self, wire: list[TurnEvent | None]) -> None:
+    def test_whatever_comes_starts_and_ends_alternate(
+        self, wire: list[TurnEvent | Disturbance], is_replaying: bool
+    ) -> None:
         conversation = Conversation()
         seen: list[TurnEvent] = []
         for event in wire:
-            if event is None:
-                conversation.connection_lost()
-            else:
-                seen += conversation.receive(event, NOW, is_replaying=False)
+            match event:
+                case Disturbance.LOSS:
+                    conversation.connection_lost()
+                case Disturbance.LOSS_OF_AUDIO:
+                    conversation.connection_lost()
+                    conversation.keep_known_text(overlaps=is_replaying)
+                case Disturbance.END_OF_AUDIO:
+                    seen += conversation.end_with_known_text(NOW, None)
+                case _:
+                    seen += conversation.receive(event, NOW, is_replaying=is_replaying)
         seen += conversation.end_with_known_text(NOW, None)
         edges = [type(event) for event in seen if isinstance(event, TurnStart | TurnEnd)]
         assert edges == [TurnStart, TurnEnd] * (len(edges) // 2)
-        eager = is_open = False
+        is_eager = is_open = False
         for event in seen:
             match event:
                 case TurnStart():
-                    is_open, eager = True, False
+                    is_open, is_eager = True, False
                 case TurnEagerEnd():
-                    eager = True
+                    is_eager = True
                 case TurnResume():
-                    assert eager, "a resume without an eager end"
-                    eager = False
+                    assert is_eager, "a resume without an eager end"
+                    is_eager = False
                 case TurnEnd():
                     assert is_open
                     is_open = False
-            assert is_open or isinstance(event, TurnEnd), "something outside of a turn"
+            assert is_open or isinstance(event, TurnEnd), "an event outside of a turn"
 
 
 class TestLostConnection:
@@ -221,18 +250,20 @@ class TestLostConnection:
         assert conversation.is_awaiting_replay
         assert conversation.shown(TurnStart(), is_replaying=True) == []
         assert not conversation.is_awaiting_replay
-        assert conversation.shown(TurnUpdate("I'd like a table")) == [TurnUpdate("I'd like a table")]
+        assert conversation.shown(TurnUpdate("I'd like a table")) == [
+            TurnUpdate("I'd like a table")
+        ]
         assert conversation.shown(TurnEnd("I'd like a table.")) == [TurnEnd("I'd like a table.")]
         assert conversation.turn == 1
 
-    def test_interim_text_does_not_shrink_while_it_is_said_again(self) -> None:
+    def test_text_does_not_shrink_while_it_is_recognized_again(self) -> None:
         conversation = in_turn(text="I'd like a table")
         conversation.connection_lost()
         seen = conversation.shown(TurnStart(), TurnUpdate("I'd"), TurnUpdate("I'd like a"))
         assert seen == []
         assert conversation.text == "I'd like a table"
 
-    def test_text_before_a_pause_is_kept_and_the_rest_said_again(self) -> None:
+    def test_text_before_a_checkpoint_is_kept_and_the_rest_recognized_again(self) -> None:
         conversation = in_turn(checkpoint="I'd like a table", text="I'd like a table for")
         conversation.connection_lost()
         assert conversation.checkpoint is not None
@@ -243,7 +274,7 @@ class TestLostConnection:
             TurnEnd("I'd like a table for two."),
         ]
 
-    def test_an_eager_end_that_is_said_again_is_not_shown_again(self) -> None:
+    def test_the_same_eager_end_from_the_replay_is_not_shown_again(self) -> None:
         conversation = in_turn()
         conversation.shown(TurnEagerEnd("Yes."))
         conversation.connection_lost()
@@ -251,7 +282,7 @@ class TestLostConnection:
         assert conversation.shown(TurnStart(), TurnEagerEnd("Yes.")) == []
         assert conversation.shown(TurnEnd("Yes.")) == [TurnEnd("Yes.")]
 
-    def test_more_words_after_an_eager_end_withdraw_it_first(self) -> None:
+    def test_more_text_after_an_eager_end_withdraws_it_first(self) -> None:
         conversation = in_turn()
         conversation.shown(TurnEagerEnd("Yes."))
         conversation.connection_lost()
@@ -260,7 +291,7 @@ class TestLostConnection:
         seen = conversation.shown(TurnEagerEnd("Yes. But no"), TurnEnd("Yes. But no"))
         assert seen == [TurnEagerEnd("Yes. But no"), TurnEnd("Yes. But no")]
 
-    def test_a_turn_that_the_replay_ends_too_early_goes_on(self) -> None:
+    def test_a_turn_that_ends_in_the_middle_of_the_replay_goes_on(self) -> None:
         conversation = in_turn(text="I'd like a table for two")
         conversation.connection_lost()
         seen = conversation.shown(TurnStart(), TurnEnd("I'd like a"), is_replaying=True)
@@ -269,18 +300,20 @@ class TestLostConnection:
         seen = conversation.shown(TurnStart(), TurnEnd("table for two people"))
         assert seen == [TurnEnd("I'd like a table for two people")]
 
-    def test_words_that_are_not_heard_again_are_kept(self) -> None:
+    def test_text_that_is_not_recognized_again_is_kept(self) -> None:
         conversation = in_turn(text="I'd like a table")
         conversation.connection_lost()
         assert conversation.shown(TurnStart(), TurnEnd("")) == [TurnEnd("I'd like a table")]
 
-    def test_a_turn_that_nobody_takes_up_ends_with_the_known_text(self) -> None:
+    def test_a_turn_that_no_connection_takes_up_ends_with_the_known_text(self) -> None:
         conversation = in_turn(text="I'd like a table")
         conversation.connection_lost()
-        assert without_times(conversation.end_with_known_text(NOW, None)) == [TurnEnd("I'd like a table")]
+        assert without_times(conversation.end_with_known_text(NOW, None)) == [
+            TurnEnd("I'd like a table")
+        ]
         assert conversation.end_with_known_text(NOW, None) == []
 
-    def test_what_follows_a_known_end_is_another_turn(self) -> None:
+    def test_what_follows_such_an_end_is_another_turn(self) -> None:
         conversation = in_turn(text="Yes.")
         conversation.connection_lost()
         conversation.end_with_known_text(NOW, None)
@@ -294,11 +327,14 @@ class TestLostConnection:
         seen = conversation.shown(TurnStart(), TurnEnd("Three."), TurnStart(), TurnEnd(" Four."))
         assert seen == [TurnStart(), TurnEnd(" Three."), TurnStart(), TurnEnd(" Four.")]
 
-    def test_a_server_that_puts_no_space_before_its_turns_gets_none(self) -> None:
+    def test_where_the_server_puts_no_space_before_its_turns_none_is_added(self) -> None:
         conversation = Conversation()
         conversation.shown(TurnStart(), TurnEnd("One."), TurnStart(), TurnEnd("Two."))
         conversation.connection_lost()
-        assert conversation.shown(TurnStart(), TurnEnd("Three.")) == [TurnStart(), TurnEnd("Three.")]
+        assert conversation.shown(TurnStart(), TurnEnd("Three.")) == [
+            TurnStart(),
+            TurnEnd("Three."),
+        ]
 
     def test_several_losses_in_one_turn(self) -> None:
         conversation = in_turn(checkpoint="one two", text="one two three")
@@ -310,7 +346,7 @@ class TestLostConnection:
             TurnEnd("one two three four")
         ]
 
-    def test_a_turn_that_outgrew_the_ledger_goes_on_from_the_words_known(self) -> None:
+    def test_a_turn_longer_than_the_replay_buffer_goes_on_from_the_known_text(self) -> None:
         conversation = in_turn(text="one two three")
         conversation.connection_lost()
         conversation.keep_known_text(overlaps=True)
@@ -319,18 +355,18 @@ class TestLostConnection:
 
 
 class TestCheckpoints:
-    def test_none_outside_of_a_turn(self) -> None:
+    def test_there_is_none_outside_of_a_turn(self) -> None:
         conversation = Conversation()
         conversation.add_checkpoint(5)
         assert conversation.checkpoint is None
 
-    def test_it_has_the_text_said_so_far(self) -> None:
+    def test_it_has_the_text_so_far(self) -> None:
         conversation = in_turn(text="one two")
         conversation.add_checkpoint(50)
         assert conversation.checkpoint is not None
         assert (conversation.checkpoint.position, conversation.checkpoint.text) == (50, "one two")
 
-    def test_one_that_was_wrong_is_taken_back_but_never_the_onset(self) -> None:
+    def test_the_last_can_be_revoked_but_never_the_onset(self) -> None:
         conversation = in_turn(checkpoint="one", text="one two")
         positions = []
         for _ in range(3):
@@ -339,7 +375,7 @@ class TestCheckpoints:
             conversation.revoke_checkpoint()
         assert positions == [100, 0, 0]
 
-    def test_none_while_the_turn_waits_for_a_connection(self) -> None:
+    def test_none_is_added_while_the_turn_awaits_its_replay(self) -> None:
         conversation = in_turn(text="one")
         conversation.connection_lost()
         conversation.add_checkpoint(50)
@@ -352,77 +388,150 @@ class TestCheckpoints:
         assert conversation.checkpoint is None
 
 
+# --- the continuity table -----------------------------------------------------------------------
+
+ONE, AWAITING, CONTINUED = Continuity
+WHOLE_TABLE: list[tuple[Continuity, Step, Continuity | None]] = [
+    (ONE, Step.CONNECTION_LOST, AWAITING),
+    (ONE, Step.TAKEN_UP, None),
+    (ONE, Step.CUT_SHORT, None),
+    (ONE, Step.TURN_ENDED, ONE),
+    (AWAITING, Step.CONNECTION_LOST, AWAITING),
+    (AWAITING, Step.TAKEN_UP, CONTINUED),
+    (AWAITING, Step.CUT_SHORT, None),
+    (AWAITING, Step.TURN_ENDED, ONE),
+    (CONTINUED, Step.CONNECTION_LOST, AWAITING),
+    (CONTINUED, Step.TAKEN_UP, None),
+    (CONTINUED, Step.CUT_SHORT, AWAITING),
+    (CONTINUED, Step.TURN_ENDED, ONE),
+]
+
+
+def open_turn_in(continuity: Continuity) -> Conversation:
+    """A turn with text is open, and made of such connections."""
+    conversation = in_turn(text="one two")
+    if continuity is not ONE:
+        conversation.connection_lost()
+    if continuity is CONTINUED:
+        conversation.shown(TurnStart())
+    return conversation
+
+
+def take(step: Step, conversation: Conversation) -> None:
+    """Let happen what a step is named after."""
+    match step:
+        case Step.CONNECTION_LOST:
+            conversation.connection_lost()
+        case Step.TAKEN_UP:
+            conversation.shown(TurnStart(), is_replaying=True)
+        case Step.CUT_SHORT:
+            conversation.shown(TurnEnd("one"), is_replaying=True)
+        case Step.TURN_ENDED:
+            conversation.shown(TurnEnd("one two"))
+
+
+class TestContinuity:
+    def test_every_state_and_every_step_is_written_down_here(self) -> None:
+        assert [(before, step) for before, step, _ in WHOLE_TABLE] == list(
+            product(Continuity, Step)
+        )
+
+    @pytest.mark.parametrize(("before", "step", "after"), WHOLE_TABLE)
+    def test_the_whole_table(
+        self, before: Continuity, step: Step, after: Continuity | None
+    ) -> None:
+        assert CONTINUITY_TABLE[before].get(step) is after
+
+    @pytest.mark.parametrize(
+        ("before", "step", "after"),
+        [row for row in WHOLE_TABLE if row[2] is not None],
+    )
+    def test_every_allowed_step_is_reached_and_logged(
+        self, before: Continuity, step: Step, after: Continuity, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        conversation = open_turn_in(before)
+        caplog.set_level(logging.DEBUG)
+        if step is Step.TURN_ENDED and before is AWAITING:
+            conversation.end_with_known_text(NOW, None)
+        else:
+            take(step, conversation)
+        lines = [record.getMessage() for record in caplog.records]
+        assert f"turn: {before.value} -> {after.value}" in lines
+        assert conversation.is_awaiting_replay is (after is AWAITING)
+        assert conversation.is_open is (step is not Step.TURN_ENDED)
+
+
 # --- any split gives the same turns -------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
-    """What a server says, and how many words of the conversation it has heard by then."""
+class Sent:
+    """An event of the server, and how many words of the conversation it had received by then."""
 
     event: TurnEvent
-    heard: int
+    received: int
 
 
 Turns = list[list[int]]  # of each turn, the number of words in each of its phrases
 
 
-def words_of(turns: Turns) -> list[list[list[str]]]:
-    """Give every word a number, so that a word that is lost or said twice shows."""
+def numbered(turns: Turns) -> list[list[list[str]]]:
+    """Give every word a number, so that a word that is lost or doubled shows."""
     numbers = iter(range(10_000))
     return [[[f"w{next(numbers)}" for _ in range(size)] for size in turn] for turn in turns]
 
 
-def serve(turns: Turns, start: int) -> Iterator[Wire]:
+def serve(turns: Turns, start: int) -> Iterator[Sent]:
     """A connection that is sent the conversation from word `start` on."""
-    heard, spoken = 0, False
-    for turn in words_of(turns):
-        text, eager = "", False
+    received, has_text = 0, False
+    for turn in numbered(turns):
+        text, is_eager = "", False
         for phrase in turn:
             for word in phrase:
-                heard += 1
-                if heard <= start:
+                received += 1
+                if received <= start:
                     continue
                 if not text:
-                    yield Wire(TurnStart(), heard)
-                elif eager:
-                    yield Wire(TurnResume(), heard)
-                eager = False
-                text += f" {word}" if text or spoken else word
-                yield Wire(TurnUpdate(text), heard)
+                    yield Sent(TurnStart(), received)
+                elif is_eager:
+                    yield Sent(TurnResume(), received)
+                is_eager = False
+                text += f" {word}" if text or has_text else word
+                yield Sent(TurnUpdate(text), received)
             if text:
-                yield Wire(TurnEagerEnd(text), heard)
-                eager = True
+                yield Sent(TurnEagerEnd(text), received)
+                is_eager = True
         if text:
-            yield Wire(TurnEnd(text), heard)
-            spoken = True
+            yield Sent(TurnEnd(text), received)
+            has_text = True
 
 
-def converse(turns: Turns, lives: Sequence[int]) -> list[TurnEvent]:
-    """Hold the conversation over connections that live for so many messages each, and a last one.
+def converse(turns: Turns, sizes: Sequence[int]) -> list[TurnEvent]:
+    """Hold the conversation over connections of so many events each, and a last one.
 
-    Checkpoints are made as the session makes them, by an ear that is always right.
+    Checkpoints are added as the session adds them, by a VAD that is always right.
     """
     conversation, seen = Conversation(), list[TurnEvent]()
     ends = [sum(sum(turn) for turn in turns[: n + 1]) for n in range(len(turns))]
     start = furthest = 0
-    for life in [*lives, None]:
-        for wire in list(serve(turns, start))[:life]:
+    for size in [*sizes, None]:
+        for sent in list(serve(turns, start))[:size]:
             was_open = conversation.is_open
-            replaying = wire.heard < furthest
-            seen += conversation.receive(wire.event, NOW, is_replaying=replaying)
-            furthest = max(furthest, wire.heard)
+            is_replaying = sent.received < furthest
+            seen += conversation.receive(sent.event, NOW, is_replaying=is_replaying)
+            furthest = max(furthest, sent.received)
             if conversation.is_open and not was_open:
-                conversation.add_checkpoint(wire.heard - 1)
-            elif isinstance(wire.event, TurnEagerEnd):
-                conversation.add_checkpoint(wire.heard)
+                conversation.add_checkpoint(sent.received - 1)
+            elif isinstance(sent.event, TurnEagerEnd):
+                conversation.add_checkpoint(sent.received)
             elif was_open and not conversation.is_open:
-                start = wire.heard
+                start = sent.received
         checkpoint = conversation.checkpoint
         conversation.connection_lost()
         if checkpoint is not None:
             start = checkpoint.position
             if checkpoint.text and start in ends:
-                # All was said before the pause, and it is the one after the turn.
+                # The turn's text was complete before the pause, which is the one after the turn.
                 seen += conversation.end_with_known_text(NOW, None)
     return seen
 
@@ -432,7 +541,7 @@ conversations: st.SearchStrategy[Turns] = st.lists(
 )
 
 
-def turns_of(events: Sequence[TurnEvent]) -> list[str]:
+def texts(events: Sequence[TurnEvent]) -> list[str]:
     return [event.transcript for event in events if isinstance(event, TurnEnd)]
 
 
@@ -445,12 +554,14 @@ def test_any_split_into_two_connections_gives_the_same_turns(
     split = data.draw(st.integers(0, len(list(serve(turns, 0)))))
     merged = converse(turns, [split])
     check_order(merged)
-    assert turns_of(merged) == turns_of(whole)
+    assert texts(merged) == texts(whole)
 
 
 @settings(max_examples=200)
 @given(conversations, st.lists(st.integers(0, 12), max_size=8))
-def test_so_does_any_split_into_many(turns: Turns, lives: list[int]) -> None:
-    merged = converse(turns, lives)
+def test_any_split_into_many_connections_gives_the_same_turns(
+    turns: Turns, sizes: list[int]
+) -> None:
+    merged = converse(turns, sizes)
     check_order(merged)
-    assert turns_of(merged) == turns_of(converse(turns, []))
+    assert texts(merged) == texts(converse(turns, []))

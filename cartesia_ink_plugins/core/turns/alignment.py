@@ -1,0 +1,132 @@
+"""A short replay of a long turn, and how its text is joined with the text that is known.
+
+Text is append-only, so each `turn.update` tells what is settled up to a recent position. After a
+loss only the last seconds are replayed, with a margin, and the new connection sends words that are
+known already: some from before the update (the *lead*), then those that followed it (the *tail*).
+Only where both are recognized again, in order and in one place, is the overlap removed. In any
+doubt the whole turn is replayed from its checkpoint, which takes longer and is always right.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from cartesia_ink_plugins.core.text import normalized, skip_words
+from cartesia_ink_plugins.core.turns.speech import SpeechTracker
+
+_MIN_TAIL_WORDS = 3  # with a lead of one word or more, four words in a row are no coincidence
+_MAX_LEAD_WORDS = 20  # more are not spoken in the margin
+_MAX_EXTRA_WORDS = 12  # without a match beyond the tail, after which none is expected any more
+_MAX_MARKS = 64  # a count; updates come two to four times a second
+
+# Seconds of audio.
+_MIN_SPEECH = 1.5  # in front of an update: the lead, and the lag of the recognizer
+_MAX_MARGIN = 6.0  # within which that much speech must be found
+_MIN_SAVED = 4.0  # of replay; less is not worth the risk of a second one
+
+
+@dataclass(frozen=True, slots=True)
+class TextMark:
+    """What a `turn.update` settled: the text of the turn covers the speech before a position."""
+
+    position: int
+    text: str
+
+
+class Overlap:
+    """The known text that a short replay is expected to repeat."""
+
+    __slots__ = ("_known", "_lead", "_skipped", "_tail", "text")
+
+    def __init__(self, text: str, mark: TextMark) -> None:
+        """Expect the end of a text.
+
+        Args:
+            text: All that is known of the turn.
+            mark: Its words are the lead, those behind it are the tail.
+        """
+        self.text = text
+        self._lead = normalized(mark.text)
+        self._tail = normalized(text)[len(self._lead) :]
+        self._skipped: int | None = None
+
+    def join(self, transcript: str) -> str | None:
+        """Join the known text with that of the replay; None while the overlap is not found."""
+        words = transcript.split()
+        if self._skipped is None:
+            self._skipped = self._find(normalized(transcript))
+        if self._skipped is None:
+            return None
+        return self.text + skip_words(transcript, words[: self._skipped])
+
+    def is_missing(self, transcript: str) -> bool:
+        """Whether so much text has no overlap that none is to be expected."""
+        return len(transcript.split()) > len(self._tail) + _MAX_EXTRA_WORDS
+
+    @property
+    def is_distinct(self) -> bool:
+        """Whether the overlap occurs once in the known text that may be replayed."""
+        pattern = [*self._lead[-1:], *self._tail]
+        known = [*self._lead[-_MAX_LEAD_WORDS:], *self._tail]
+        places = range(len(known) - len(pattern) + 1)
+        return sum(known[at : at + len(pattern)] == pattern for at in places) == 1
+
+    def _find(self, words: list[str]) -> int | None:
+        """Count the words that are known: the only place where lead and tail match."""
+        size = len(self._tail)
+        found = [
+            at + size
+            for at in range(1, min(len(words) - size, len(self._lead)) + 1)
+            if words[at : at + size] == self._tail and self._matches_lead(words[:at])
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def _matches_lead(self, words: list[str]) -> bool:
+        """Whether words end the lead; the first may be a fragment, if there are more."""
+        expected = self._lead[len(self._lead) - len(words) :]
+        if len(words) == 1:
+            return words == expected
+        return words[1:] == expected[1:]
+
+
+class TextMarks:
+    """The updates of the open turn, as far as a short replay may need them."""
+
+    __slots__ = ("_marks",)
+
+    def __init__(self) -> None:
+        """Begin without an update."""
+        self._marks: deque[TextMark] = deque(maxlen=_MAX_MARKS)
+
+    def add(self, position: int, text: str) -> None:
+        """A `turn.update` covers the speech before a position."""
+        self._marks.append(TextMark(position, text))
+
+    def clear(self) -> None:
+        """The turn is over, or its updates have served once."""
+        self._marks.clear()
+
+    def short_replay(
+        self, text: str, checkpoint: int, speech: SpeechTracker
+    ) -> tuple[int, Overlap] | None:
+        """Choose where a short replay of a long turn begins.
+
+        Args:
+            text: All that is known of the turn.
+            checkpoint: Where the long replay begins.
+            speech: The speech in the audio.
+
+        Returns:
+            The position, and what its text must overlap; None when only the long replay is safe.
+        """
+        words = len(text.split())
+        for mark in reversed(self._marks):
+            overlap = Overlap(text, mark)
+            if words - len(mark.text.split()) < _MIN_TAIL_WORDS or not overlap.is_distinct:
+                continue
+            position = speech.position_before(mark.position, _MIN_SPEECH, _MAX_MARGIN)
+            if position is None or position - checkpoint < speech.size(_MIN_SAVED):
+                return None
+            return position, overlap
+        return None
