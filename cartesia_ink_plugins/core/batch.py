@@ -46,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 BATCH_PATH = "/stt"
 _PIECE = 1 << 16
-_CONNECT_TIMEOUT = 10.0
 _SCHEMES = {"wss": "https", "ws": "http"}
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -82,6 +81,7 @@ class _Request:
     name: str
     size: int
     timeout: float
+    connect_timeout: float
     progress: Progress | None
 
 
@@ -97,6 +97,7 @@ async def transcribe(
     base_url: str | None = None,
     cartesia_version: str = API_VERSION,
     timeout: float = 120.0,
+    connect_timeout: float = 10.0,
     retries: int = 3,
     progress: Progress | None = None,
     http_session: aiohttp.ClientSession | None = None,
@@ -114,7 +115,9 @@ async def transcribe(
         credentials: Who asks; the API key in `CARTESIA_API_KEY` by default.
         base_url: Scheme and host of the API; by default `CARTESIA_BASE_URL` or Cartesia's own.
         cartesia_version: Version of the API.
-        timeout: Seconds without any progress until an attempt is given up.
+        timeout: Seconds without any progress until an attempt is given up; the server computes for
+            as long as it takes to write the whole file down.
+        connect_timeout: Seconds until an attempt to connect is given up.
         retries: How often to try again after a lost connection, 408, 429 or 5xx; as late as told
             in `Retry-After`, after 30 to 45 seconds at the latest.
         progress: Called with the bytes of the file that were sent so far, and their total; begins
@@ -131,8 +134,9 @@ async def transcribe(
     request_url, fields = _address(model, language, encoding, sample_rate, base_url)
     if word_timestamps:
         fields.append(("timestamp_granularities[]", "word"))
-    if timeout <= 0:
-        raise UsageError(f"timeout: {timeout} is not positive")
+    for name, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
+        if seconds <= 0:
+            raise UsageError(f"{name}: {seconds} is not positive")
     credentials = credentials or Credentials.from_environment()
     with contextlib.ExitStack() as stack:
         file, name, size = _open(audio, stack)
@@ -143,6 +147,7 @@ async def transcribe(
             name=name,
             size=size,
             timeout=timeout,
+            connect_timeout=connect_timeout,
             progress=progress,
         )
         aiohttp = _aiohttp()
@@ -274,10 +279,12 @@ async def _attempt(
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout),
             ) as response:
                 retry_after = response.headers.get("Retry-After")
                 return response.status, retry_after, await response.read(), ""
+    except aiohttp.ConnectionTimeoutError:
+        return None, None, b"", f"no connection within {request.connect_timeout:g} s"
     except TimeoutError:
         return None, None, b"", f"no answer within {request.timeout:g} s"
     except (aiohttp.ClientError, OSError) as error:

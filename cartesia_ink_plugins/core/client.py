@@ -29,8 +29,10 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.core.lifecycle import Unrecognized
 from cartesia_ink_plugins.core.observe import Snapshot, snapshot
 from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.pacing import ReconnectPolicy
 from cartesia_ink_plugins.core.session import Said, TurnsSession
 
 _UNREAD = 100
@@ -173,6 +175,25 @@ class InkTurnsClient:
         """What happened so far, as numbers."""
         session, _ = self._driver.made()
         return snapshot(session)
+
+    def set_reconnect_policy(
+        self, policy: ReconnectPolicy | None, connect_timeout: float | None = None
+    ) -> None:
+        """Decide how long to wait between attempts to connect, from now on.
+
+        Args:
+            policy: Asked after each failure; None for the policy by default.
+            connect_timeout: Seconds until a hung attempt is given up; None for that of the
+                resilience.
+        """
+        self._driver.set_reconnect_policy(policy, connect_timeout)
+
+    def unrecognized(self) -> Unrecognized:
+        """What was handed in and has no final text yet; to be asked while there is no connection.
+
+        Who gives this client up can go on with another one from there.
+        """
+        return self._driver.unrecognized()
 
     def hand_to(self, reader: Callable[[Event], None] | None) -> None:
         """Hand events over when they come, in the place of iteration, which then just ends.

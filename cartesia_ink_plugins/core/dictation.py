@@ -57,6 +57,13 @@ class Dictation:
         """The stream position from which the next connection is sent audio."""
         return max(self.segments.mark.position, self._link.ledger.start)
 
+    @property
+    def text_before_resume(self) -> str:
+        """The text of the open segment that `resume_at` comes after."""
+        segments = self.segments
+        missing = self._link.ledger.start > segments.mark.position
+        return segments.text if missing else segments.text_at_mark
+
     # --- connections --------------------------------------------------------------------------
 
     def reconnected(self, now: float) -> int:

@@ -19,9 +19,10 @@ from cartesia_ink_plugins.core.audio import copied
 from cartesia_ink_plugins.core.connection import Connection, why_not
 from cartesia_ink_plugins.core.errors import RefusedError, UsageError
 from cartesia_ink_plugins.core.events import LifeEvent
-from cartesia_ink_plugins.core.lifecycle import Lifecycle
+from cartesia_ink_plugins.core.lifecycle import Lifecycle, Unrecognized
 from cartesia_ink_plugins.core.link import Action, Dial, Drop, Link, Ping
 from cartesia_ink_plugins.core.options import Credentials
+from cartesia_ink_plugins.core.pacing import ReconnectPolicy
 
 _LINGER = 0.5
 _NEVER = float("inf")
@@ -179,6 +180,19 @@ class Driver(Generic[S, W]):
                 self._ended()
         if events:
             self._tell()
+
+    def set_reconnect_policy(
+        self, policy: ReconnectPolicy | None, connect_timeout: float | None
+    ) -> None:
+        """Wait between attempts to connect as the policy says, or by default."""
+        session, loop = self.made()
+        session.link.set_reconnect_policy(policy, connect_timeout, loop.time())
+        self.drive(session)
+
+    def unrecognized(self) -> Unrecognized:
+        """What was handed in and has no final text yet."""
+        session, _ = self.made()
+        return session.life.unrecognized()
 
     def hand_to(self, reader: Callable[[LifeEvent | W], None] | None) -> None:
         """Hand events over when they come, in the place of iteration; with None no longer."""

@@ -162,11 +162,13 @@ class DialFailed:
         reason: Why, in one line, for a log.
         status: HTTP status, when the server answered.
         retry_in: Seconds until the next attempt; None when it waits for audio.
+        timed_out: Whether there was no answer in time.
     """
 
     reason: str
     status: int | None = None
     retry_in: float | None = None
+    timed_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)

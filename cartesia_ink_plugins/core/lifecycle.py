@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from cartesia_ink_plugins.core.errors import ClosedError, RefusedError, is_permanent
@@ -35,6 +36,19 @@ W = TypeVar("W")
 W_co = TypeVar("W_co", covariant=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Unrecognized:
+    """What a session would go on from on its next connection.
+
+    Attributes:
+        text: What is known of the open turn or segment, up to where `audio` begins.
+        audio: All that was handed in since then, as it was handed in.
+    """
+
+    text: str
+    audio: bytes
+
+
 class Words(Protocol[W_co]):
     """What a session is about, as far as its life depends on it."""
 
@@ -45,6 +59,10 @@ class Words(Protocol[W_co]):
     @property
     def resume_at(self) -> int:
         """The stream position from which the next connection is sent audio."""
+
+    @property
+    def text_before_resume(self) -> str:
+        """The text of the open turn or segment that `resume_at` comes after."""
 
     def reconnected(self, now: float) -> int:
         """There is a connection, the first or another one; return `resume_at`, as it is now."""
@@ -118,6 +136,12 @@ class Lifecycle(Generic[W]):
         sent = link.sent if link.state is LinkState.OPEN else self._words.resume_at
         size = link.ledger.end - max(sent, link.ledger.start)
         return link.format.seconds(size) / link.pacer.rate
+
+    def unrecognized(self) -> Unrecognized:
+        """What was handed in and has no final text yet, while there is no connection."""
+        link, position = self._link, self._words.resume_at
+        audio = link.ledger.read(position, link.ledger.end - position)
+        return Unrecognized(self._words.text_before_resume, audio)
 
     def take_actions(self) -> list[Action]:
         """What the driver is to do now, in order."""
@@ -268,10 +292,12 @@ class Lifecycle(Generic[W]):
             text = f"{message.title or 'refused'}: {message.message}"
             self._refuse(text, message.status, message.code)
 
-    def drop(self, reason: str, now: float, code: int | None = None) -> None:
-        """Give up the present connection ourselves."""
+    def drop(
+        self, reason: str, now: float, code: int | None = None, *, timed_out: bool = False
+    ) -> None:
+        """Give up the present connection, or the attempt at one, ourselves."""
         self._link.actions.append(Drop())
-        self._lost(reason, code, now)
+        self._lost(reason, code, now, timed_out=timed_out)
 
     # --- what the clock does ------------------------------------------------------------------
 
@@ -293,8 +319,9 @@ class Lifecycle(Generic[W]):
         if now >= self._finish_at:
             self._over(is_complete=False)
             return False
+        timed_out = self._link.state is LinkState.DIALLING
         if reason := self._link.tick(now):
-            self.drop(reason, now)
+            self.drop(reason, now, timed_out=timed_out)
         self.speak(now)
         if not self.is_beat_near(now):
             return False
@@ -334,7 +361,13 @@ class Lifecycle(Generic[W]):
     # --- inside -------------------------------------------------------------------------------
 
     def _lost(
-        self, reason: str, code: int | None, now: float, *, delay: float | None = None
+        self,
+        reason: str,
+        code: int | None,
+        now: float,
+        *,
+        delay: float | None = None,
+        timed_out: bool = False,
     ) -> None:
         link = self._link
         was_open = link.state is LinkState.OPEN
@@ -349,7 +382,7 @@ class Lifecycle(Generic[W]):
             delay = link.backoff.delay(now)
         link.lost(delay, now)
         if not was_open:
-            self.events.append(DialFailed(reason, code, delay))
+            self.events.append(DialFailed(reason, code, delay, timed_out))
         elif reason != _NEW_OPTIONS:
             self.events.append(Disconnected(reason, code, delay))
         logger.info("connection lost: %s", reason)

@@ -17,7 +17,7 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import AudioGap
 from cartesia_ink_plugins.core.ledger import Ledger
 from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.core.pacing import Backoff, Heartbeat, Jitter, Pacer
+from cartesia_ink_plugins.core.pacing import Backoff, Heartbeat, Jitter, Pacer, ReconnectPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -86,14 +86,14 @@ class Link:
         self.ledger = Ledger(format.size(resilience.ledger_seconds))
         self.accounts = Accounts()
         self.pacer = Pacer(format, resilience.catch_up_rate)
-        self.backoff = Backoff(jitter)
+        self.backoff: ReconnectPolicy = Backoff(jitter)
         self.actions: list[Action] = []
         self.sent = 0
         self.barrier: int | None = None
         """Nothing beyond this position is sent: something has to be said there first."""
         self.opened_at = 0.0
         self.dial_at = 0.0
-        self._dial_timeout = resilience.dial_timeout
+        self._dial_timeout = self._resilience_timeout = resilience.dial_timeout
         self.state = LinkState.RESTING
         """Where the connection is."""
         self._reached = 0
@@ -152,6 +152,26 @@ class Link:
             self._become(LinkState.DIALLING)
             self._dial_deadline = now + self._dial_timeout
             self.actions.append(Dial())
+
+    def set_reconnect_policy(
+        self, policy: ReconnectPolicy | None, connect_timeout: float | None, now: float
+    ) -> None:
+        """Wait as the policy says from now on, beginning with an attempt that is under way.
+
+        Args:
+            policy: None for the policy by default.
+            connect_timeout: Seconds until a hung attempt is given up; None for that of the
+                resilience.
+            now: The time.
+        """
+        self.backoff = policy or Backoff(self.jitter)
+        self._dial_timeout = (
+            self._resilience_timeout if connect_timeout is None else connect_timeout
+        )
+        if self.state is LinkState.DIALLING:
+            self._dial_deadline = min(self._dial_deadline, now + self._dial_timeout)
+        elif self.state is LinkState.WAITING:
+            self.dial(now)
 
     def take(self, pcm: bytes, now: float) -> None:
         """Take audio in, and send what may be sent."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 
@@ -86,6 +87,19 @@ class Pacer:
             return max(_SHORTEST_WAIT, missing / self._growth)
         self._allowance = grown - size
         return 0.0
+
+
+class ReconnectPolicy(Protocol):
+    """How long to wait before each attempt to connect; `Backoff` is the one by default."""
+
+    def reset(self) -> None:
+        """There was progress: a turn event, or ten seconds of health."""
+
+    def delay(self, now: float) -> float:
+        """Seconds to wait after a connection was lost or could not be made."""
+
+    def delay_when_busy(self, now: float, retry_after: float | None) -> float:
+        """Seconds to wait after a 429 or 503."""
 
 
 class Backoff:

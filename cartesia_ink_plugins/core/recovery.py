@@ -46,6 +46,14 @@ class Recovery:
         return max(self._resume_at, self._link.ledger.start)
 
     @property
+    def text_before_resume(self) -> str:
+        """The text of the open turn that `resume_at` comes after."""
+        conversation, checkpoint = self._conversation, self._conversation.checkpoint
+        if self._link.ledger.start > self._resume_at or checkpoint is None:
+            return conversation.text
+        return checkpoint.text
+
+    @property
     def _has_unheard_speech(self) -> bool:
         """Whether there was speech since the last turn that no turn event has answered."""
         link = self._link

@@ -107,6 +107,11 @@ class Segments:
         """Everything that is known of the open segment, and that was not given yet."""
         return mend(after(self._given, self._best()))
 
+    @property
+    def text_at_mark(self) -> str:
+        """What of the open segment comes before the mark, and was not given yet."""
+        return mend(after(self._given, self.mark.text))
+
     def take(self, delta: Transcript, offset: float) -> Interim | None:
         """Take a delta.
 
