@@ -52,6 +52,7 @@ class TestMapping:
             " Bonjour",
             is_complete=False,
             words=(Word(" Bonjour", 1.0, 1.5),),
+            duration=2.5,
             language="fr",
             timing=timing,
             request_id="r-1",
@@ -65,7 +66,13 @@ class TestMapping:
             3.0,
             5.0,
         )
-        assert data.metadata == {"request_id": "r-1", "turn": 4, "complete": False}
+        assert data.metadata == {
+            "request_id": "r-1",
+            "turn": 4,
+            "position": 9.0,
+            "is_complete": False,
+            "duration": 2.5,
+        }
         assert data.words is not None
         assert [(w, w.start_time, w.end_time) for w in data.words] == [(" Bonjour", 3.0, 3.5)]
 

@@ -118,9 +118,10 @@ class TestWords:
             heard = await transcribe(make_ink(server.url), script.audio(ROOM))
             request_id = sent(server).request_id
         assert {e.request_id for e in heard.events} == {request_id}
-        assert [e.alternatives[0].metadata for e in heard.of(FINAL)] == [
-            {"request_id": request_id, "turn": 1},
-            {"request_id": request_id, "turn": 2},
+        metadata = [e.alternatives[0].metadata or {} for e in heard.of(FINAL)]
+        assert [(data["request_id"], data["turn"]) for data in metadata] == [
+            (request_id, 1),
+            (request_id, 2),
         ]
 
 
