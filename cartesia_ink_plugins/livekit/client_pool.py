@@ -87,7 +87,7 @@ class ClientPool:
         if state.spare is None and not state.acquired:
             loop = asyncio.get_running_loop()
             expiry = loop.call_later(_SPARE_TIMEOUT, self._expire, state)
-            state.spare = _Spare(self._connect(), self.options.sample_rate, expiry)
+            state.spare = self._spare(self._connect(), expiry)
 
     def expect(self) -> None:
         """A stream was opened; it will `acquire` or `cancel`."""
@@ -128,7 +128,7 @@ class ClientPool:
         state.acquired.discard(client)
         state.released.set()
         if reusable and state.expected and state.spare is None and client.is_connected:
-            state.spare = _Spare(client, self.options.sample_rate)
+            state.spare = self._spare(client)
             return
         await client.aclose()
         await self._close_idle(state)
@@ -175,6 +175,11 @@ class ClientPool:
     def _state(self) -> _LoopState:
         return self._loops.setdefault(asyncio.get_running_loop(), _LoopState())
 
+    def _spare(self, client: Client, expiry: asyncio.TimerHandle | None = None) -> _Spare:
+        # What happens to it before a stream takes it, such as a failed attempt, concerns no stream.
+        client.hand_to(_ignore)
+        return _Spare(client, self.options.sample_rate, expiry)
+
     def _expire(self, state: _LoopState) -> None:
         """Close the spare client, unless a stream waits for the audio with which it takes it."""
         if state.expected:
@@ -213,3 +218,7 @@ class ClientPool:
             for state in self._loops.values()
             for client in (*state.acquired, *([state.spare.client] if state.spare else []))
         ]
+
+
+def _ignore(_: object) -> None:
+    """Take an event that nobody waits for."""

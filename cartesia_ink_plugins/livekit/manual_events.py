@@ -16,7 +16,7 @@ from livekit.agents.types import TimedString
 
 from cartesia_ink_plugins.core.events import Final, Interim
 from cartesia_ink_plugins.core.transcripts import Word
-from cartesia_ink_plugins.livekit.speech_data import set_times, speech_data
+from cartesia_ink_plugins.livekit.speech_data import boundary, transcript
 
 
 class ManualSpeechEvents:
@@ -46,14 +46,14 @@ class ManualSpeechEvents:
         if event.text and not self._speaking:
             self._speaking = True
             start = event.timing.speech_start if event.timing else None
-            events.append(self._event(SpeechEventType.START_OF_SPEECH, event))
+            events.append(boundary(SpeechEventType.START_OF_SPEECH, event))
             events[-1].speech_start_time = start
         if isinstance(event, Interim):
             return [*events, self._transcript(SpeechEventType.INTERIM_TRANSCRIPT, event)]
         events.append(self._transcript(SpeechEventType.FINAL_TRANSCRIPT, event))
         if self._speaking:
             self._speaking = False
-            events.append(self._event(SpeechEventType.END_OF_SPEECH, event))
+            events.append(boundary(SpeechEventType.END_OF_SPEECH, event))
             events[-1].speech_end_time = event.timing.speech_end if event.timing else None
         return events
 
@@ -67,22 +67,14 @@ class ManualSpeechEvents:
         final = Final(text, is_complete=False, request_id=request_id)
         return [self._transcript(SpeechEventType.FINAL_TRANSCRIPT, final)] if text else []
 
-    def _event(self, kind: SpeechEventType, event: Interim | Final) -> SpeechEvent:
-        """An event without text."""
-        return SpeechEvent(
-            type=kind,
-            request_id=event.request_id or "",
-            alternatives=[speech_data(event, "", self.language)],
-        )
-
     def _transcript(self, kind: SpeechEventType, event: Interim | Final) -> SpeechEvent:
-        data = speech_data(event, event.text, self.language)
-        set_times(data, event.timing, self._epoch)
+        speech = transcript(kind, event, event.text, self.language, self._epoch)
         if isinstance(event, Final):
+            [data] = speech.alternatives
             data.words = [self._word(word) for word in event.words] or None
             if event.language:
                 data.language = LanguageCode(event.language)
-        return SpeechEvent(type=kind, request_id=event.request_id or "", alternatives=[data])
+        return speech
 
     def _word(self, word: Word) -> TimedString:
         start, end = word.start + self._offset, word.end + self._offset

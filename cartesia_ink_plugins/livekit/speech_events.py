@@ -25,7 +25,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.livekit.speech_data import set_times, speech_data
+from cartesia_ink_plugins.livekit.speech_data import boundary, transcript
 
 _PUNCTUATION = str.maketrans("", "", ".,;:!?…")
 
@@ -87,7 +87,7 @@ class SpeechEvents:
 
     def _start(self, event: TurnStart) -> SpeechEvent:
         self._text, self._replying_to, self._speaking = "", None, True
-        start = self._boundary(SpeechEventType.START_OF_SPEECH, event)
+        start = boundary(SpeechEventType.START_OF_SPEECH, event)
         start.speech_start_time = event.timing.speech_start if event.timing else None
         return start
 
@@ -109,23 +109,13 @@ class SpeechEvents:
 
     def _end(self, event: TurnEnd, text: str) -> list[SpeechEvent]:
         self._text, self._replying_to, self._speaking = text, None, False
-        end = self._boundary(SpeechEventType.END_OF_SPEECH, event)
+        end = boundary(SpeechEventType.END_OF_SPEECH, event)
         end.speech_end_time = None if self._keep_min_delay else _speech_end(event.timing)
         # A final without words would be waited on for an answer; the end alone resets the user.
         return [self._transcript(SpeechEventType.FINAL_TRANSCRIPT, event), end] if text else [end]
 
-    def _boundary(self, kind: SpeechEventType, event: TurnEvent) -> SpeechEvent:
-        """An event without text; sessions take its times from it, not from its data."""
-        return SpeechEvent(
-            type=kind,
-            request_id=event.request_id or "",
-            alternatives=[speech_data(event, "", self.language)],
-        )
-
     def _transcript(self, kind: SpeechEventType, event: TurnEvent) -> SpeechEvent:
-        data = speech_data(event, self._text, self.language)
-        set_times(data, event.timing, self._epoch)
-        speech = SpeechEvent(type=kind, request_id=event.request_id or "", alternatives=[data])
+        speech = transcript(kind, event, self._text, self.language, self._epoch)
         if kind is not SpeechEventType.INTERIM_TRANSCRIPT:
             speech.speech_end_time = _speech_end(event.timing)
         return speech

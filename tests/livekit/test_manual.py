@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
 from livekit import rtc
-from livekit.agents import APIConnectOptions, APIStatusError, LanguageCode, stt
+from livekit.agents import (
+    APIConnectionError,
+    APIConnectOptions,
+    APIStatusError,
+    LanguageCode,
+    stt,
+)
 from livekit.agents.stt import SpeechEventType
 
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Final, Interim, Timing
-from cartesia_ink_plugins.core.transcripts import Word
+from cartesia_ink_plugins.core.transcripts import Transcript, Word
 from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
+from cartesia_ink_plugins.server.script import ScriptEngine
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Ear, Heard, call, paced, until
@@ -173,6 +183,34 @@ class TestWholeFiles:
         assert data.words
         assert data.end_time == pytest.approx(script.seconds, abs=0.1)
 
+    async def test_the_timeout_does_not_bound_the_computing(self, make_ink: MakeSTT) -> None:
+        engine = SlowEngine(Script("Hello there."))
+        async with InkServer(engine) as server:
+            frame = rtc.AudioFrame(engine.pcm, ROOM_RATE, 1, len(engine.pcm) // 2)
+            options = APIConnectOptions(max_retry=3, timeout=0.2)
+            event = await make_ink(server.url).recognize([frame], conn_options=options)
+            assert len(server.connections) == 1, "one upload"
+        assert event.alternatives[0].text == "Hello there."
+
+    async def test_nor_does_that_of_a_fallback_adapter(self, make_ink: MakeSTT) -> None:
+        engine = SlowEngine(Script("Hello there."))
+        async with InkServer(engine) as slow, InkServer(Script()) as other:
+            frame = rtc.AudioFrame(engine.pcm, ROOM_RATE, 1, len(engine.pcm) // 2)
+            both = stt.FallbackAdapter(
+                [make_ink(slow.url), make_ink(other.url)], attempt_timeout=0.2
+            )
+            event = await both.recognize([frame])
+            assert (len(slow.connections), len(other.connections)) == (1, 0)
+            await both.aclose()
+        assert event.alternatives[0].text == "Hello there."
+
+    async def test_it_does_bound_the_connecting(self, make_ink: MakeSTT) -> None:
+        frame = rtc.AudioFrame(ROOM.silence(0.2), ROOM_RATE, 1, ROOM_RATE // 5)
+        options = APIConnectOptions(max_retry=0, timeout=0.3)
+        with full_listener() as url, pytest.raises(APIConnectionError, match=r"within 0\.3 s"):
+            async with asyncio.timeout(9.0):
+                await make_ink(url).recognize([frame], conn_options=options)
+
     async def test_a_refusal_has_its_status(self, make_ink: MakeSTT) -> None:
         frame = rtc.AudioFrame(ROOM.silence(0.2), ROOM_RATE, 1, ROOM_RATE // 5)
         async with InkServer(Script(), api_keys=["another"]) as server:
@@ -207,6 +245,32 @@ class TestArguments:
     def test_thresholds_cannot_be_changed_either(self) -> None:
         with pytest.raises(UsageError, match="turn_"):
             ink.STT(api_key="sk_test", endpoint="manual").update_options(turn_end_threshold=0.2)
+
+
+class SlowEngine(ScriptEngine):
+    """Takes its time for a whole file; longer than the timeout of a test."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(script)
+        self.pcm = script.audio(ROOM)
+
+    async def transcribe(self, format: AudioFormat, pcm: bytes, language: str) -> Transcript:
+        await asyncio.sleep(1.0)
+        return await super().transcribe(format, pcm, language)
+
+
+@contextmanager
+def full_listener() -> Iterator[str]:
+    """A port whose queue of connections is full: who wants to connect is not answered."""
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 async def collect(stream: stt.RecognizeStream, heard: Heard) -> None:

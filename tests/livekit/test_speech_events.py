@@ -17,6 +17,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.livekit.speech_data import InkSpeechEvent
 from cartesia_ink_plugins.livekit.speech_events import SpeechEvents
 
 START = SpeechEventType.START_OF_SPEECH
@@ -43,7 +44,10 @@ def speech_of(*events: TurnEvent, keep_min_delay: bool = False) -> list[SpeechEv
 
 
 def summary(*events: TurnEvent) -> list[tuple[SpeechEventType, str | None]]:
-    return [(speech.type, speech.alternatives[0].text or None) for speech in speech_of(*events)]
+    return [
+        (speech.type, speech.alternatives[0].text if speech.alternatives else None)
+        for speech in speech_of(*events)
+    ]
 
 
 def test_a_plain_turn() -> None:
@@ -137,9 +141,11 @@ def test_times_ids_and_turn_numbers() -> None:
     assert {speech.request_id for speech in (start, interim, preflight, final, end)} == {"r-1"}
     data = final.alternatives[0]
     assert (data.start_time, data.end_time) == (4.0, 6.5)
+    metadata = {"request_id": "r-1", "turn": 3, "position": 9.0}
     for speech in (start, interim, preflight, final, end):
-        metadata = speech.alternatives[0].metadata
-        assert metadata == {"request_id": "r-1", "turn": 3, "position": 9.0}
+        assert isinstance(speech, InkSpeechEvent)
+        assert speech.metadata == metadata
+        assert [data.metadata for data in speech.alternatives] in ([], [metadata])
     assert data.language == "en"
 
 
@@ -184,7 +190,8 @@ def test_a_field_that_the_core_gains_reaches_the_event() -> None:
     timing = NewTiming(turn=1, position=2.0, channel=1)
     final, end = mapping().of(NewEnd("Hi.", timing=timing, confidence=0.9))
     for speech in (final, end):
-        metadata = speech.alternatives[0].metadata or {}
+        assert isinstance(speech, InkSpeechEvent)
+        metadata = speech.metadata
         assert (metadata["confidence"], metadata["channel"]) == (0.9, 1)
 
 
