@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from livekit import rtc
@@ -170,6 +171,8 @@ class InkRecognizeStream(stt.RecognizeStream):
             raise errors.rejection(refusal) from refusal
         finally:
             self._client = None
+            if self._pauses is not None:
+                self._pauses.close()
             client.hand_to(None)
             await aio.cancel_and_wait(finishing)
             self._report_usage(client)
@@ -209,7 +212,8 @@ class InkRecognizeStream(stt.RecognizeStream):
                 language=self._language, keep_min_delay=self._keep_min_delay, epoch=epoch
             )
         if self._flushes_itself:
-            self._pauses = PauseDetector(client.options.format)
+            flush = partial(self._send_item, client, self._FlushSentinel())
+            self._pauses = PauseDetector(client.options.format, flush)
         self._reported = _seconds_sent(client)
         if client.is_connected:
             self._report_connection_acquired(0.0, True)
@@ -263,9 +267,8 @@ class InkRecognizeStream(stt.RecognizeStream):
             samples = AudioFormat(Encoding.PCM_S16LE, frame.sample_rate).decode(pcm)
             pcm = AudioFormat(self._encoding, frame.sample_rate).encode(samples)
         client.send_audio(pcm)
-        if self._pauses and self._pauses.add(pcm, time.monotonic()):
-            assert isinstance(client, InkManualClient)
-            self._final = client.request_final()
+        if self._pauses is not None:
+            self._pauses.add(pcm)
         self._unreported += frame.duration
         if self._unreported >= USAGE_SECONDS:
             self._report_usage(client)

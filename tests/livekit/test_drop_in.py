@@ -59,8 +59,8 @@ async def test_every_method_takes_the_same_arguments(
         {"language": "en"},
         {"language": "en-US"},
         {"model": "ink-2"},
-        pytest.param({"language": "de"}, marks=pytest.mark.needs("livekit-agents>=1.8.9")),
-        pytest.param({"model": "ink-whisper"}, marks=pytest.mark.needs("livekit-agents>=1.8.9")),
+        {"language": "de"},
+        {"model": "ink-whisper"},
     ],
     ids=str,
 )
@@ -72,7 +72,6 @@ def test_it_is_the_same_model_and_can_no_less(options: dict[str, Any]) -> None:
         assert own or not other, field.name
 
 
-@pytest.mark.needs("livekit-agents>=1.8.9")
 def test_who_gets_a_model_without_turns_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "livekit.plugins.cartesia_ink"):
         german = ink.STT(api_key="sk_test", language="de")
