@@ -154,6 +154,17 @@ class TestAudio:
             assert sent(server).audio_seconds == pytest.approx(script.seconds, abs=0.05)
         assert heard.texts(FINAL) == script.transcripts
 
+    @pytest.mark.parametrize("inverted", [0, 1])
+    async def test_channels_that_cancel_one_another_are_heard(
+        self, make_ink: MakeSTT, inverted: int
+    ) -> None:
+        script = Script("Hello there.")
+        stereo = np.repeat(np.frombuffer(script.audio(ROOM), "<i2"), 2).reshape(-1, 2)
+        stereo[:, inverted] *= -1
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), stereo.tobytes(), channels=2)
+        assert heard.texts(FINAL) == script.transcripts
+
     async def test_telephone_encodings_are_sent_when_asked_for(self, make_ink: MakeSTT) -> None:
         script = Script("Hello there.")
         async with InkServer(script) as server:
