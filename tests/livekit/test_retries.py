@@ -20,6 +20,7 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.livekit.retries import RetryBudget
+from cartesia_ink_plugins.server.faults import At, Fault, Silence
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Heard, call, paced, transcribe, until
@@ -288,3 +289,33 @@ class TestFallback:
             await asyncio.create_task(failing)
             await transcribe(make_ink(good.url), ROOM.silence(0.3))
             assert good.connections[0].audio_seconds < 0.5
+
+
+class TestFallbackOnTheManualEndpoint:
+    @pytest.mark.parametrize("dies", [None, 1.0], ids=["from the start", "in mid-segment"])
+    async def test_the_segment_is_committed_with_all_its_text(
+        self, make_ink: MakeSTT, dies: float | None
+    ) -> None:
+        """Also where the user let the button go before the adapter switched."""
+        script = Script("A table for two, please.")
+        pcm = script.audio(ROOM)[: ROOM.size(script.spans[0][1] + 0.1)]
+        fault = dies_at(dies, status=-1) if dies else Fault(Silence(), At("connect"), times=None)
+        async with (
+            InkServer(script, faults=[fault]) as first,
+            InkServer(script) as second,
+        ):
+            both = adapter(
+                *(make_ink(server.url, endpoint="manual") for server in (first, second)),
+                attempt_timeout=1.0,
+                max_retry_per_stt=2,
+                retry_interval=0.1,
+            )
+            turns: Any = {"turn_detection": "manual"}
+            async with call(both, patience=30.0, turn_handling=turns) as running:
+                await running.microphone.speak(pcm)
+                assert not second.connections
+                text = await running.session.commit_user_turn(transcript_timeout=30.0)
+                await running.answered(1)
+                assert running.user_texts == [text]
+            await both.aclose()
+        assert text == "A table for two, please."
