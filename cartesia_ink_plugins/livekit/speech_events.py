@@ -82,8 +82,8 @@ class SpeechEvents:
             request_id: Of the connection that recognized it.
         """
         self._text, self._replying_to = text, None
-        final = self._transcript(SpeechEventType.FINAL_TRANSCRIPT, TurnUpdate(text, request_id))
-        return [final] if text else []
+        known = TurnUpdate(text, request_id=request_id)
+        return [self._transcript(SpeechEventType.FINAL_TRANSCRIPT, known)] if text else []
 
     def _start(self, event: TurnStart) -> SpeechEvent:
         self._text, self._replying_to, self._speaking = "", None, True
