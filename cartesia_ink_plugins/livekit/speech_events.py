@@ -14,7 +14,7 @@ A session whose turn detection is "stt" ends the user's turn at END_OF_SPEECH, a
 from __future__ import annotations
 
 from livekit.agents import LanguageCode
-from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
+from livekit.agents.stt import SpeechEvent, SpeechEventType
 
 from cartesia_ink_plugins.core.events import (
     Timing,
@@ -25,6 +25,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.livekit.speech_data import boundary, transcript
 
 _PUNCTUATION = str.maketrans("", "", ".,;:!?…")
 
@@ -71,13 +72,24 @@ class SpeechEvents:
             case TurnEnd(transcript=text):
                 return self._end(event, text)
 
+    def interrupted(self, text: str, request_id: str | None) -> list[SpeechEvent]:
+        """What is told of the open turn when another stream takes it over.
+
+        A final without an end: the session joins it to the finals that follow, and answers once.
+
+        Args:
+            text: What of the turn the other stream is not going to recognize.
+            request_id: Of the connection that recognized it.
+        """
+        self._text, self._replying_to = text, None
+        known = TurnUpdate(text, request_id=request_id)
+        return [self._transcript(SpeechEventType.FINAL_TRANSCRIPT, known)] if text else []
+
     def _start(self, event: TurnStart) -> SpeechEvent:
         self._text, self._replying_to, self._speaking = "", None, True
-        return SpeechEvent(
-            type=SpeechEventType.START_OF_SPEECH,
-            request_id=event.request_id or "",
-            speech_start_time=event.timing.speech_start if event.timing else None,
-        )
+        start = boundary(SpeechEventType.START_OF_SPEECH, event)
+        start.speech_start_time = event.timing.speech_start if event.timing else None
+        return start
 
     def _interim(self, event: TurnEvent, text: str) -> list[SpeechEvent]:
         if not text or text == self._text:
@@ -89,49 +101,30 @@ class SpeechEvents:
         text = text or self._text
         if not text:
             return []
-        if _words(text) == self._replying_to:
+        if _wording(text) == self._replying_to:
             # The session would throw away the reply it has and ask the LLM the same again.
             return self._interim(event, text)
-        self._text, self._replying_to = text, _words(text)
+        self._text, self._replying_to = text, _wording(text)
         return [self._transcript(SpeechEventType.PREFLIGHT_TRANSCRIPT, event)]
 
     def _end(self, event: TurnEnd, text: str) -> list[SpeechEvent]:
         self._text, self._replying_to, self._speaking = text, None, False
-        end = SpeechEvent(
-            type=SpeechEventType.END_OF_SPEECH,
-            request_id=event.request_id or "",
-            speech_end_time=None if self._keep_min_delay else _speech_end(event.timing),
-        )
+        end = boundary(SpeechEventType.END_OF_SPEECH, event)
+        end.speech_end_time = None if self._keep_min_delay else _speech_end(event.timing)
         # A final without words would be waited on for an answer; the end alone resets the user.
         return [self._transcript(SpeechEventType.FINAL_TRANSCRIPT, event), end] if text else [end]
 
     def _transcript(self, kind: SpeechEventType, event: TurnEvent) -> SpeechEvent:
-        timing = event.timing
-        data = SpeechData(language=self.language, text=self._text)
-        if event.request_id:
-            data.metadata = {"request_id": event.request_id}
-        if timing:
-            data.start_time = self._since_epoch(timing.speech_start)
-            data.end_time = self._since_epoch(timing.speech_end)
-            data.metadata = (data.metadata or {}) | {"turn": timing.turn}
-        return SpeechEvent(
-            type=kind,
-            request_id=event.request_id or "",
-            alternatives=[data],
-            speech_end_time=None
-            if kind is SpeechEventType.INTERIM_TRANSCRIPT
-            else _speech_end(timing),
-        )
-
-    def _since_epoch(self, time: float | None) -> float:
-        """A time as LiveKit counts it in transcripts, where 0 means unknown."""
-        return max(time - self._epoch, 0.0) if time is not None else 0.0
+        speech = transcript(kind, event, self._text, self.language, self._epoch)
+        if kind is not SpeechEventType.INTERIM_TRANSCRIPT:
+            speech.speech_end_time = _speech_end(event.timing)
+        return speech
 
 
 def _speech_end(timing: Timing | None) -> float | None:
     return timing.speech_end if timing else None
 
 
-def _words(text: str) -> str:
+def _wording(text: str) -> str:
     """What must be the same for the session to keep a reply: punctuation and case may differ."""
     return " ".join(text.translate(_PUNCTUATION).casefold().split())

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 from livekit import rtc
-from livekit.agents import (
-    APIConnectionError,
-    APIConnectOptions,
-    APIError,
-    APIStatusError,
-    LanguageCode,
-    stt,
-)
+from livekit.agents import APIConnectionError, APIConnectOptions, APIError, LanguageCode, stt
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
-from cartesia_ink_plugins.core.errors import ClosedError, RejectedError
+from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    ConnectFailed,
+    DialFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -32,52 +28,72 @@ from cartesia_ink_plugins.core.events import (
     ManualEvent,
     SettingsRejected,
 )
-from cartesia_ink_plugins.core.net.manual_client import InkManualClient
-from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
-from cartesia_ink_plugins.livekit.connections import Client, Connections
+from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.livekit import errors, handover
+from cartesia_ink_plugins.livekit.client_pool import Client, ClientPool
+from cartesia_ink_plugins.livekit.handover import Handover, Item
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
+from cartesia_ink_plugins.livekit.pauses import PauseDetector
+from cartesia_ink_plugins.livekit.retries import RetryBudget
 from cartesia_ink_plugins.livekit.speech_events import SpeechEvents
 
-if TYPE_CHECKING:
-    from cartesia_ink_plugins.livekit.stt import STT
-
-USAGE_SECONDS = 5.0
-_CLOSE_SECONDS = 1.0
-_IDLE_CLOSE = 1001
+USAGE_SECONDS = 5.0  # of audio; as often as LiveKit's own plugins report usage
+_CLOSE_TIMEOUT = 1.0  # seconds; the metrics task ends as soon as it has seen the last event
+_IDLE_CLOSE = 1001  # close code of a connection that had no audio for minutes
 
 
 class InkRecognizeStream(stt.RecognizeStream):
     """Made by `STT.stream()`.
 
-    The client does all redialling and replaying, so the base class has nothing to retry: an error
-    leaves this stream only when the service refuses it for good.
+    The client reconnects and replays, so the base class has nothing to retry: an error leaves this
+    stream when the service rejects it for good, or when its retries are used up.
     """
 
     def __init__(
         self,
         *,
-        stt: STT,
-        connections: Connections,
+        stt: stt.STT[Any],
+        pool: ClientPool,
         conn_options: APIConnectOptions,
+        retries: RetryBudget | None,
         sample_rate: NotGivenOr[int],
         language: LanguageCode,
         keep_min_delay: bool,
+        flushes_itself: bool,
     ) -> None:
-        """Wait for audio; see `STT` for the arguments."""
+        """Wait for audio; see `STT` for the other arguments.
+
+        Args:
+            stt: Whose stream it is.
+            pool: Where its client comes from.
+            conn_options: For the base class.
+            retries: How often connecting may fail; None for any number.
+            sample_rate: As of `STT`.
+            language: As of `STT`.
+            keep_min_delay: As of `STT`.
+            flushes_itself: Whether a pause ends a segment, because nobody else tells its end.
+        """
         super().__init__(stt=stt, conn_options=conn_options, sample_rate=sample_rate)
-        self._connections = connections
-        self._encoding = connections.options.format.encoding
+        self._pool = pool
+        self._retries = retries
+        self._encoding = pool.options.format.encoding
         self._language = language
         self._keep_min_delay = keep_min_delay
+        self._flushes_itself = flushes_itself
         self._client: Client | None = None
         self._events: SpeechEvents | ManualSpeechEvents | None = None
+        self._pauses: PauseDetector | None = None
+        self._final: asyncio.Future[Final] | None = None
+        self._inherited = handover.take(stt)
+        self._unrecognized: list[Item] = []
         self._ended = asyncio.Event()
-        self._awaited = True
-        self._dialling_since: float | None = None
+        self._failure: asyncio.Future[APIError] = asyncio.get_running_loop().create_future()
+        self._is_expected = True
+        self._connecting_since: float | None = None
         self._unreported = 0.0
         self._reported = 0.0
-        connections.expect()
+        pool.expect()
 
     @property
     def language(self) -> LanguageCode:
@@ -103,12 +119,12 @@ class InkRecognizeStream(stt.RecognizeStream):
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Push audio to be recognized; it leaves at once, without a turn of the event loop."""
         super().push_frame(frame)
-        self._hand_in()
+        self._send_pushed()
 
     def flush(self) -> None:
         """Mark the end of the current segment."""
         super().flush()
-        self._hand_in()
+        self._send_pushed()
 
     def end_input(self) -> None:
         """Mark the end of input, no more audio will be pushed."""
@@ -119,131 +135,184 @@ class InkRecognizeStream(stt.RecognizeStream):
         """Close at once; leaves no task and no socket, and counts the audio to the last."""
         self._input_ch.close()
         await aio.cancel_and_wait(self._task)
-        await self._forgo()
+        await self._cancel()
         # It ends by itself when it has seen the last usage event.
-        await asyncio.wait([self._metrics_task], timeout=_CLOSE_SECONDS)
+        await asyncio.wait([self._metrics_task], timeout=_CLOSE_TIMEOUT)
         await super().aclose()
 
+    async def __anext__(self) -> stt.SpeechEvent:
+        """The next event; who is told of a failure can open the stream that goes on from here."""
+        try:
+            return await super().__anext__()
+        except APIError:
+            self._offer_unrecognized()
+            raise
+
     async def _run(self) -> None:
-        frame = await self._first_frame()
-        if frame is None:
-            await self._forgo()
+        first = await self._first_items()
+        frames = [item for item in first if isinstance(item, rtc.AudioFrame)]
+        if not frames:
+            await self._cancel()
             return
-        client = await self._connections.lend(frame.sample_rate)
-        self._awaited = False
-        self._begin(client, frame)
+        client = await self._pool.acquire(frames[0].sample_rate)
+        self._is_expected = False
+        self._begin(client, sum(frame.duration for frame in frames))
         finishing = asyncio.create_task(self._finish(client), name="ink_finish")
         try:
-            self._take(client, frame)
+            for item in first:
+                self._send_item(client, item)
             self._client = client
-            self._hand_in()
-            client.hand_to(self._deliver)
-            async for _ in client:
-                pass  # Events are handed over; what comes here is the end.
-        except RejectedError as refusal:
-            raise _api_error(refusal) from refusal
+            self._send_pushed()
+            client.hand_to(self._handle)
+            await self._until_over(client)
+        except RefusedError as refusal:
+            if not client.snapshot().connections:
+                self._keep_unrecognized(client)
+            raise errors.rejection(refusal) from refusal
         finally:
             self._client = None
+            if self._pauses is not None:
+                self._pauses.close()
             client.hand_to(None)
             await aio.cancel_and_wait(finishing)
             self._report_usage(client)
             is_speaking = self._events is not None and self._events.speaking
-            reusable = not self._ended.is_set() and not is_speaking
-            await self._connections.take_back(client, reusable=reusable)
+            reusable = not (self._ended.is_set() or self._failure.done() or is_speaking)
+            await self._pool.release(client, reusable=reusable)
 
-    async def _first_frame(self) -> rtc.AudioFrame | None:
-        """The frame that tells the sample rate; None when the input ends without any."""
+    async def _first_items(self) -> Sequence[Item]:
+        """The audio that tells the sample rate, and what belongs to it; none if none comes."""
+        if self._inherited is not None:
+            return self._inherited.at_rate(self._needed_sr or self._inherited.room_rate)
         async for item in self._input_ch:
             if isinstance(item, rtc.AudioFrame):
-                return item
-        return None
+                return [item]
+        return []
 
-    async def _forgo(self) -> None:
+    async def _cancel(self) -> None:
         """Say that no connection is needed, if none was taken."""
-        if self._awaited:
-            self._awaited = False
-            await self._connections.forgo()
+        if self._is_expected:
+            self._is_expected = False
+            await self._pool.cancel()
 
-    def _begin(self, client: Client, frame: rtc.AudioFrame) -> None:
-        """Anchor times at the first audio and tell whether it had to wait for a connection."""
-        epoch = time.time() - frame.duration - self.start_time_offset
+    def _begin(self, client: Client, seconds: float) -> None:
+        """Anchor times at the first audio and tell whether it had to wait for a connection.
+
+        Args:
+            client: The client.
+            seconds: How much audio there is, which ended now.
+        """
+        # Audio of a former stream lies before the time at which this one was opened.
+        offset = self.start_time_offset - (seconds if self._inherited is not None else 0.0)
+        epoch = time.time() - seconds - offset
         if isinstance(client, InkManualClient):
-            self._events = ManualSpeechEvents(
-                language=self._language, offset=self.start_time_offset, epoch=epoch
-            )
+            self._events = ManualSpeechEvents(language=self._language, offset=offset, epoch=epoch)
         else:
             self._events = SpeechEvents(
                 language=self._language, keep_min_delay=self._keep_min_delay, epoch=epoch
             )
+        if self._flushes_itself:
+            flush = partial(self._send_item, client, self._FlushSentinel())
+            self._pauses = PauseDetector(client.options.format, flush)
         self._reported = _seconds_sent(client)
         if client.is_connected:
             self._report_connection_acquired(0.0, True)
         else:
-            self._dialling_since = time.perf_counter()
+            self._connecting_since = time.perf_counter()
+        timeout = self._retries.connect_timeout if self._retries else None
+        client.set_reconnect_policy(self._retries, timeout)
+
+    async def _until_over(self, client: Client) -> None:
+        """Wait for the end of the client's events.
+
+        Raises:
+            APIError: The retries were used up before it.
+            RefusedError: The service rejects the session for good.
+        """
+        over = asyncio.create_task(_exhaust(client), name="ink_events")
+        try:
+            ends: list[asyncio.Future[Any]] = [over, self._failure]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                raise self._failure.result()
+            await over
+        finally:
+            await aio.cancel_and_wait(over)
 
     async def _finish(self, client: Client) -> None:
         """When the input ends, ask for the last words; closing the stream asks for none."""
         await self._ended.wait()
         await client.finish()
 
-    def _hand_in(self) -> None:
+    # --- audio --------------------------------------------------------------------------------
+
+    def _send_pushed(self) -> None:
         """Give the client what was pushed; what is sent when is the client's business."""
         while self._client is not None and not self._input_ch.empty():
-            self._take(self._client, self._input_ch.recv_nowait())
+            self._send_item(self._client, self._input_ch.recv_nowait())
 
-    def _take(self, client: Client, item: object) -> None:
+    def _send_item(self, client: Client, item: Item) -> None:
         try:
             if isinstance(item, rtc.AudioFrame):
-                self._hear(client, item)
+                self._send_frame(client, item)
             elif isinstance(client, InkManualClient):
                 # The turns endpoint decides by itself when speech is over.
-                client.request_final()
+                self._final = client.request_final()
         except ClosedError:
-            pass  # It was refused, which the iteration over its events is about to tell.
+            pass  # The session is over, which the end of its events is about to tell.
 
-    def _hear(self, client: Client, frame: rtc.AudioFrame) -> None:
+    def _send_frame(self, client: Client, frame: rtc.AudioFrame) -> None:
         pcm = downmix(frame.data.tobytes(), frame.num_channels)
         if self._encoding is not Encoding.PCM_S16LE:
             samples = AudioFormat(Encoding.PCM_S16LE, frame.sample_rate).decode(pcm)
             pcm = AudioFormat(self._encoding, frame.sample_rate).encode(samples)
         client.send_audio(pcm)
+        if self._pauses is not None:
+            self._pauses.add(pcm)
         self._unreported += frame.duration
         if self._unreported >= USAGE_SECONDS:
             self._report_usage(client)
 
-    def _deliver(self, event: Event | ManualEvent) -> None:
+    # --- events -------------------------------------------------------------------------------
+
+    def _handle(self, event: Event | ManualEvent) -> None:
         match event:
             case Connected():
-                if self._dialling_since is not None:
-                    waited = time.perf_counter() - self._dialling_since
-                    self._dialling_since = None
+                if self._connecting_since is not None:
+                    waited = time.perf_counter() - self._connecting_since
+                    self._connecting_since = None
                     self._report_connection_acquired(waited, False)
             case Disconnected(reason=reason, code=code, retry_in=retry_in):
-                self._dialling_since = time.perf_counter()
-                # That an idle connection is closed is normal: the next audio dials.
-                if retry_in is not None and code != _IDLE_CLOSE:
+                self._connecting_since = time.perf_counter()
+                if self._retries is not None and self._retries.is_spent:
+                    self._give_up(APIConnectionError(reason, retryable=False))
+                # That an idle connection is closed is normal: the next audio reconnects.
+                elif retry_in is not None and code != _IDLE_CLOSE:
                     self._emit_error(APIConnectionError(reason), recoverable=True)
-            case ConnectFailed(reason=reason):
-                self._emit_error(APIConnectionError(reason), recoverable=True)
-            case AudioGap() if self._client is not None and self._client.rejection is not None:
-                pass  # The refusal says it all.
+            case DialFailed():
+                if self._retries is not None and self._retries.is_spent:
+                    self._give_up(errors.failed_attempt(event, retryable=False))
+                else:
+                    self._emit_error(errors.failed_attempt(event, retryable=True), recoverable=True)
+            case AudioGap() if self._client is not None and self._client.refusal is not None:
+                pass  # The rejection says it all.
             case AudioGap(seconds=seconds):
                 lost = APIConnectionError(f"{seconds:.2f} s of audio could not be transcribed")
                 self._emit_error(lost, recoverable=True)
             case ErrorMessage():
-                self._emit_error(_status_error(event), recoverable=True)
+                self._emit_error(errors.error_message(event), recoverable=True)
             case SettingsRejected(error=error):
                 if isinstance(self._client, InkTurnsClient):
-                    self._connections.restore(self._client.options.turn)
-                self._emit_error(_status_error(error), recoverable=True)
+                    self._pool.restore(self._client.options.turn)
+                self._emit_error(errors.error_message(error), recoverable=True)
             case Interim() | Final():
                 assert isinstance(self._events, ManualSpeechEvents)
-                self._send(self._events.of(event))
+                self._send_events(self._events.of(event))
             case _:
                 assert isinstance(self._events, SpeechEvents)
-                self._send(self._events.of(event))
+                self._send_events(self._events.of(event))
 
-    def _send(self, events: list[stt.SpeechEvent]) -> None:
+    def _send_events(self, events: list[stt.SpeechEvent]) -> None:
         for event in events:
             self._event_ch.send_nowait(event)
 
@@ -262,25 +331,53 @@ class InkRecognizeStream(stt.RecognizeStream):
         )
         self._event_ch.send_nowait(usage)
 
+    # --- failure ------------------------------------------------------------------------------
+
+    def _give_up(self, error: APIError) -> None:
+        """End with an error; keep what is not recognized for the stream that comes next."""
+        if self._failure.done() or self._client is None:
+            return
+        self._failure.set_result(error)
+        text = self._keep_unrecognized(self._client)
+        if self._events is not None:
+            self._send_events(self._events.interrupted(text, self._client.request_id))
+        self._client = None  # What is pushed from now on is for the next stream, too.
+
+    def _keep_unrecognized(self, client: Client) -> str:
+        """Keep the audio; return the text that is known of the open turn before it."""
+        rest, format = client.unrecognized(), client.options.format
+        samples = format.decode(rest.audio)
+        pcm = AudioFormat(Encoding.PCM_S16LE, format.sample_rate).encode(samples)
+        self._unrecognized = [_mono_frame(pcm, format.sample_rate)] if pcm else []
+        final = self._final
+        if final is not None and (not final.done() or final.exception() is not None):
+            self._unrecognized.append(self._FlushSentinel())
+        return rest.text
+
+    def _offer_unrecognized(self) -> None:
+        """Leave the audio, and what was pushed since it was kept, to the next stream."""
+        items, self._unrecognized = self._unrecognized, []
+        while not self._input_ch.empty():
+            item = self._input_ch.recv_nowait()
+            if isinstance(item, rtc.AudioFrame):
+                pcm = downmix(item.data.tobytes(), item.num_channels)
+                item = _mono_frame(pcm, item.sample_rate)
+            items.append(item)
+        if items:
+            handover.offer(Handover(items, self._pushed_sr or self._pool.options.sample_rate))
+
+
+async def _exhaust(client: Client) -> None:
+    """Wait for the end of a client's events, which are handed to the stream."""
+    async for _ in client:
+        pass
+
+
+def _mono_frame(pcm: bytes, sample_rate: int) -> rtc.AudioFrame:
+    return rtc.AudioFrame(pcm, sample_rate, 1, len(pcm) // 2)
+
 
 def _seconds_sent(client: Client) -> float:
     """All audio that left, which is what the service counts."""
     snapshot = client.snapshot()
     return snapshot.sent + snapshot.replayed + snapshot.silence
-
-
-def _status_error(error: ErrorMessage) -> APIStatusError:
-    return APIStatusError(error.message, status_code=error.status, request_id=error.request_id)
-
-
-def _api_error(refusal: RejectedError) -> APIError:
-    """What LiveKit and its FallbackAdapter understand as: do not try this again."""
-    logger.error("refused by Cartesia (status %s, code %s)", refusal.status, refusal.code)
-    if refusal.status is None:
-        return APIError(str(refusal), retryable=False)
-    return APIStatusError(
-        str(refusal),
-        status_code=refusal.status,
-        request_id=refusal.request_id,
-        retryable=False,
-    )

@@ -11,10 +11,7 @@ from typing import Any, Literal
 from livekit import rtc
 from livekit.agents import (
     DEFAULT_API_CONNECT_OPTIONS,
-    APIConnectionError,
     APIConnectOptions,
-    APIError,
-    APIStatusError,
     LanguageCode,
     stt,
 )
@@ -22,19 +19,28 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, is_given
 
 from cartesia_ink_plugins.core.audio import Encoding
-from cartesia_ink_plugins.core.credentials import Credentials, TokenProvider
+from cartesia_ink_plugins.core.batch import transcribe
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError
-from cartesia_ink_plugins.core.net.batch import transcribe
-from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
-from cartesia_ink_plugins.core.validation import validated_keyterms
-from cartesia_ink_plugins.livekit.connections import ROOM_SAMPLE_RATE, Connections
+from cartesia_ink_plugins.core.manual_options import ManualOptions
+from cartesia_ink_plugins.core.options import (
+    Credentials,
+    Resilience,
+    TokenProvider,
+    TurnSettings,
+    TurnsOptions,
+    check_keyterms,
+)
+from cartesia_ink_plugins.livekit import errors
+from cartesia_ink_plugins.livekit.client_pool import ROOM_SAMPLE_RATE, ClientPool
 from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
 from cartesia_ink_plugins.livekit.log import logger
+from cartesia_ink_plugins.livekit.retries import RetryBudget
 from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
 
-# Sessions of older versions ask no stream to flush, and nothing else tells the manual endpoint that
-# speech is over.
+# Sessions of versions without it ask no stream to flush: then pauses in the audio have to tell the
+# manual endpoint that speech is over.
 _CAN_FLUSH = "manual_flush" in {field.name for field in fields(stt.STTCapabilities)}
+_LEAST_TIMEOUT = 0.001  # seconds; LiveKit allows 0
 
 
 class STT(stt.STT[Any]):
@@ -115,7 +121,7 @@ class STT(stt.STT[Any]):
         """
         endpoint = endpoint or _endpoint_of(model, language)
         self._language = LanguageCode(language or "en")
-        self._own_keyterms = validated_keyterms(keyterm if is_given(keyterm) else ())
+        self._own_keyterms = check_keyterms(keyterm if is_given(keyterm) else ())
         self._session_keyterms: tuple[str, ...] = ()
         turn = _settings(
             turn_start_threshold, turn_eager_end_threshold, turn_end_threshold, turn_end_timeout_ms
@@ -140,7 +146,7 @@ class STT(stt.STT[Any]):
             if api_key or access_token or token_provider
             else Credentials.from_environment()
         )
-        self._connections = Connections(options, credentials, resilience or Resilience())
+        self._pool = ClientPool(options, credentials, resilience or Resilience())
         if is_given(audio_chunk_duration_ms):
             logger.info("audio_chunk_duration_ms has no meaning here: frames leave when they come")
         if http_session is not None:
@@ -150,7 +156,7 @@ class STT(stt.STT[Any]):
     @property
     def model(self) -> str:
         """The model in use."""
-        return self._connections.options.model
+        return self._pool.options.model
 
     @property
     def provider(self) -> str:
@@ -167,15 +173,22 @@ class STT(stt.STT[Any]):
 
         Args:
             language: What its transcripts are labelled with, if not the language of this STT.
-            conn_options: Accepted for the framework; redialling follows `resilience`.
+            conn_options: How often connecting may fail, and how long it may take, before an error
+                ends the stream. Not given, or LiveKit's own default as a session gives it: any
+                number, as long as `resilience` says.
         """
+        # A session that nobody told anything passes this very object. Whatever else comes was
+        # decided by somebody: an application, or an adapter that waits for the error.
+        is_decided = conn_options is not DEFAULT_API_CONNECT_OPTIONS
         stream = InkRecognizeStream(
             stt=self,
-            connections=self._connections,
+            pool=self._pool,
             conn_options=conn_options,
+            retries=RetryBudget(conn_options) if is_decided else None,
             sample_rate=self._sample_rate,
             language=LanguageCode(language) if is_given(language) else self._language,
             keep_min_delay=self._keep_min_delay,
+            flushes_itself=isinstance(self._pool.options, ManualOptions) and not _CAN_FLUSH,
         )
         self._streams.add(stream)
         return stream
@@ -183,7 +196,7 @@ class STT(stt.STT[Any]):
     def prewarm(self) -> None:
         """Dial a connection that waits for the next stream; does nothing without a running loop."""
         try:
-            self._connections.prewarm()
+            self._pool.prewarm()
         except RuntimeError:
             logger.debug("no event loop is running: nothing to prewarm yet")
 
@@ -219,11 +232,11 @@ class STT(stt.STT[Any]):
         changes = _settings(
             turn_start_threshold, turn_eager_end_threshold, turn_end_threshold, turn_end_timeout_ms
         )
-        own_keyterms = validated_keyterms(keyterm) if is_given(keyterm) else self._own_keyterms
+        own_keyterms = check_keyterms(keyterm) if is_given(keyterm) else self._own_keyterms
         if is_given(model) and model != self.model:
             logger.warning("update_options: the model stays %r; make another STT", self.model)
         if changes != TurnSettings():
-            self._connections.configure(changes)
+            self._pool.configure(changes)
         if own_keyterms != self._own_keyterms:
             self._own_keyterms = own_keyterms
             self._apply_keyterms()
@@ -238,7 +251,7 @@ class STT(stt.STT[Any]):
         streams = list(self._streams)
         self._streams.clear()
         await asyncio.gather(*(stream.aclose() for stream in streams), return_exceptions=True)
-        await self._connections.aclose()
+        await self._pool.aclose()
 
     async def _recognize_impl(
         self,
@@ -247,33 +260,34 @@ class STT(stt.STT[Any]):
         language: NotGivenOr[str] = NOT_GIVEN,
         conn_options: APIConnectOptions,
     ) -> stt.SpeechEvent:
-        """Write down audio that is complete, with `POST /stt`; `ink-whisper` is its model."""
-        options = self._connections.options
+        """Transcribe audio that is complete, with `POST /stt`; `ink-whisper` is its model."""
+        options = self._pool.options
         try:
-            written = await transcribe(
+            transcription = await transcribe(
                 rtc.combine_audio_frames(buffer).to_wav_bytes(),
                 language=language if is_given(language) else self._language.language,
                 word_timestamps=True,
-                credentials=self._connections.credentials,
+                credentials=self._pool.credentials,
                 base_url=options.base_url,
                 cartesia_version=options.cartesia_version,
-                timeout=conn_options.timeout,
+                # It bounds the connecting; how long the computing takes depends on the recording.
+                connect_timeout=max(conn_options.timeout, _LEAST_TIMEOUT),
                 retries=0,  # the base class does them
             )
         except TranscriptionError as error:
-            raise _api_error(error) from error
+            raise errors.failed_transcription(error) from error
         data = stt.SpeechData(
-            language=LanguageCode(written.language or self._language),
-            text=written.text,
+            language=LanguageCode(transcription.language or self._language),
+            text=transcription.text,
             words=[
                 TimedString(word.word, start_time=word.start, end_time=word.end)
-                for word in written.words
+                for word in transcription.words
             ],
-            end_time=written.duration or 0.0,
+            end_time=transcription.duration or 0.0,
         )
         return stt.SpeechEvent(
             type=stt.SpeechEventType.FINAL_TRANSCRIPT,
-            request_id=written.request_id or "",
+            request_id=transcription.request_id or "",
             alternatives=[data],
         )
 
@@ -286,12 +300,10 @@ class STT(stt.STT[Any]):
         if not self.capabilities.keyterms:
             logger.warning("%s takes no keyterms", self.model)
             return
-        self._connections.update_keyterms(
-            merge_keyterms(self._own_keyterms, self._session_keyterms)
-        )
+        self._pool.update_keyterms(merge_keyterms(self._own_keyterms, self._session_keyterms))
 
     def _warn_about_language(self) -> None:
-        listens_for = getattr(self._connections.options, "language", None)
+        listens_for = getattr(self._pool.options, "language", None)
         if self.model == "ink-2" and self._language.language != "en":
             logger.warning(
                 "ink-2 only knows English, not %s; ink-preview knows more", self._language
@@ -319,9 +331,9 @@ def _manual_options(
     if turn != TurnSettings():
         raise UsageError("turn_*: the manual endpoint detects no turns and has no thresholds")
     if not _CAN_FLUSH:
-        raise UsageError(
-            "endpoint: 'manual', where 'ink-whisper' is, needs a newer livekit-agents, one that "
-            "can flush"
+        logger.warning(
+            "this version of livekit-agents flushes no stream: on the manual endpoint each pause "
+            "of half a second ends a segment"
         )
     code = LanguageCode(language).language if language else None
     if "model" not in common and code not in (None, "en"):
@@ -338,14 +350,8 @@ def _capabilities(options: TurnsOptions | ManualOptions) -> stt.STTCapabilities:
         offline_recognize=True,
         diarization=False,
         keyterms=not is_whisper,
-        **({"manual_flush": True} if is_manual else {}),
+        **({"manual_flush": True} if is_manual and _CAN_FLUSH else {}),
     )
-
-
-def _api_error(error: TranscriptionError) -> APIError:
-    if error.status is None:
-        return APIConnectionError(str(error))
-    return APIStatusError(str(error), status_code=error.status)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -320,6 +320,7 @@ async def call(
     speaker: Speaker | None = None,
     voice: Tts | None = None,
     turn_handling: TurnHandlingOptions | None = None,
+    patience: float | None = None,
     **options: Any,
 ) -> AsyncIterator[Call]:
     """Run a session around an STT; the built-in one is not waited for as long as ours."""
@@ -334,7 +335,7 @@ async def call(
     )
     microphone, speaker = Microphone(), speaker or Speaker()
     session.input.audio, session.output.audio = microphone, speaker
-    patience = 30.0 if isinstance(recogniser, ink.STT) else 10.0
+    patience = patience or (30.0 if isinstance(recogniser, ink.STT) else 10.0)
     running = Call(session, microphone, speaker, answers, voice, patience)
     _listen(running)
     await session.start(Agent(instructions="Answer."), record=False)
@@ -392,10 +393,11 @@ async def transcribe(
     rate: int = ROOM_RATE,
     frame: float = 0.05,
     channels: int = 1,
+    conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
 ) -> Heard:
     """Speak into a bare stream and end the input; return everything it said."""
     heard = Heard(recorded=Recorded(frame))
-    async with recogniser.stream() as stream:
+    async with recogniser.stream(conn_options=conn_options) as stream:
 
         async def speak() -> None:
             async for piece in paced(pcm, rate=rate, frame=frame, channels=channels):

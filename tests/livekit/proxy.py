@@ -21,11 +21,17 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
+        self._attempts = 0
 
     @property
     def url(self) -> str:
         assert self._server
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    @property
+    def attempts(self) -> int:
+        """How often a connection was opened, whatever became of it."""
+        return self._attempts
 
     def freeze(self) -> None:
         """Let the present connections carry nothing any more."""
@@ -50,6 +56,7 @@ class Proxy:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._attempts += 1
         there, back = await asyncio.open_connection(*self._target)
         self._writers += [writer, back]
         for source, sink in ((reader, back), (there, writer)):

@@ -1,7 +1,8 @@
-"""Moving over is one import: what LiveKit's own Cartesia STT has, ours has, too."""
+"""Moving over is one import: what LiveKit's own Cartesia STT has and does, ours does, too."""
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Iterator
@@ -9,15 +10,22 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from livekit.agents import stt
+from livekit.agents import APIConnectOptions, stt
+from livekit.agents.voice.agent_session import SessionConnectOptions
 from livekit.plugins import cartesia
 
 from cartesia_ink_plugins import livekit as ink
-from tests.livekit.conftest import MakeSTT
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.testing import InkServer, Script, Turn
+from tests.livekit.conftest import BOTH, MakeSTT
+from tests.livekit.harness import ROOM_RATE, call, paced, transcribe, until
+from tests.livekit.outages import KINDS, dies_at, unused_url
 
 # Speech synthesis is not what this plugin is for.
 LEFT_OUT = {"TTS", "ChunkedStream"}
 URL = "http://127.0.0.1:9"
+ROOM = AudioFormat(sample_rate=ROOM_RATE)
+FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
 
 
 def public(kind: type) -> Iterator[str]:
@@ -51,8 +59,8 @@ async def test_every_method_takes_the_same_arguments(
         {"language": "en"},
         {"language": "en-US"},
         {"model": "ink-2"},
-        pytest.param({"language": "de"}, marks=pytest.mark.needs("livekit-agents>=1.8.9")),
-        pytest.param({"model": "ink-whisper"}, marks=pytest.mark.needs("livekit-agents>=1.8.9")),
+        {"language": "de"},
+        {"model": "ink-whisper"},
     ],
     ids=str,
 )
@@ -64,7 +72,6 @@ def test_it_is_the_same_model_and_can_no_less(options: dict[str, Any]) -> None:
         assert own or not other, field.name
 
 
-@pytest.mark.needs("livekit-agents>=1.8.9")
 def test_who_gets_a_model_without_turns_is_told(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "livekit.plugins.cartesia_ink"):
         german = ink.STT(api_key="sk_test", language="de")
@@ -80,3 +87,99 @@ async def test_a_stream_has_options_of_its_own(
     stream.update_options(language="en-GB", model="ink-3")
     assert stream.language == "en-GB"
     assert "the model stays 'ink-2'" in caplog.text
+
+
+SAME = pytest.mark.parametrize("make", ["ink", "builtin"], indirect=True)
+
+
+class TestBehaviour:
+    """The framework's own options give the same outcome, wherever the built-in class is right."""
+
+    @SAME
+    @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"hung_upgrade"}))
+    async def test_a_fallback_after_as_many_attempts(self, make: MakeSTT, kind: str) -> None:
+        script = Script("Hello there.")
+        async with KINDS[kind]() as dead, InkServer(script) as good:
+            first = make(dead.url)
+            told = listen(first)
+            both = stt.FallbackAdapter(
+                [first, make(good.url)], max_retry_per_stt=2, retry_interval=0.1
+            )
+            heard = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
+            await both.aclose()
+            # Three for the call, and one to learn whether it has come back.
+            assert dead.attempts() in (0, 4)
+        assert told == [True, True, False, False]
+        assert heard.texts(FINAL) == script.transcripts
+
+    @SAME
+    async def test_a_fallback_when_time_is_up(self, make: MakeSTT) -> None:
+        script = Script("Hello there.")
+        async with KINDS["hung_upgrade"]() as dead, InkServer(script) as good:
+            both = stt.FallbackAdapter(
+                [make(dead.url), make(good.url)], attempt_timeout=0.3, max_retry_per_stt=0
+            )
+            heard = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
+            await both.aclose()
+            assert dead.attempts() == 2
+        assert heard.texts(FINAL) == script.transcripts
+
+    @BOTH
+    async def test_a_fallback_when_the_time_of_each_retry_is_up(
+        self, make: MakeSTT, patience: float
+    ) -> None:
+        """The base class takes an attempt that lasted until its timeout for one that connected."""
+        script = Script("Hello there.")
+        async with KINDS["hung_upgrade"]() as dead, InkServer(script) as good:
+            both = stt.FallbackAdapter([make(dead.url), make(good.url)], attempt_timeout=0.3)
+            async with both.stream() as stream:
+                async for frame in paced(ROOM.silence(1.0)):
+                    stream.push_frame(frame)
+                await until(lambda: good.connections, seconds=patience)
+            await both.aclose()
+
+    @SAME
+    async def test_a_fallback_in_mid_call(self, make: MakeSTT) -> None:
+        script = Script("Hello there.", Turn("Good bye.", gap=3.0))
+        dies = dies_at(script.spans[0][1] + 2.0)
+        async with InkServer(script, faults=[dies]) as first, InkServer(script) as second:
+            both = stt.FallbackAdapter([make(first.url), make(second.url)])
+            heard = await transcribe(both, script.audio(ROOM))
+            await both.aclose()
+        assert [text.strip() for text in heard.texts(FINAL)] == ["Hello there.", "Good bye."]
+
+    @SAME
+    async def test_the_first_is_taken_again_when_it_is_back(self, make: MakeSTT) -> None:
+        script = Script("Hello there.")
+        url = await unused_url()
+        changes: list[bool] = []
+        async with InkServer(script) as second:
+            both = stt.FallbackAdapter([make(url), make(second.url)], max_retry_per_stt=0)
+            both.on("stt_availability_changed", lambda event: changes.append(event.available))
+            pcm = ROOM.silence(0.5) + script.audio(ROOM) + ROOM.silence(0.5)
+            await transcribe(both, pcm)
+            assert changes == [False]
+            async with InkServer(script, port=int(url.rpartition(":")[2])) as first:
+                for _ in range(2):
+                    await transcribe(both, pcm)
+                assert first.connections
+            await both.aclose()
+
+    @SAME
+    async def test_a_session_is_told_of_its_end_after_as_many_attempts(self, make: MakeSTT) -> None:
+        options = APIConnectOptions(max_retry=2, retry_interval=0.1)
+        async with KINDS["service_unavailable"]() as dead:
+            session = SessionConnectOptions(stt_conn_options=options)
+            async with call(make(dead.url), conn_options=session) as running:
+                speaking = asyncio.create_task(running.microphone.speak(ROOM.silence(20.0)))
+                await until(lambda: len(running.errors) >= 6)
+                speaking.cancel()
+        told = [event.error.recoverable for event in running.errors[:6]]
+        assert told == [True, True, False] * 2
+
+
+def listen(recogniser: stt.STT[Any]) -> list[bool]:
+    """The errors that are told from now on: whether each is recoverable."""
+    told: list[bool] = []
+    recogniser.on("error", lambda error: told.append(error.recoverable))
+    return told

@@ -15,6 +15,7 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Heard, paced, transcribe, until
+from tests.livekit.outages import unused_url
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
 FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
@@ -57,12 +58,6 @@ async def errors_of_a_turn(make_ink: MakeSTT, fault: Close | str) -> list[stt.ST
     return errors
 
 
-async def unused_url() -> str:
-    """An address at which nobody listens, for now."""
-    async with InkServer(Script()) as server:
-        return server.url
-
-
 def port_of(url: str) -> int:
     return int(url.rpartition(":")[2])
 
@@ -90,16 +85,19 @@ class TestClosing:
         async with nothing_left():
             await make_ink("http://127.0.0.1:9").stream().aclose()
 
-    async def test_the_stt_closes_its_streams_and_what_was_prewarmed(
-        self, make_ink: MakeSTT
+    @pytest.mark.parametrize("prewarmed", [True, False])
+    async def test_the_stt_closes_its_streams_or_what_was_prewarmed(
+        self, make_ink: MakeSTT, prewarmed: bool
     ) -> None:
         async with InkServer(Script()) as server, nothing_left():
             recogniser = make_ink(server.url)
-            stream = recogniser.stream()
-            async for frame in paced(ROOM.silence(0.1)):
-                stream.push_frame(frame)
-            recogniser.prewarm()
-            await until(lambda: len(server.connections) == 2)
+            if prewarmed:
+                recogniser.prewarm()
+            else:
+                stream = recogniser.stream()
+                async for frame in paced(ROOM.silence(0.1)):
+                    stream.push_frame(frame)
+            await until(lambda: server.connections)
             await recogniser.aclose()
             await until(lambda: not any(c.is_open for c in server.connections))
 
@@ -194,7 +192,7 @@ class TestTrouble:
 
     async def test_audio_that_is_given_up_is_told(self, make_ink: MakeSTT) -> None:
         errors: list[stt.STTError] = []
-        resilience = Resilience(replay_buffer_seconds=0.5, drain_timeout=0.2)
+        resilience = Resilience(ledger_seconds=0.5, drain_timeout=0.2)
         recogniser = make_ink(await unused_url(), resilience=resilience)
         recogniser.on("error", errors.append)
         await transcribe(recogniser, Script("One two three four.").audio(ROOM))

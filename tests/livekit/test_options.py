@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from livekit.agents import APIConnectOptions, llm, stt
+from livekit import rtc
+from livekit.agents import Agent, APIConnectOptions, llm, stt
 from livekit.agents.metrics import STTMetrics
 
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.livekit import client_pool
+from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Llm, call, paced, transcribe, until
@@ -46,6 +50,17 @@ class Found(llm.LLMStream):
     async def _run(self) -> None:
         delta = llm.ChoiceDelta(role="assistant", tool_calls=[self._call])
         self._event_ch.send_nowait(llm.ChatChunk(id="found", delta=delta))
+
+
+class Newcomer(Agent):
+    """Takes the call over."""
+
+    def __init__(self, entered: asyncio.Event) -> None:
+        super().__init__(instructions="Answer.")
+        self._entered = entered
+
+    async def on_enter(self) -> None:
+        self._entered.set()
 
 
 def keyterms(server: InkServer, number: int) -> list[str]:
@@ -238,6 +253,55 @@ class TestWarmth:
             await running.microphone.speak(pcm[after:])
             await running.answered(1)
         assert running.user_texts == ["Good bye."]
+
+    async def test_another_agent_in_mid_call_costs_no_connection(self, make_ink: MakeSTT) -> None:
+        script = Script("Hello there.", Turn("Good bye.", gap=1.0))
+        pcm = script.audio(ROOM)
+        pause = ROOM.size(script.spans[0][1] + 1.4)
+        # As an account has it whose limit the call has reached.
+        rules = Rules(max_streams=1)
+        async with InkServer(script, rules=rules) as server, call(make_ink(server.url)) as running:
+            await running.microphone.speak(pcm[:pause])
+            await running.answered(1)
+            entered = asyncio.Event()
+            running.session.update_agent(Newcomer(entered))
+            await entered.wait()
+            await running.microphone.speak(pcm[pause:])
+            await running.answered(2)
+            assert len(server.connections) == 1
+        assert running.user_texts == ["Hello there.", "Good bye."]
+        assert running.errors == []
+
+    async def test_nothing_is_prewarmed_beside_a_stream(self, make_ink: MakeSTT) -> None:
+        async with InkServer(Script()) as server:
+            recogniser = make_ink(server.url)
+            async with recogniser.stream() as stream:
+                stream.push_frame(rtc.AudioFrame(ROOM.silence(0.1), ROOM_RATE, 1, ROOM_RATE // 10))
+                await until(lambda: server.connections and server.connections[0].audio_seconds)
+                recogniser.prewarm()
+                assert recogniser._pool._state().spare is None
+                async for frame in paced(ROOM.silence(0.3)):
+                    stream.push_frame(frame)
+            assert len(server.connections) == 1
+
+    @pytest.mark.parametrize("awaited", [False, True])
+    async def test_what_was_prewarmed_waits_only_for_a_stream_that_is_there(
+        self, make_ink: MakeSTT, monkeypatch: pytest.MonkeyPatch, awaited: bool
+    ) -> None:
+        monkeypatch.setattr(client_pool, "_SPARE_TIMEOUT", 0.3)
+        async with InkServer(Script()) as server, contextlib.AsyncExitStack() as stack:
+            recogniser = make_ink(server.url)
+            recogniser.prewarm()
+            if awaited:
+                stream = await stack.enter_async_context(recogniser.stream())
+            await until(lambda: server.connections and server.connections[0].sent)
+            if awaited:
+                await asyncio.sleep(0.5)  # longer than a spare waits for nobody
+                stream.push_frame(rtc.AudioFrame(ROOM.silence(0.1), ROOM_RATE, 1, ROOM_RATE // 10))
+                await until(lambda: server.connections[0].audio_seconds)
+            else:
+                await until(lambda: not server.connections[0].is_open)
+            assert len(server.connections) == 1
 
     async def test_a_session_leaves_no_connection_behind(self, make_ink: MakeSTT) -> None:
         async with InkServer(Script()) as server:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from livekit.agents import LanguageCode
@@ -17,6 +17,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.livekit.speech_data import InkSpeechEvent
 from cartesia_ink_plugins.livekit.speech_events import SpeechEvents
 
 START = SpeechEventType.START_OF_SPEECH
@@ -140,7 +141,11 @@ def test_times_ids_and_turn_numbers() -> None:
     assert {speech.request_id for speech in (start, interim, preflight, final, end)} == {"r-1"}
     data = final.alternatives[0]
     assert (data.start_time, data.end_time) == (4.0, 6.5)
-    assert data.metadata == {"request_id": "r-1", "turn": 3}
+    metadata = {"request_id": "r-1", "turn": 3, "position": 9.0}
+    for speech in (start, interim, preflight, final, end):
+        assert isinstance(speech, InkSpeechEvent)
+        assert speech.metadata == metadata
+        assert [data.metadata for data in speech.alternatives] in ([], [metadata])
     assert data.language == "en"
 
 
@@ -165,3 +170,35 @@ def test_it_knows_whether_a_turn_is_open(close: bool) -> None:
     if close:
         events.of(TurnEnd(""))
     assert events.speaking is not close
+
+
+@dataclass(frozen=True, slots=True)
+class NewEnd(TurnEnd):
+    """As a later version of the core may define it."""
+
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewTiming(Timing):
+    """The same."""
+
+    channel: int | None = None
+
+
+def test_a_field_that_the_core_gains_reaches_the_event() -> None:
+    timing = NewTiming(turn=1, position=2.0, channel=1)
+    final, end = mapping().of(NewEnd("Hi.", timing=timing, confidence=0.9))
+    for speech in (final, end):
+        assert isinstance(speech, InkSpeechEvent)
+        metadata = speech.metadata
+        assert (metadata["confidence"], metadata["channel"]) == (0.9, 1)
+
+
+def test_what_goes_on_in_another_stream_is_a_final_without_an_end() -> None:
+    events = mapping()
+    events.of(TurnStart())
+    events.of(TurnUpdate("Book a table"))
+    [final] = events.interrupted("Book a", "r-2")
+    assert (final.type, final.request_id, final.alternatives[0].text) == (FINAL, "r-2", "Book a")
+    assert events.interrupted("", None) == []

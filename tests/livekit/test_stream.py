@@ -118,9 +118,10 @@ class TestWords:
             heard = await transcribe(make_ink(server.url), script.audio(ROOM))
             request_id = sent(server).request_id
         assert {e.request_id for e in heard.events} == {request_id}
-        assert [e.alternatives[0].metadata for e in heard.of(FINAL)] == [
-            {"request_id": request_id, "turn": 1},
-            {"request_id": request_id, "turn": 2},
+        metadata = [e.alternatives[0].metadata or {} for e in heard.of(FINAL)]
+        assert [(data["request_id"], data["turn"]) for data in metadata] == [
+            (request_id, 1),
+            (request_id, 2),
         ]
 
 
@@ -151,6 +152,17 @@ class TestAudio:
         async with InkServer(script) as server:
             heard = await transcribe(make_ink(server.url), stereo, channels=2)
             assert sent(server).audio_seconds == pytest.approx(script.seconds, abs=0.05)
+        assert heard.texts(FINAL) == script.transcripts
+
+    @pytest.mark.parametrize("inverted", [0, 1])
+    async def test_channels_that_cancel_one_another_are_heard(
+        self, make_ink: MakeSTT, inverted: int
+    ) -> None:
+        script = Script("Hello there.")
+        stereo = np.repeat(np.frombuffer(script.audio(ROOM), "<i2"), 2).reshape(-1, 2)
+        stereo[:, inverted] *= -1
+        async with InkServer(script) as server:
+            heard = await transcribe(make_ink(server.url), stereo.tobytes(), channels=2)
         assert heard.texts(FINAL) == script.transcripts
 
     async def test_telephone_encodings_are_sent_when_asked_for(self, make_ink: MakeSTT) -> None:

@@ -1,0 +1,80 @@
+"""What a stream that failed had not recognized goes to the stream that takes its place.
+
+A `FallbackAdapter` opens the next stream in the task in which the former one failed, and so does a
+session that opens its stream anew. LiveKit has no place for audio there, but a task has a context:
+the failing stream leaves its audio in it, and the next stream of this package takes it. Streams of
+other conversations are read by other tasks and never see it.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from livekit import rtc
+from livekit.agents import stt
+
+Item: TypeAlias = "rtc.AudioFrame | stt.RecognizeStream._FlushSentinel"
+"""What is pushed into a stream: audio, or the end of a segment."""
+
+# Seconds that audio may wait for the next stream. LiveKit opens it at once, 0.5 s later (a session)
+# or after `retry_interval`, 2 s by default (an adapter all of whose STTs have failed).
+_VALID_FOR = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What of one conversation no STT has recognized.
+
+    Attributes:
+        items: In order; the audio is 16-bit, mono and of one sample rate.
+        room_rate: Sample rate of the audio that the conversation's streams are given, in Hz.
+    """
+
+    items: Sequence[Item]
+    room_rate: int
+    _offered_at: float = field(default_factory=time.monotonic)
+    _taken_by: weakref.WeakSet[stt.STT[Any]] = field(default_factory=weakref.WeakSet)
+
+    def at_rate(self, rate: int) -> list[Item]:
+        """The items with the audio at a sample rate, in Hz."""
+        items: list[Item] = []
+        for item in self.items:
+            if isinstance(item, rtc.AudioFrame) and item.sample_rate != rate:
+                items.append(_resampled(item, rate))
+            else:
+                items.append(item)
+        return items
+
+
+_offered: ContextVar[Handover | None] = ContextVar("ink_handover", default=None)
+
+
+def offer(handover: Handover) -> None:
+    """Leave audio for the next stream that this task opens."""
+    _offered.set(handover)
+
+
+def take(by: stt.STT[Any]) -> Handover | None:
+    """Take the audio that was left in this task, once for each STT.
+
+    A `FallbackAdapter` opens two streams after a failure: one of the STT that failed, to learn when
+    it works again, and one of the next STT, whose transcripts count. Both can use the audio.
+    """
+    handover = _offered.get()
+    if handover is None or by in handover._taken_by:
+        return None
+    if time.monotonic() - handover._offered_at > _VALID_FOR:
+        _offered.set(None)
+        return None
+    handover._taken_by.add(by)
+    return handover
+
+
+def _resampled(frame: rtc.AudioFrame, rate: int) -> rtc.AudioFrame:
+    resampler = rtc.AudioResampler(frame.sample_rate, rate, quality=rtc.AudioResamplerQuality.HIGH)
+    return rtc.combine_audio_frames([*resampler.push(frame), *resampler.flush()])

@@ -1,0 +1,71 @@
+"""Speech events with all that an event of the core has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from livekit.agents import LanguageCode
+from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
+
+from cartesia_ink_plugins.core.events import Final, Interim, TurnEvent
+
+# LiveKit has fields for these; every other one, also one that is yet to come, is metadata.
+_PLACED = {"transcript", "text", "words", "language", "timing", "speech_start", "speech_end"}
+
+
+@dataclass
+class InkSpeechEvent(SpeechEvent):
+    """A speech event that also has what LiveKit has no field for.
+
+    Attributes:
+        metadata: Such as `request_id`, `turn`, and `position` in seconds of the stream. Transcripts
+            have it in their data, too, as `SpeechData.metadata`; other events have no data.
+    """
+
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def boundary(kind: SpeechEventType, event: TurnEvent | Interim | Final) -> InkSpeechEvent:
+    """The start or the end of speech."""
+    return InkSpeechEvent(type=kind, request_id=event.request_id or "", metadata=_metadata(event))
+
+
+def transcript(
+    kind: SpeechEventType,
+    event: TurnEvent | Interim | Final,
+    text: str,
+    language: LanguageCode,
+    epoch: float,
+) -> InkSpeechEvent:
+    """A transcript with its times, counted as LiveKit does, where 0 means unknown.
+
+    Args:
+        kind: Of the transcript.
+        event: What it is made of.
+        text: Its text.
+        language: What it is labelled with.
+        epoch: Wall-clock time that is 0 in the times of transcripts.
+    """
+    speech = boundary(kind, event)
+    data = SpeechData(language=language, text=text, metadata=speech.metadata)
+    if timing := event.timing:
+        data.start_time, data.end_time = (
+            max(time - epoch, 0.0) if time is not None else 0.0
+            for time in (timing.speech_start, timing.speech_end)
+        )
+    speech.alternatives = [data]
+    return speech
+
+
+def _metadata(event: TurnEvent | Interim | Final) -> dict[str, Any]:
+    values = _values(event)
+    if event.timing is not None:
+        values |= _values(event.timing)
+    return {
+        name: value for name, value in values.items() if value is not None and name not in _PLACED
+    }
+
+
+def _values(event: Any) -> dict[str, Any]:
+    return {field.name: getattr(event, field.name) for field in fields(event)}
