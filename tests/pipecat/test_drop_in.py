@@ -12,6 +12,7 @@ from pipecat.frames.frames import STTUpdateSettingsFrame
 from pipecat.services.cartesia.stt import CartesiaSTTService
 from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
 from pipecat.services.stt_service import STTService
+from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies
 
 from cartesia_ink_plugins import UsageError
 from cartesia_ink_plugins.pipecat import InkManualSTTService, InkTurnsSTTService
@@ -121,9 +122,11 @@ async def test_a_reply_begun_early_is_pending_until_the_end() -> None:
         await talk.until(lambda: not stt.eager_end_of_turn_pending)
 
 
-def test_another_word_on_interruptions_is_said_to_be_ignored(warnings: list[str]) -> None:
-    stt = ours("ws://127.0.0.1:9", should_interrupt=True)
-    stt.recommended_user_turn_strategies(enable_interruptions=True)
-    assert not warnings
-    stt.recommended_user_turn_strategies(enable_interruptions=False)
-    assert "should_interrupt" in warnings[0]
+@pytest.mark.parametrize("should_interrupt", [True, False])
+@pytest.mark.parametrize("asked", [True, False, None])
+def test_the_strategies_interrupt_as_asked(should_interrupt: bool, asked: bool | None) -> None:
+    stt = ours("ws://127.0.0.1:9", should_interrupt=should_interrupt)
+    strategies = stt.recommended_user_turn_strategies(enable_interruptions=asked)
+    assert isinstance(strategies, ExternalUserTurnStrategies)
+    expected = should_interrupt if asked is None else asked
+    assert strategies.enable_interruptions is expected

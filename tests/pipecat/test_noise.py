@@ -93,7 +93,7 @@ async def test_the_first_words_interrupt() -> None:
         server.go_on()
         await until(talk, "interrupted", 2)
         server.go_on()
-        assert len(talk.tap.down(InterruptionFrame)) == 2
+        assert len(talk.tap.up(InterruptionFrame)) == 2
         await server.played.wait()
         assert outcome(talk).log[-1] == ("interrupted", "")
 
