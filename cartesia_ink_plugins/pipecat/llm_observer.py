@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 
 from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
@@ -16,6 +17,10 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
 
 OnToken = Callable[[], Awaitable[None]]
+TRAVEL_SECONDS = 0.03
+"""What a frame is given for its way through processors that do not hold it up."""
+# The same, in turns of the event loop, should that be blocked; each processor takes two.
+_TRAVEL_TURNS = 20
 
 
 def all_processors(pipeline: FrameProcessor) -> Iterator[FrameProcessor]:
@@ -23,6 +28,17 @@ def all_processors(pipeline: FrameProcessor) -> Iterator[FrameProcessor]:
     yield pipeline
     for part in pipeline.processors:
         yield from all_processors(part)
+
+
+async def _wait_for(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for some seconds, and for some turns of the event loop at least."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    for _ in range(_TRAVEL_TURNS):
+        if event.is_set():
+            return True
+        await asyncio.sleep(0)
+    return event.is_set()
 
 
 class SpeculativeText(str):
@@ -50,6 +66,7 @@ class ReplyObserver:
         self._text: SpeculativeText | None = None
         self._holder: LLMService | None = None
         self._begun = asyncio.Event()
+        self._context_arrived = asyncio.Event()
 
     def attach(self, pipeline: FrameProcessor) -> None:
         """Observe the LLM services of a pipeline."""
@@ -94,18 +111,25 @@ class ReplyObserver:
 
     async def begun(self, patience: float) -> bool:
         """Wait until the expected inference has begun, for some seconds; tell whether it has."""
-        if self._llms and not self._begun.is_set():
-            try:
-                await asyncio.wait_for(self._begun.wait(), patience)
-            except TimeoutError:
-                return False
-        return True
+        return not self._llms or await _wait_for(self._begun, patience)
+
+    def expect_context(self) -> None:
+        """Watch for the next context that arrives at an LLM service."""
+        self._context_arrived.clear()
+
+    async def context_arrived(self) -> None:
+        """Wait until it has arrived, for the time that a frame takes through a pipeline.
+
+        An interruption that is sent sooner overtakes the context, and does not stop its inference.
+        """
+        await _wait_for(self._context_arrived, TRAVEL_SECONDS)
 
     async def _before_process(self, processor: FrameProcessor, frame: Frame) -> None:
         if not isinstance(processor, LLMService):
             return
         match frame:
             case LLMContextFrame():
+                self._context_arrived.set()
                 is_ours = frame.speculation and self._is_expected(frame)
                 if is_ours:
                     self._holder = processor

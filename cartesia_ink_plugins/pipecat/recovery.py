@@ -20,7 +20,6 @@ from pipecat.frames.frames import (
     FunctionCallResultFrame,
     FunctionCallsStartedFrame,
     InterruptionFrame,
-    LLMRunFrame,
 )
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
 from pipecat.processors.frame_processor import FrameProcessor
@@ -77,27 +76,29 @@ class EmptyTurnRecovery:
         self._is_replying = True
         self._consecutive = 0
 
-    async def end_turn(
-        self, end: Callable[[], Awaitable[None]], push_frame: Callable[[Frame], Awaitable[None]]
-    ) -> None:
+    async def end_turn(self, end: Callable[[], Awaitable[None]]) -> bool:
         """End a turn without words.
 
         Args:
             end: Has the aggregator end the turn.
-            push_frame: Puts a frame into the queue of the aggregator.
+
+        Returns:
+            Whether the bot takes up what it was saying.
         """
         aggregator = self.aggregator
         if aggregator is None or not self._takes_up(aggregator):
             await end()
-            return
+            return False
         config = getattr(aggregator._params, "empty_user_turn", None)
         limit = config.max_consecutive_recoveries if config else _MAX_CONSECUTIVE
         with _without_prompts(aggregator):
             await end()
-        if self._was_cut_off and not self._function_calls and self._consecutive < limit:
-            self._consecutive += 1
-            self._is_replying = True
-            await push_frame(LLMRunFrame())
+        if not self._was_cut_off or self._function_calls or self._consecutive >= limit:
+            return False
+        self._consecutive += 1
+        self._is_replying = True
+        await aggregator.push_context_frame()
+        return True
 
     def _takes_up(self, aggregator: LLMUserAggregator) -> bool:
         """Whether it is left to us, and there is something in the context to take up."""

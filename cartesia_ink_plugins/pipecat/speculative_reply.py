@@ -9,7 +9,7 @@ from pipecat.frames.frames import EagerEndOfTurnCancelFrame, Frame
 from pipecat.turns.types import UserTurnSpeculation
 from pipecat.utils.asyncio.task_manager import BaseTaskManager
 
-from cartesia_ink_plugins.pipecat.llm_observer import ReplyObserver, SpeculativeText
+from cartesia_ink_plugins.pipecat.llm_observer import TRAVEL_SECONDS, ReplyObserver, SpeculativeText
 from cartesia_ink_plugins.pipecat.speculation import SpeculationOutcome, SpeculationTracker
 
 # Seconds that a prediction may take to the LLM service; other processors, such as a memory that is
@@ -100,11 +100,16 @@ class SpeculativeReply:
 
     async def lost(self, cause: Frame) -> None:
         """Somebody else has dropped the reply, or has given the LLM something else to answer."""
-        if self._text is not None:
-            await self._resolve(SpeculationOutcome.WITHDRAWN)
-            if not isinstance(cause, EagerEndOfTurnCancelFrame):
-                # The LLM service may still hold what it had, and would release it.
-                await self._cancel()
+        if self._text is None:
+            return
+        if not self.observer.has_begun and self.observer.sees_any:
+            # It may be dropped on its way to the LLM service, or not.
+            self._begin_withdrawal(TRAVEL_SECONDS)
+            return
+        await self._resolve(SpeculationOutcome.WITHDRAWN)
+        if not isinstance(cause, EagerEndOfTurnCancelFrame):
+            # The LLM service may still hold what it had, and would release it.
+            await self._cancel()
 
     async def withdraw(self) -> None:
         """Withdraw the reply, as soon as the LLM service has begun it, and do not wait for that."""
@@ -154,12 +159,15 @@ class SpeculativeReply:
         return self._text is not None and self._tracker.match_policy.matches(self._text, text)
 
     async def _wait_until_begun(self) -> bool:
-        begun = await self.observer.begun(0.0 if self._gets_lost else _PATIENCE)
+        begun = await self.observer.begun(TRAVEL_SECONDS if self._gets_lost else _PATIENCE)
         self._gets_lost = not begun
         return begun
 
-    async def _withdraw_when_begun(self, began_at: float) -> None:
-        begun = await self._wait_until_begun()
+    async def _withdraw_when_begun(self, began_at: float, patience: float | None) -> None:
+        if patience is None:
+            begun = await self._wait_until_begun()
+        else:
+            begun = await self.observer.begun(patience)
         self.observer.forget()
         await self._cancel()
         if begun:
@@ -191,9 +199,9 @@ class SpeculativeReply:
             self._deadline.cancel()
             self._deadline = None
 
-    def _begin_withdrawal(self) -> None:
+    def _begin_withdrawal(self, patience: float | None = None) -> None:
         if self._text is not None and self._tasks is not None:
             self._forget()
             self._withdrawal = self._tasks.create_task(
-                self._withdraw_when_begun(self._began_at), "speculation withdrawal"
+                self._withdraw_when_begun(self._began_at, patience), "speculation withdrawal"
             )

@@ -282,13 +282,19 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
             return
         self._is_ending, self._has_ended = True, False
         self._look_around()
+        self._reply.observer.expect_context()
         try:
             if not turn.text.strip():
                 await self._reply.discard()
-                await self._recovery.end_turn(lambda: self._trigger(turn), self.push_frame)
-                return
-            await self._trigger(turn, is_answered=await self._reply.confirm(turn.text))
-            self._recovery.turn_answered()
+                if await self._recovery.end_turn(lambda: self._trigger(turn)):
+                    await self._reply.observer.context_arrived()
+            elif await self._reply.confirm(turn.text):
+                await self._trigger(turn, is_answered=True)
+                self._recovery.turn_answered()
+            else:
+                await self._trigger(turn)
+                self._recovery.turn_answered()
+                await self._reply.observer.context_arrived()
         finally:
             self._order.end()
             self._is_ending = False
