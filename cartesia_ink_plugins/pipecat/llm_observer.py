@@ -54,11 +54,12 @@ class ReplyObserver:
     holds when somebody interrupts it, or gives it something else to answer.
     """
 
-    def __init__(self, on_lost: Callable[[Frame], Awaitable[None]]) -> None:
+    def __init__(self, on_lost: Callable[[bool], Awaitable[None]]) -> None:
         """See nothing before `attach`.
 
         Args:
-            on_lost: Called when the LLM service drops the reply, with the frame that is the cause.
+            on_lost: Called when the LLM service has the reply no more, or will not complete it; with
+                whether it may still hold a part.
         """
         self._on_lost = on_lost
         self._llms: list[LLMService] = []
@@ -136,12 +137,12 @@ class ReplyObserver:
                     self._begun.set()
                 elif not frame.speculation:
                     self._busy[processor] = frame
-                    await self._lose(processor, frame)
+                    await self._lose(processor, may_hold=True)
             case InterruptionFrame():
                 self._busy.pop(processor, None)
-                await self._lose(processor, frame)
+                await self._lose(processor, may_hold=True)
             case EagerEndOfTurnCancelFrame():
-                await self._lose(processor, frame)
+                await self._lose(processor, may_hold=False)
 
     async def _after_process(self, processor: FrameProcessor, frame: Frame) -> None:
         if isinstance(processor, LLMService) and self._busy.get(processor) is frame:
@@ -150,12 +151,12 @@ class ReplyObserver:
     async def _before_push(self, processor: FrameProcessor, frame: Frame) -> None:
         """An LLM service interrupts, or takes back its reply because it wants to call a tool."""
         if isinstance(frame, InterruptionFrame | EagerEndOfTurnCancelFrame):
-            await self._lose(processor, frame)
+            await self._lose(processor, may_hold=False)
 
-    async def _lose(self, processor: FrameProcessor, cause: Frame) -> None:
+    async def _lose(self, processor: FrameProcessor, *, may_hold: bool) -> None:
         if processor is self._holder:
             self._holder = None
-            await self._on_lost(cause)
+            await self._on_lost(may_hold)
 
     def _is_expected(self, frame: LLMContextFrame) -> bool:
         """Whether an inference answers the expected text, and not that of another aggregator."""

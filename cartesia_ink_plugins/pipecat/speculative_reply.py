@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from pipecat.frames.frames import EagerEndOfTurnCancelFrame, Frame
 from pipecat.turns.types import UserTurnSpeculation
 from pipecat.utils.asyncio.task_manager import BaseTaskManager
 
@@ -98,8 +97,12 @@ class SpeculativeReply:
         if self._text is not None and not self._matches(text):
             await self.withdraw()
 
-    async def lost(self, cause: Frame) -> None:
-        """Somebody else has dropped the reply, or has given the LLM something else to answer."""
+    async def lost(self, may_hold: bool = True) -> None:
+        """Somebody else has dropped the reply, or has given the LLM something else to answer.
+
+        Args:
+            may_hold: Whether the LLM service may still hold a part of it, and would release that.
+        """
         if self._text is None:
             return
         if not self.observer.has_begun and self.observer.sees_any:
@@ -107,8 +110,7 @@ class SpeculativeReply:
             self._begin_withdrawal(TRAVEL_SECONDS)
             return
         await self._resolve(SpeculationOutcome.WITHDRAWN)
-        if not isinstance(cause, EagerEndOfTurnCancelFrame):
-            # The LLM service may still hold what it had, and would release it.
+        if may_hold:
             await self._cancel()
 
     async def withdraw(self) -> None:

@@ -227,8 +227,8 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
             case EagerTranscriptionFrame():
                 await self._end_predicted(frame)
             case InterruptionFrame() | EagerEndOfTurnCancelFrame():
-                # Somebody else has interrupted the LLM, or taken its reply back.
-                await self._reply.lost(frame)
+                # Somebody else interrupts the LLM, or takes its reply back.
+                await self._reply.lost(may_hold=isinstance(frame, InterruptionFrame))
             case _ if isinstance(frame, TurnResumedFrame):
                 if self._order.concerns_open(frame):
                     self._reply.turn_resumed()

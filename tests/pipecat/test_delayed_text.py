@@ -76,7 +76,9 @@ async def test_the_next_turn_starts_before_the_text_of_the_last_is_there(anew: b
     async with talk_to(play, before_aggregator=[Later(anew=anew)]) as (talk, server):
         await talk.hear()
         await server.played.wait()
-        await talk.until(lambda: talk.voice.spoken[-1:] != [] and "three" in last(talk.voice.spoken))
+        await talk.until(
+            lambda: talk.voice.spoken[-1:] != [] and "three" in last(talk.voice.spoken)
+        )
         await talk.quiet()
         assert [text.lower() for text in talk.user_messages] == ["one", "two", "three"]
         starts = talk.tap.up(UserStartedSpeakingFrame)
