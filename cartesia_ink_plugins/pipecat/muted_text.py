@@ -69,12 +69,13 @@ class MutedText:
 
     def _is_under_mute(self, timing: Timing | None) -> bool:
         """Whether all words so far were said before the last mute ended, or began to be."""
-        if self._ended_at is None or timing is None or timing.speech_start is None:
+        if self._ended_at is None or timing is None:
             return False
-        if timing.speech_end is not None and timing.speech_end < self._ended_at + _WORD_SECONDS:
-            return True
-        went_on = timing.speech_start < self._ended_at
-        return went_on and timing.position < self._ended_position + _APPEARS_WITHIN
+        if timing.speech_end is not None:
+            return timing.speech_end < self._ended_at + _WORD_SECONDS
+        if timing.speech_start is None or timing.speech_start >= self._ended_at:
+            return False
+        return timing.position < self._ended_position + _APPEARS_WITHIN
 
 
 def _broken_word(transcript: str, end: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from pipecat.frames.frames import (
     Frame,
     STTMuteFrame,
@@ -16,7 +17,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.turns.user_mute import BaseUserMuteStrategy
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import Conversation
+from tests.pipecat.conversation import Conversation, tone
 from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome, talk_to
 from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, WireServer, eager, end, update
 
@@ -133,6 +134,96 @@ async def test_a_turn_whose_end_was_muted_does_not_stay_open() -> None:
         await server.played.wait()
         await talk.quiet()
         assert talk.user_messages == ["Now go."]
+
+
+async def said_under_mute(talk: Conversation, switch: Switch) -> None:
+    """Mute the user, who then says something."""
+    switch.on = True
+    await talk.hear()
+    await talk.until(lambda: bool(talk.tap.up(UserMuteStartedFrame)))
+    await talk.say(bytes(16_000) + tone(16_000, 0.6))
+
+
+@pytest.mark.parametrize("begun", ["before", "after"])
+async def test_a_word_said_under_the_mute_and_transcribed_after_it_does_not_count(
+    begun: str,
+) -> None:
+    """The turn may start before the mute ends, or, with the delay of the model, after it."""
+    play: Play = [
+        *(CUE, START, CUE, update("Hm"), end("Hm."), CUE),
+        *(START, update(" Now"), end(" Now go.")),
+    ]
+    switch = Switch()
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    async with talk_to(play, params=params) as (talk, server):
+        started, ended = list[str](), list[str]()
+        talk.stt.add_event_handler("on_turn_start", lambda *_: started.append(""))
+        talk.stt.add_event_handler("on_turn_end", lambda _, transcript: ended.append(transcript))
+        await said_under_mute(talk, switch)
+        if begun == "before":
+            server.go_on()
+            await talk.until(lambda: len(started) == 1)
+        await unmute(talk, switch)
+        await talk.say(bytes(4_800))
+        if begun == "after":
+            server.go_on()
+        server.go_on()
+        await talk.until(lambda: ended == ["Hm."])
+        await talk.say(bytes(16_000) + tone(16_000, 0.4))
+        server.go_on()
+        await talk.until(lambda: talk.voice.spoken == ["re: Now go.."])
+        assert talk.user_messages == ["Now go."]
+
+
+async def test_words_on_both_sides_of_the_end_of_a_mute() -> None:
+    words = "Hold on please"
+    play: Play = [CUE, START, CUE, update("Hold on"), CUE, update(words), end(f"{words}.")]
+    switch = Switch()
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    async with talk_to(play, params=params) as (talk, server):
+        started, heard = list[str](), list[str]()
+        talk.stt.add_event_handler("on_turn_start", lambda *_: started.append(""))
+        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: heard.append(transcript))
+        await said_under_mute(talk, switch)
+        server.go_on()
+        await talk.until(lambda: len(started) == 1)
+        await unmute(talk, switch)
+        # 0.1 s after the mute has ended, the last word under it is transcribed.
+        await talk.say(tone(16_000, 0.1))
+        server.go_on()
+        await talk.until(lambda: heard == ["Hold on"])
+        await talk.say(tone(16_000, 0.6))
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        assert talk.user_messages == ["please."]
+
+
+async def test_words_before_a_mute_count() -> None:
+    switch = Switch()
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    words = "A table for two"
+    play: Play = [
+        START,
+        update(words),
+        CUE,
+        update(f"{words} hush"),
+        CUE,
+        end(f"{words} hush please"),
+    ]
+    async with talk_to(play, params=params) as (talk, server):
+        heard: list[str] = []
+        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: heard.append(transcript))
+        await talk.hear()
+        await talk.until(lambda: talk.tap.interims == [words])
+        switch.on = True
+        await talk.hear()
+        await talk.until(lambda: bool(talk.tap.up(UserMuteStartedFrame)))
+        server.go_on()
+        await talk.until(lambda: f"{words} hush" in heard)
+        await unmute(talk, switch)
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        assert talk.user_messages == [f"{words} please"]
 
 
 async def test_a_muted_service_sends_silence_in_real_time_and_no_more() -> None:
