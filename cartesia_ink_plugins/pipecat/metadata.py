@@ -24,7 +24,7 @@ class InkSTTMetadataFrame(STTMetadataFrame):
 
     def __post_init__(self) -> None:
         """Recommend nothing yet."""
-        super().__post_init__()
+        super().__post_init__()  # type: ignore[no-untyped-call]
         self.recommend = _nothing
 
     @classmethod

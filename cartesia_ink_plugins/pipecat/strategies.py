@@ -78,7 +78,7 @@ class StrategyOptions:
     adopted: Callable[[int], None]
 
 
-class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):
+class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[no-untyped-call]
     """Opens the user's turns, one after the other."""
 
     def __init__(

@@ -12,7 +12,6 @@ from pipecat.frames.frames import (
     InputAudioRawFrame,
     ManuallySwitchServiceFrame,
     UserMuteStartedFrame,
-    UserMuteStoppedFrame,
     UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
@@ -68,7 +67,7 @@ async def two_branches(
             memory = [Slow(slow, *([_context_frame()] if number else []))] if slow else []
             branches.append([tap, pair.user(), *memory, llm, voice, pair.assistant()])
             parts.append((llm, voice, tap, context))
-        pipeline = Pipeline([stt, ParallelPipeline(*branches)])
+        pipeline = Pipeline([stt, ParallelPipeline(*branches)])  # type: ignore[no-untyped-call]
         task = PipelineWorker(
             pipeline,
             params=PipelineParams(audio_in_sample_rate=16_000),

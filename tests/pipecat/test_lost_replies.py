@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from pipecat.frames.frames import (
@@ -34,20 +35,22 @@ def reports_of(talk: Conversation) -> list[str]:
 
 
 async def interrupt_at_the_llm(talk: Conversation) -> None:
-    await talk.llm.broadcast_interruption()
+    await talk.llm.broadcast_interruption()  # type: ignore[no-untyped-call]
 
 
 async def interrupt_behind_the_llm(talk: Conversation) -> None:
-    await talk.voice.broadcast_interruption()
+    await talk.voice.broadcast_interruption()  # type: ignore[no-untyped-call]
 
 
 async def interrupt_before_the_aggregator(talk: Conversation) -> None:
-    await talk.tap.broadcast_interruption()
+    await talk.tap.broadcast_interruption()  # type: ignore[no-untyped-call]
 
 
 async def append_and_run(talk: Conversation) -> None:
-    message = {"role": "developer", "content": "The table is free."}
-    await talk.task.queue_frame(LLMMessagesAppendFrame([message], run_llm=True))
+    append = LLMMessagesAppendFrame(
+        [{"role": "developer", "content": "The table is free."}], run_llm=True
+    )
+    await talk.task.queue_frame(append)
     await talk.until(lambda: len(talk.llm.runs) == 2)
 
 
@@ -110,7 +113,8 @@ async def test_what_was_never_begun_is_not_reported(resumed: bool) -> None:
     play: Play = [START, update("a"), eager("a"), Pause(0.05), *middle, CUE, end("a")]
     for where in ("before_aggregator", "before_llm"):
         keeper = Keeper(EagerTranscriptionFrame, LLMContextFrame)
-        async with talk_to(play, **{where: [keeper]}) as (talk, server):
+        places: dict[str, Any] = {where: [keeper]}
+        async with talk_to(play, **places) as (talk, server):
             outcomes = reports_of(talk)
             await talk.hear()
             await talk.until(lambda keeper=keeper: keeper.kept > 0)  # type: ignore[misc]
@@ -127,7 +131,7 @@ async def test_an_interruption_while_the_prediction_is_on_its_way() -> None:
         outcomes = reports_of(talk)
         await talk.hear()
         await talk.until(lambda: slow.begun)
-        await talk.tap.broadcast_interruption()
+        await talk.tap.broadcast_interruption()  # type: ignore[no-untyped-call]
         server.go_on()
         await talk.until(lambda: bool(talk.voice.spoken))
         await talk.quiet(0.5)

@@ -30,7 +30,7 @@ def turns(pauses: list[float], *, speculate: bool) -> Play:
 
 
 async def answers(pauses: list[float], block: float, *, speculate: bool) -> list[str]:
-    """What the bot says to turns, on an event loop that is blocked for so many seconds at a time."""
+    """What the bot says to turns, on an event loop that is blocked again and again."""
 
     def make(url: str) -> InkTurnsSTTService:
         return ours(url, enable_eager_end_of_turn=speculate)
