@@ -136,8 +136,8 @@ class InkBatchSTTService(SegmentedSTTService):
             await self.stop_processing_metrics()
         if not result.text.strip():
             return
-        heard = result.language or language
-        known = next((known for known in Language if known.value == heard), None)
+        detected = result.language or language
+        known = next((known for known in Language if known.value == detected), None)
         await self._handle_transcription(result.text, True, known)
         yield TranscriptionFrame(result.text, self._user_id, time_now_iso8601(), known, result)
 

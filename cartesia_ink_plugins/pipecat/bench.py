@@ -125,14 +125,14 @@ async def _serve(*, has_own_core: bool) -> None:
 
     async def handle(connection: ServerConnection) -> None:
         await connection.send(_message("connected"))
-        player, heard = _play(), 0
+        player, received = _play(), 0
         with contextlib.suppress(ConnectionClosed):
             async for message in connection:
                 if isinstance(message, str):
                     break
-                heard += len(message)
-                while heard >= _AUDIO_PER_EVENT:
-                    heard -= _AUDIO_PER_EVENT
+                received += len(message)
+                while received >= _AUDIO_PER_EVENT:
+                    received -= _AUDIO_PER_EVENT
                     # The service thinks, too: its events come at any time between two frames.
                     await asyncio.sleep(random.uniform(0.0, _FRAME))
                     await connection.send(next(player))
@@ -151,15 +151,15 @@ def _stay_awake(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _play() -> Iterator[str]:
-    """A message for each tenth of a second: turns whose words are the times they were sent."""
+    """A message for each tenth of a second: turns whose text is the times it was sent at."""
     while True:
         yield _message("turn.start")
-        words = ""
+        text = ""
         for _ in range(_UPDATES_PER_TURN):
-            words += f" {time.monotonic_ns()}"
-            yield _message("turn.update", transcript=words)
-        yield _message("turn.eager_end", transcript=words)
-        yield _message("turn.end", transcript=words)
+            text += f" {time.monotonic_ns()}"
+            yield _message("turn.update", transcript=text)
+        yield _message("turn.eager_end", transcript=text)
+        yield _message("turn.end", transcript=text)
 
 
 def _message(kind: str, **fields: str) -> str:
@@ -178,8 +178,8 @@ class _Clock:
         self.delays: list[int] = []
         self.memory = _resident()
 
-    def heard(self, words: str) -> None:
-        self.delays.append(time.monotonic_ns() - int(words.split()[-1]))
+    def take(self, text: str) -> None:
+        self.delays.append(time.monotonic_ns() - int(text.split()[-1]))
 
     async def run(self, feed: Callable[[int], Awaitable[object]]) -> Cost:
         """Give each stream a frame every 20 ms, but not all of them at the same instant."""
@@ -226,7 +226,7 @@ async def _bare(clock: _Clock, port: str) -> Cost:
         async for message in connection:
             event = json.loads(message)
             if event["type"] == "turn.update":
-                clock.heard(event["transcript"])
+                clock.take(event["transcript"])
 
     sockets = [
         await connect(f"ws://127.0.0.1:{port}", compression=None) for _ in range(clock.streams)
@@ -253,7 +253,7 @@ async def _pipelines(side: str, clock: _Clock, port: str) -> Cost:
         async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
             await super().process_frame(frame, direction)
             if isinstance(frame, InterimTranscriptionFrame):
-                clock.heard(frame.text)
+                clock.take(frame.text)
             await self.push_frame(frame, direction)
 
     runner = WorkerRunner(handle_sigint=False)

@@ -75,14 +75,14 @@ async def test_cancelling_an_end_ends_at_once(make: MakeSTT) -> None:
 
 async def two_lives(stt: FrameProcessor) -> list[str]:
     """What is said to one service in two pipelines, one after the other."""
-    said: list[str] = []
+    messages: list[str] = []
     for _ in range(2):
         async with conversation(stt) as talk:
             await talk.say(tone(16_000, 0.2))
             await talk.until(lambda: bool(talk.voice.spoken))
             await ends(talk, within=20)
-            said += talk.user_messages
-    return said
+            messages += talk.user_messages
+    return messages
 
 
 async def test_a_service_works_in_a_second_pipeline() -> None:

@@ -34,20 +34,20 @@ class Switch(BaseUserMuteStrategy):
         return self.on
 
 
-async def muted_at_first(play: Play, make: MakeSTT, said_while_muted: str) -> Outcome:
+async def muted_at_first(play: Play, make: MakeSTT, while_muted: str) -> Outcome:
     """Play something to a pipeline that mutes the user until some words were said."""
     switch = Switch()
     switch.on = True
     params = LLMUserAggregatorParams(user_mute_strategies=[switch])
     async with talk_to(play, make, params=params) as (talk, server):
-        heard: list[str] = []
+        updates: list[str] = []
 
         async def on_turn_update(_: object, transcript: str) -> None:
-            heard.append(transcript)
+            updates.append(transcript)
 
         talk.stt.add_event_handler("on_turn_update", on_turn_update)
         await talk.hear()
-        await talk.until(lambda: said_while_muted in heard)
+        await talk.until(lambda: while_muted in updates)
         await unmute(talk, switch)
         server.go_on()
         await server.played.wait()
@@ -181,9 +181,9 @@ async def test_words_on_both_sides_of_the_end_of_a_mute() -> None:
     switch = Switch()
     params = LLMUserAggregatorParams(user_mute_strategies=[switch])
     async with talk_to(play, params=params) as (talk, server):
-        started, heard = list[str](), list[str]()
+        started, updates = list[str](), list[str]()
         talk.stt.add_event_handler("on_turn_start", lambda *_: started.append(""))
-        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: heard.append(transcript))
+        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: updates.append(transcript))
         await said_under_mute(talk, switch)
         server.go_on()
         await talk.until(lambda: len(started) == 1)
@@ -191,7 +191,7 @@ async def test_words_on_both_sides_of_the_end_of_a_mute() -> None:
         # 0.1 s after the mute has ended, the last word under it is transcribed.
         await talk.say(tone(16_000, 0.1))
         server.go_on()
-        await talk.until(lambda: heard == ["Hold on"])
+        await talk.until(lambda: updates == ["Hold on"])
         await talk.say(tone(16_000, 0.6))
         server.go_on()
         await talk.until(lambda: bool(talk.voice.spoken))
@@ -211,15 +211,15 @@ async def test_words_before_a_mute_count() -> None:
         end(f"{words} hush please"),
     ]
     async with talk_to(play, params=params) as (talk, server):
-        heard: list[str] = []
-        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: heard.append(transcript))
+        updates: list[str] = []
+        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: updates.append(transcript))
         await talk.hear()
         await talk.until(lambda: talk.tap.interims == [words])
         switch.on = True
         await talk.hear()
         await talk.until(lambda: bool(talk.tap.up(UserMuteStartedFrame)))
         server.go_on()
-        await talk.until(lambda: f"{words} hush" in heard)
+        await talk.until(lambda: f"{words} hush" in updates)
         await unmute(talk, switch)
         server.go_on()
         await talk.until(lambda: bool(talk.voice.spoken))
