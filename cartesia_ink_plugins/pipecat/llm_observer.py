@@ -58,8 +58,8 @@ class ReplyObserver:
         """See nothing before `attach`.
 
         Args:
-            on_lost: Called when the LLM service no longer holds the whole reply, with whether it may
-                still hold a part.
+            on_lost: Called when the LLM service no longer holds the whole reply; the argument is
+                whether it may still hold a part.
         """
         self._on_lost = on_lost
         self._llms: list[LLMService] = []

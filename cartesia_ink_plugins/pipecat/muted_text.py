@@ -35,8 +35,7 @@ class MutedText:
 
     def mute_started(self) -> None:
         """What is said from now on does not count."""
-        if self._muted_from is None:
-            self._muted_from = len(self._transcript)
+        self._muted_from = len(self._transcript)
 
     def mute_ended(self, now: float, position: float) -> None:
         """What is said from now on counts.

@@ -20,6 +20,10 @@ from pipecat.frames.frames import (
     FunctionCallResultFrame,
     FunctionCallsStartedFrame,
     InterruptionFrame,
+    LLMMessagesAppendFrame,
+    LLMMessagesTransformFrame,
+    LLMMessagesUpdateFrame,
+    LLMRunFrame,
 )
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregator
 from pipecat.processors.frame_processor import FrameProcessor
@@ -37,8 +41,8 @@ def find_aggregator(
     """The user aggregator that has adopted a strategy; None when it is another processor."""
     for processor in all_processors(pipeline):
         if isinstance(processor, LLMUserAggregator):
-            strategies = processor._user_turn_controller.user_turn_strategies
-            if strategy in (strategies.stop or []):
+            controller = getattr(processor, "_user_turn_controller", None)
+            if controller and strategy in (controller.user_turn_strategies.stop or []):
                 return processor
     return None
 
@@ -64,6 +68,11 @@ class EmptyTurnRecovery:
                 self._function_calls += len(frame.function_calls)
             case FunctionCallResultFrame() | FunctionCallCancelFrame():
                 self._function_calls = max(0, self._function_calls - 1)
+                self._is_replying |= isinstance(frame, FunctionCallResultFrame)
+            case LLMRunFrame():
+                self._is_replying = True
+            case LLMMessagesAppendFrame() | LLMMessagesUpdateFrame() | LLMMessagesTransformFrame():
+                self._is_replying |= bool(frame.run_llm)
 
     def turn_started(self, *, interrupts: bool) -> None:
         """A turn begins, and interrupts the bot or does not."""

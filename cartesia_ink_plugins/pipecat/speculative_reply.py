@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.turns.types import UserTurnSpeculation
 from pipecat.utils.asyncio.task_manager import BaseTaskManager
 
@@ -51,13 +52,15 @@ class SpeculativeReply:
         # Something on the way to the LLM keeps predictions to itself: no more waiting for them.
         self._gets_lost = False
 
-    def start(self, tasks: BaseTaskManager) -> None:
+    def start(self, tasks: BaseTaskManager, pipeline: FrameProcessor) -> None:
         """An aggregator adopts the strategies.
 
         Args:
             tasks: Its task manager.
+            pipeline: Where the LLM services are.
         """
         self._tasks = tasks
+        self.observer.attach(pipeline)
 
     async def stop(self) -> None:
         """The aggregator lets go of the strategies: withdraw at once."""

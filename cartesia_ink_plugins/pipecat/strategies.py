@@ -106,6 +106,7 @@ class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[n
             case UserStartedSpeakingFrame():
                 if self._order.open is None:
                     self._order.begin(None)
+                    self._recovery.turn_started(interrupts=False)
                 return await super().process_frame(frame)
             case InterimTranscriptionFrame() | EagerTranscriptionFrame() | TranscriptionFrame() if (
                 frame.text.strip()
@@ -169,7 +170,7 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         self._ending = UserTurnStoppedParams(enable_user_speaking_frames=True)
         self._has_ended = False
         self._tried_again = asyncio.Event()
-        self._processor_setup: FrameProcessorSetup | None = None
+        self._is_adopted = False
 
     @property
     def resolves_proposed_turn_stop_frames(self) -> bool:
@@ -179,14 +180,16 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
     async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
         """Start with the aggregator that adopts the strategy."""
         await super().setup(setup)
-        self._processor_setup = setup
-        self._reply.start(setup.task_manager)
+        pipeline = setup.pipeline_worker.pipeline
+        self._recovery.aggregator = find_aggregator(pipeline, self)
+        self._reply.start(setup.task_manager, pipeline)
+        self._is_adopted = True
         self._options.adopted(1)
 
     async def cleanup(self) -> None:
         """Stop with the aggregator that lets go of the strategy."""
-        if self._processor_setup is not None:
-            self._processor_setup = None
+        if self._is_adopted:
+            self._is_adopted = False
             self._options.adopted(-1)
         await self._reply.stop()
         await super().cleanup()  # type: ignore[no-untyped-call]
@@ -211,8 +214,9 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         self._recovery.observe(frame)
         match frame:
             case RepeatedStopFrame():
-                await self._finalize()
-                self._tried_again.set()
+                if self._is_ending:
+                    await self._finalize()
+                    self._tried_again.set()
             case ProposedUserStoppedSpeakingFrame():
                 await self._stop_proposed(self._order.stamp_of(frame))
             case UserStoppedSpeakingFrame():
@@ -241,15 +245,7 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         if turn is None or turn.stop_proposed or self._is_ending or not self._options.eager:
             return
         if self._order.concerns_open(frame) and frame.text.strip():
-            self._look_around()
             await self._reply.begin(turn.text + frame.text)
-
-    def _look_around(self) -> None:
-        """Find the aggregator and the LLM services, once the pipeline is complete."""
-        if self._recovery.aggregator is None and self._processor_setup is not None:
-            pipeline = self._processor_setup.pipeline_worker.pipeline
-            self._recovery.aggregator = find_aggregator(pipeline, self)
-            self._reply.observer.attach(pipeline)
 
     # -- ends -------------------------------------------------------------------------------------
 
@@ -281,7 +277,6 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         if turn is None or self._is_ending:
             return
         self._is_ending, self._has_ended = True, False
-        self._look_around()
         self._reply.observer.expect_context()
         try:
             if not turn.text.strip():

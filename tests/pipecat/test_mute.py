@@ -183,7 +183,9 @@ async def test_words_on_both_sides_of_the_end_of_a_mute() -> None:
     async with talk_to(play, params=params) as (talk, server):
         started, updates = list[str](), list[str]()
         talk.stt.add_event_handler("on_turn_start", lambda *_: started.append(""))
-        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: updates.append(transcript))
+        talk.stt.add_event_handler(
+            "on_turn_update", lambda _, transcript: updates.append(transcript)
+        )
         await said_under_mute(talk, switch)
         server.go_on()
         await talk.until(lambda: len(started) == 1)
@@ -212,7 +214,9 @@ async def test_words_before_a_mute_count() -> None:
     ]
     async with talk_to(play, params=params) as (talk, server):
         updates: list[str] = []
-        talk.stt.add_event_handler("on_turn_update", lambda _, transcript: updates.append(transcript))
+        talk.stt.add_event_handler(
+            "on_turn_update", lambda _, transcript: updates.append(transcript)
+        )
         await talk.hear()
         await talk.until(lambda: talk.tap.interims == [words])
         switch.on = True

@@ -6,10 +6,15 @@ import asyncio
 from typing import Any
 
 import pytest
-from pipecat.frames.frames import TTSSpeakFrame, UserStoppedSpeakingFrame
+from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    LLMRunFrame,
+    TTSSpeakFrame,
+    UserStoppedSpeakingFrame,
+)
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 
-from tests.pipecat.conversation import Conversation, Voice
+from tests.pipecat.conversation import Conversation, ScriptedLLM, Voice
 from tests.pipecat.sides import (
     MakeSTT,
     Outcome,
@@ -155,6 +160,20 @@ async def test_an_empty_context_is_not_answered_as_it_is(make: MakeSTT) -> None:
         assert len(talk.llm.contexts) == 1
 
 
+@SIDES
+async def test_a_reply_that_is_still_being_thought_of_is_taken_up(make: MakeSTT) -> None:
+    llm = ScriptedLLM(token_delay=5.0)
+    async with talk_to(NOISE, make, params=params(Config()), llm=llm) as (talk, server):
+        talk.context.add_message({"role": "user", "content": "Greet me."})
+        await talk.task.queue_frame(LLMRunFrame())
+        await talk.until(lambda: talk.llm.busy)
+        llm.token_delay = 0.0
+        await talk.hear()
+        await server.played.wait()
+        await talk.until(lambda: talk.voice.spoken == ["re: Greet me.."])
+        assert talk.llm.runs == ["Greet me."] * 2
+
+
 class Greeting(Voice):
     """Says what it is told to, and keeps it out of the context."""
 
@@ -166,8 +185,6 @@ class Greeting(Voice):
 
 
 async def greet(talk: Conversation) -> None:
-    from pipecat.frames.frames import BotStartedSpeakingFrame
-
     talk.voice.speaking_time = 30.0
     await talk.task.queue_frame(TTSSpeakFrame("Hello!"))
     await talk.until(lambda: bool(talk.tap.up(BotStartedSpeakingFrame)))
