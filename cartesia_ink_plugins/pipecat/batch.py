@@ -16,10 +16,10 @@ from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.tracing.service_decorators import traced_stt
 from pipecat.utils.types import is_given
 
-from cartesia_ink_plugins.core.credentials import Credentials
+from cartesia_ink_plugins.core.batch import transcribe
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
-from cartesia_ink_plugins.core.net.batch import transcribe
-from cartesia_ink_plugins.core.validation import language_code
+from cartesia_ink_plugins.core.manual_options import check_language
+from cartesia_ink_plugins.core.options import Credentials
 
 
 class InkBatchSTTService(SegmentedSTTService):
@@ -72,7 +72,7 @@ class InkBatchSTTService(SegmentedSTTService):
         store = STTSettings(model="ink-whisper", language=Language.EN)
         if settings is not None:
             store.apply_update(settings)
-        language_code(_code(store.language), str(store.model))
+        check_language(_code(store.language), str(store.model))
         super().__init__(settings=store, ttfs_p99_latency=ttfs_p99_latency, **kwargs)
         if credentials is None and api_key:
             credentials = Credentials(api_key=api_key)
@@ -136,8 +136,8 @@ class InkBatchSTTService(SegmentedSTTService):
             await self.stop_processing_metrics()
         if not result.text.strip():
             return
-        heard = result.language or language
-        known = next((known for known in Language if known.value == heard), None)
+        detected = result.language or language
+        known = next((known for known in Language if known.value == detected), None)
         await self._handle_transcription(result.text, True, known)
         yield TranscriptionFrame(result.text, self._user_id, time_now_iso8601(), known, result)
 

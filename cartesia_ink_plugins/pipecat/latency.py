@@ -10,7 +10,7 @@ from pipecat.metrics.metrics import MetricsData
 from pipecat.processors.frame_processor import FrameDirection
 
 from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd
-from cartesia_ink_plugins.pipecat.llms import LLMWatch
+from cartesia_ink_plugins.pipecat.llm_observer import FirstTokenObserver
 
 Stage: TypeAlias = Literal["eager_end", "end", "first_token"]
 
@@ -33,7 +33,7 @@ class TurnLatencyMetricsData(MetricsData):
     value: float
 
 
-class Measured(Protocol):
+class MeteredService(Protocol):
     """The service, as far as the meter needs it."""
 
     @property
@@ -53,21 +53,23 @@ class Measured(Protocol):
 class LatencyMeter:
     """Measures the turns of a service."""
 
-    def __init__(self, service: Measured, llms: LLMWatch, *, model: str | None) -> None:
+    def __init__(
+        self, service: MeteredService, first_token: FirstTokenObserver, *, model: str | None
+    ) -> None:
         """Measure nothing yet.
 
         Args:
             service: Pushes the metrics.
-            llms: Where replies come from.
+            first_token: Sees where replies come from.
             model: The model named in the metrics.
         """
         self._service = service
-        self._llms = llms
+        self._first_token = first_token
         self._model = model
 
     def turn_started(self) -> None:
         """Whatever reply was awaited, it does not count any more."""
-        self._llms.forget_token()
+        self._first_token.forget()
 
     async def turn_may_have_ended(self, event: TurnEagerEnd) -> None:
         """Measure a prediction."""
@@ -82,7 +84,7 @@ class LatencyMeter:
         async def on_token() -> None:
             await self._measure(event, "first_token")
 
-        self._llms.expect_token(on_token)
+        self._first_token.expect(on_token)
 
     async def _measure(self, event: TurnEagerEnd | TurnEnd, stage: Stage) -> None:
         timing = event.timing

@@ -21,13 +21,13 @@ from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
-from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Final, Interim
-from cartesia_ink_plugins.core.net.manual_client import InkManualClient
-from cartesia_ink_plugins.core.options import ManualOptions, Resilience
+from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.manual_options import ManualOptions
+from cartesia_ink_plugins.core.options import Credentials, Resilience
+from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
-from cartesia_ink_plugins.pipecat.session import InkSession
 
 
 @dataclass
@@ -84,7 +84,7 @@ class InkManualSTTService(InkStreamingSTTService):
         ttfs_p99_latency: float | None = CARTESIA_TTFS_P99,
         **kwargs: Any,
     ) -> None:
-        """Set up the service; nothing is dialled before the pipeline is set up.
+        """Set up the service; nothing connects before the pipeline is set up.
 
         Args:
             api_key: Cartesia API key. Without it and `credentials`, `CARTESIA_API_KEY` is used.
@@ -126,12 +126,7 @@ class InkManualSTTService(InkStreamingSTTService):
         self._resilience = resilience or Resilience(drain_timeout=finalize_timeout)
         self._base_url = base_url
         self._options(sample_rate or 16_000)
-        self._session: InkSession[Interim | Final] = InkSession(
-            self,
-            make=self._make_client,
-            feed=self._take,
-            call=self._call_event_handler,
-        )
+        self._session = self._make_session()
 
     def language_to_service_language(self, language: Language) -> str:
         """The language as the API writes it: `en` for `en-US`.
@@ -148,11 +143,16 @@ class InkManualSTTService(InkStreamingSTTService):
             The words since the last time. They are pushed as a transcription, too.
 
         Raises:
-            RejectedError: The server refuses the session.
+            RefusedError: The server refuses the session.
             UsageError: The session is closed.
         """
         final = self._finalize()
         return (await asyncio.shield(final)).text if final else ""
+
+    def _make_session(self) -> ManagedClient[Interim | Final]:
+        return ManagedClient(
+            self, make=self._make_client, feed=self._take, call=self._call_event_handler
+        )
 
     def _make_client(self, sample_rate: int) -> InkManualClient:
         options = self._options(sample_rate)

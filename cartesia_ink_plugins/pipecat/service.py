@@ -1,7 +1,8 @@
-"""What the two streaming services are: a session with Ink that lives as long as the pipeline."""
+"""What the two streaming services have in common: a client that lives as long as the pipeline."""
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -20,9 +21,9 @@ from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.tracing.service_decorators import traced_stt
 
-from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.pipecat.session import Client, InkSession
+from cartesia_ink_plugins.core.options import Credentials
+from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
 
 # Of the built-in classes; here the session does what they are for.
 _WITHOUT_MEANING = (
@@ -35,12 +36,14 @@ _WITHOUT_MEANING = (
     "ws_close_timeout",
     "ws_send_timeout",
 )
+# Seconds between two looks at whether the pipeline was cancelled while it ends.
+_LOOK_EVERY = 0.05
 
 
 class InkStreamingSTTService(STTService):
-    """Base of the services that keep a connection; what they make of the words is theirs."""
+    """Base of the services that keep a connection; what they make of the events is theirs."""
 
-    _session: InkSession[Any]
+    _session: ManagedClient[Any]
 
     def __init__(
         self,
@@ -73,28 +76,41 @@ class InkStreamingSTTService(STTService):
         self._register_event_handler("on_audio_gap")
 
     @abstractmethod
+    def _make_session(self) -> ManagedClient[Any]:
+        """Make what holds the client, once for each pipeline."""
+
+    @abstractmethod
     def _make_client(self, sample_rate: int) -> Client:
         """Make a client for audio of a rate in Hz."""
 
     # -- lifecycle --------------------------------------------------------------------------------
 
     async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
-        """Begin to dial, and return at once.
+        """Begin to connect, and return at once.
+
+        A service may be set up again, in another pipeline, when the former one has ended.
 
         Args:
             setup: The pipeline's configuration.
         """
         await super().setup(setup)
+        self._ending = False
+        self._session = self._make_session()
         self._session.open(self.sample_rate)
 
     async def stop(self, frame: EndFrame) -> None:
-        """Deliver the last words, then end.
+        """Deliver the last words, then end; no longer than the drain timeout.
 
         Args:
             frame: The end frame.
         """
         self._ending = True
-        await self._finish()
+        finishing = self.create_task(self._finish(self._drain_timeout), "finish")
+        try:
+            while not finishing.done() and not self._is_cancelled:
+                await asyncio.wait([finishing], timeout=_LOOK_EVERY)
+        finally:
+            await self.cancel_task(finishing)
         await self._end()
         await super().stop(frame)
 
@@ -113,18 +129,27 @@ class InkStreamingSTTService(STTService):
         await super().cleanup()  # type: ignore[no-untyped-call]
 
     async def set_usable(self, is_usable: bool) -> None:
-        """Set whether the service can be given work; begin a new session after a refusal.
+        """Set whether the service can be given work; begin a new session after a rejection.
 
         Args:
             is_usable: Whether it can.
         """
         await super().set_usable(is_usable)
-        if is_usable and self._session.is_refused and not self._ending:
+        if is_usable and self._session.is_rejected and not self._ending:
             await self._session.reopen()
 
-    async def _finish(self) -> None:
-        """Push the last words, for no longer than the drain timeout."""
-        await self._session.finish(self._drain_timeout)
+    @property
+    def _is_cancelled(self) -> bool:
+        """Whether the pipeline was cancelled.
+
+        The worker keeps the CancelFrame until the EndFrame has reached the end of the pipeline, so
+        there is no frame that tells.
+        """
+        return bool(getattr(self.pipeline_worker, "_cancelled", False))
+
+    async def _finish(self, timeout: float) -> None:
+        """Push the last words, for no longer than a timeout in seconds."""
+        await self._session.finish(timeout)
 
     async def _end(self) -> None:
         """Leave no task and no connection; the only way out, and safe to take twice."""
@@ -145,10 +170,10 @@ class InkStreamingSTTService(STTService):
         if self.is_muted or self._ending or not self.is_usable or not frame.audio:
             return
         self._user_id = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
-        await self._session.hear(frame)
+        await self._session.send(frame)
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
-        """Hand 16-bit mono audio to the session; the words come on their own.
+        """Hand 16-bit mono audio to the session; the transcripts come on their own.
 
         Args:
             audio: 16-bit mono audio of the service's sample rate.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from pipecat.metrics.metrics import MetricsData
+from pipecat.turns.user_stop import EagerMatchPolicy
 
 
 class SpeculationOutcome(StrEnum):
@@ -132,3 +135,42 @@ class SpeculateWhileKept:
     def resolved(self, report: SpeculationReport) -> None:
         """Remember whether it was kept."""
         self._outcomes.append(report.outcome is SpeculationOutcome.KEPT)
+
+
+class SpeculationTracker:
+    """Counts the speculations of a service, over all user aggregators that use its strategies."""
+
+    def __init__(
+        self,
+        policy: SpeculationPolicy,
+        match_policy: EagerMatchPolicy,
+        report: Callable[[SpeculationReport], Awaitable[None]],
+    ) -> None:
+        """Count from zero.
+
+        Args:
+            policy: Decides which predictions are answered.
+            match_policy: Whether a reply to some words also answers some other words.
+            report: Tells the application what became of a speculation.
+        """
+        self.match_policy = match_policy
+        self._policy = policy
+        self._report = report
+        self._counts = SpeculationCounts()
+
+    def should_speculate(self, text: str) -> bool:
+        """Tell whether to begin a reply to `text`."""
+        return self._policy.should_speculate(text)
+
+    async def resolved(self, outcome: SpeculationOutcome, began_at: float) -> None:
+        """A reply that an LLM service had begun was kept, withdrawn or did not match.
+
+        Args:
+            outcome: What became of it.
+            began_at: When the prediction came, on the clock of the event loop.
+        """
+        self._counts = self._counts.counting(outcome)
+        lead = asyncio.get_running_loop().time() - began_at
+        report = SpeculationReport(outcome, lead, self._counts)
+        self._policy.resolved(report)
+        await self._report(report)

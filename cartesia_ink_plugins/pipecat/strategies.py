@@ -1,65 +1,209 @@
 """The user turn strategies that `InkTurnsSTTService` recommends.
 
-They are Pipecat's own eager strategies with three differences. They tell the service what the user
-aggregator has handled, so that the service never lets a system frame overtake the data frames it
-belongs behind. They leave the interruption to the service, which knows when words have come. And a
-turn without words ends at once instead of waiting for the aggregator's watchdog.
+They live in the user aggregator and decide there. The frames of the service carry the number of
+their turn, so they are put in order whatever order they arrive in: a turn is opened when the one
+before has ended, and it ends when its end is proposed and its text, if it has any, is there.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
 from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
+    EagerTranscriptionFrame,
     Frame,
+    InterimTranscriptionFrame,
+    InterruptionFrame,
+    ProposedUserStartedSpeakingFrame,
     ProposedUserStoppedSpeakingFrame,
+    TranscriptionFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.turns.types import ProcessFrameResult
 from pipecat.turns.user_start import ExternalUserTurnStartStrategy
-from pipecat.turns.user_stop import EagerMatchPolicy, EagerUserTurnStopStrategy
+from pipecat.turns.user_stop import BaseUserTurnStopStrategy, UserTurnStoppedParams
 from pipecat.turns.user_turn_strategies import (
     EagerUserTurnStrategies,
     ExternalUserTurnStrategies,
     UserTurnStrategies,
 )
 
-from cartesia_ink_plugins.pipecat.witness import TurnWitness
+from cartesia_ink_plugins.pipecat.recovery import EmptyTurnRecovery, find_aggregator
+from cartesia_ink_plugins.pipecat.speculation import SpeculationTracker
+from cartesia_ink_plugins.pipecat.speculative_reply import SpeculativeReply
+from cartesia_ink_plugins.pipecat.turn_frames import (
+    RepeatedStopFrame,
+    TurnResumedFrame,
+    TurnStamp,
+    uninterruptible,
+)
+from cartesia_ink_plugins.pipecat.turn_order import OpenTurn, TurnOrder
+
+InterruptOn: TypeAlias = Literal["start", "words"]
+# Seconds that the user aggregator is given to handle a frame that is put before its queue.
+_REPEAT_SECONDS = 1.0
 
 
-class InkUserTurnStopStrategy(EagerUserTurnStopStrategy):
-    """Ends the user's turn when the service says so, with or without words."""
+@dataclass(frozen=True, slots=True)
+class StrategyOptions:
+    """What the strategies of a service have in common.
+
+    Attributes:
+        service: Name of the service.
+        eager: Whether predicted ends of turns are answered.
+        enable_interruptions: Whether the user interrupts the bot.
+        interrupt_on: Whether the start of a turn opens it and interrupts the bot, or its first
+            words.
+        speculation_timeout: Seconds that a prediction may stay open.
+        resume_grace: Seconds after a resume in which the same words may end the turn again.
+        speculations: Decides which predictions are answered, and is told what became of them.
+        adopted: Called with 1 when an aggregator adopts the strategies, and with -1 when it lets go
+            of them.
+    """
+
+    service: str
+    eager: bool
+    enable_interruptions: bool
+    interrupt_on: InterruptOn
+    speculation_timeout: float
+    resume_grace: float
+    speculations: SpeculationTracker
+    adopted: Callable[[int], None]
+
+
+class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[no-untyped-call]
+    """Opens the user's turns, one after the other."""
 
     def __init__(
-        self,
-        witness: TurnWitness,
-        *,
-        match_policy: EagerMatchPolicy | None = None,
-        speculation_timeout: float,
+        self, options: StrategyOptions, order: TurnOrder, recovery: EmptyTurnRecovery
     ) -> None:
-        """Make a strategy that reports to `witness`.
+        """Share the order with the stop strategy of the same aggregator."""
+        super().__init__(enable_interruptions=options.enable_interruptions)
+        self._options = options
+        self._order = order
+        self._recovery = recovery
+
+    async def process_frame(self, frame: Frame) -> ProcessFrameResult:
+        """Open a turn, or hold its start until the one before has ended.
 
         Args:
-            witness: Learns of every frame that was handled.
-            match_policy: Whether a reply to the eager words also answers the final ones.
-            speculation_timeout: Seconds that a prediction may stay open.
+            frame: What has reached the aggregator.
+
+        Returns:
+            STOP if the frame was about the start of a turn, CONTINUE otherwise.
         """
-        super().__init__(match_policy=match_policy, speculation_timeout=speculation_timeout)
-        self._witness = witness
+        match frame:
+            case ProposedUserStartedSpeakingFrame():
+                await self._start_proposed(self._order.stamp_of(frame))
+                return ProcessFrameResult.STOP
+            case UserStartedSpeakingFrame():
+                if self._order.open is None:
+                    self._order.begin(None)
+                    self._recovery.turn_started(interrupts=False)
+                return await super().process_frame(frame)
+            case InterimTranscriptionFrame() | EagerTranscriptionFrame() | TranscriptionFrame() if (
+                frame.text.strip()
+            ):
+                await self._text_arrived(frame)
+        return ProcessFrameResult.CONTINUE
+
+    async def _start_proposed(self, stamp: TurnStamp | None) -> None:
+        if self._order.open is not None:
+            if stamp is not None and self._order.is_later(stamp):
+                self._order.hold(stamp)
+        elif stamp is None:
+            await self._open(None)
+        elif not self._order.is_over(stamp.turn) and self._may_open(stamp):
+            await self._open(stamp.turn)
+
+    def _may_open(self, stamp: TurnStamp) -> bool:
+        return stamp.has_text or self._options.interrupt_on == "start"
+
+    async def _text_arrived(self, frame: Frame) -> None:
+        """Open a turn whose start was not let through, or which has ended without its text."""
+        stamp = self._order.stamp_of(frame)
+        if self._order.open is not None:
+            if stamp is not None and self._order.is_later(stamp):
+                self._order.hold(stamp)
+        elif stamp is not None and not self._order.is_over(stamp.turn):
+            await self._open(stamp.turn)
+        elif isinstance(frame, TranscriptionFrame):
+            await self._open(None)
+            if self._order.open is not None:
+                self._order.open.stop_proposed = True
+
+    async def _open(self, number: int | None) -> None:
+        self._order.begin(number)
+        self._recovery.turn_started(interrupts=self._options.enable_interruptions)
+        await self.trigger_user_turn_started()
+
+
+class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
+    """Ends the user's turns, and answers their predicted ends."""
+
+    def __init__(
+        self, options: StrategyOptions, order: TurnOrder, recovery: EmptyTurnRecovery
+    ) -> None:
+        """Share the order with the start strategy of the same aggregator."""
+        super().__init__()
+        self._options = options
+        self._order = order
+        self._recovery = recovery
+        self._reply = SpeculativeReply(
+            options.speculations,
+            timeout=options.speculation_timeout,
+            resume_grace=options.resume_grace,
+            begin=lambda speculation: self.trigger_user_turn_inference_triggered(
+                speculation=speculation
+            ),
+            cancel=self.trigger_user_turn_speculation_cancelled,
+        )
+        self.wait_for_transcript = True
+        self._is_ending = False
+        self._ending = UserTurnStoppedParams(enable_user_speaking_frames=True)
+        self._has_ended = False
+        self._tried_again = asyncio.Event()
+        self._is_adopted = False
+
+    @property
+    def resolves_proposed_turn_stop_frames(self) -> bool:
+        """Whether this strategy resolves proposals into turn stops."""
+        return True
 
     async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
         """Start with the aggregator that adopts the strategy."""
         await super().setup(setup)
-        self._witness.attach()
+        pipeline = setup.pipeline_worker.pipeline
+        self._recovery.aggregator = find_aggregator(pipeline, self)
+        self._reply.start(setup.task_manager, pipeline)
+        self._is_adopted = True
+        self._options.adopted(1)
 
     async def cleanup(self) -> None:
         """Stop with the aggregator that lets go of the strategy."""
-        self._witness.detach()
-        # The base class leaves the timer of an open prediction running.
-        await super().process_frame(EagerEndOfTurnCancelFrame())
+        if self._is_adopted:
+            self._is_adopted = False
+            self._options.adopted(-1)
+        await self._reply.stop()
         await super().cleanup()  # type: ignore[no-untyped-call]
 
+    async def handle_user_turn_stopped(self) -> None:
+        """Take note of a turn that somebody else has ended, such as the aggregator's watchdog."""
+        self._has_ended = True
+        if not self._is_ending:
+            self._order.open = None
+            await self._reply.withdraw()
+            await self._release_held_start()
+
     async def process_frame(self, frame: Frame) -> ProcessFrameResult:
-        """Handle a frame, end a turn without words, and tell the witness.
+        """Handle a frame.
 
         Args:
             frame: What has reached the aggregator.
@@ -67,48 +211,136 @@ class InkUserTurnStopStrategy(EagerUserTurnStopStrategy):
         Returns:
             Always CONTINUE, so that further strategies see the frame.
         """
-        result = await super().process_frame(frame)
-        if isinstance(frame, ProposedUserStoppedSpeakingFrame):
-            # The base class waits for words that an empty turn never brings. When there were
-            # words, the turn is over by now and this does nothing.
-            await self.trigger_user_turn_stopped()
-        self._witness.handled(frame)
-        return result
+        self._recovery.observe(frame)
+        match frame:
+            case RepeatedStopFrame():
+                if self._is_ending:
+                    await self._finalize()
+                    self._tried_again.set()
+            case ProposedUserStoppedSpeakingFrame():
+                await self._stop_proposed(self._order.stamp_of(frame))
+            case UserStoppedSpeakingFrame():
+                if self._order.open is not None:
+                    self._order.open.announced_elsewhere = True
+                await self._stop_proposed(None)
+            case TranscriptionFrame() if frame.text.strip():
+                await self._final_arrived(frame)
+            case InterimTranscriptionFrame():
+                if self._order.concerns_open(frame):
+                    await self._reply.text_grew(frame.text)
+            case EagerTranscriptionFrame():
+                await self._end_predicted(frame)
+            case InterruptionFrame() | EagerEndOfTurnCancelFrame():
+                # Somebody else interrupts the LLM, or takes its reply back.
+                await self._reply.lost(may_hold=isinstance(frame, InterruptionFrame))
+            case _ if isinstance(frame, TurnResumedFrame):
+                if self._order.concerns_open(frame):
+                    self._reply.turn_resumed()
+        return ProcessFrameResult.CONTINUE
+
+    # -- predicted ends ---------------------------------------------------------------------------
+
+    async def _end_predicted(self, frame: EagerTranscriptionFrame) -> None:
+        turn = self._order.open
+        if turn is None or turn.stop_proposed or self._is_ending or not self._options.eager:
+            return
+        if self._order.concerns_open(frame) and frame.text.strip():
+            await self._reply.begin(turn.text + frame.text)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    async def _stop_proposed(self, stamp: TurnStamp | None) -> None:
+        if stamp is not None:
+            self._order.stopped(stamp)
+        turn = self._order.open
+        if turn is None or (stamp and turn.number is not None and stamp.turn != turn.number):
+            return
+        turn.stop_proposed = True
+        has_none = stamp is not None and not stamp.has_text
+        if turn.text or has_none or not self.wait_for_transcript:
+            await self._end_turn()
+
+    async def _final_arrived(self, frame: TranscriptionFrame) -> None:
+        if (turn := self._order.open) is None:
+            return
+        # It may be the frame of another processor; an interruption must not stop us half-way.
+        uninterruptible(frame)
+        if (stamp := self._order.stamp_of(frame)) is not None:
+            self._order.advance(stamp)
+        turn.text += frame.text
+        if turn.stop_proposed:
+            await self._end_turn()
+
+    async def _end_turn(self) -> None:
+        """End the open turn, with or without text."""
+        turn = self._order.open
+        if turn is None or self._is_ending:
+            return
+        self._is_ending, self._has_ended = True, False
+        self._reply.observer.expect_context()
+        try:
+            if not turn.text.strip():
+                await self._reply.discard()
+                if await self._recovery.end_turn(lambda: self._trigger(turn)):
+                    await self._reply.observer.context_arrived()
+            elif await self._reply.confirm(turn.text):
+                await self._trigger(turn, is_answered=True)
+                self._recovery.turn_answered()
+            else:
+                await self._trigger(turn)
+                self._recovery.turn_answered()
+                await self._reply.observer.context_arrived()
+        finally:
+            self._order.end()
+            self._is_ending = False
+            await self._release_held_start()
+
+    async def _trigger(self, turn: OpenTurn, *, is_answered: bool = False) -> None:
+        self._ending = UserTurnStoppedParams(
+            enable_user_speaking_frames=not turn.announced_elsewhere,
+            confirms_speculation=is_answered,
+        )
+        if not is_answered:
+            await self.trigger_user_turn_inference_triggered()
+        await self._finalize()
+        if not self._has_ended:
+            # The user has begun to speak again, and the aggregator ends no turn meanwhile.
+            self._tried_again.clear()
+            await self.push_frame(RepeatedStopFrame())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._tried_again.wait(), _REPEAT_SECONDS)
+
+    async def _finalize(self) -> None:
+        await self.trigger_user_turn_finalized(
+            enable_user_speaking_frames=self._ending.enable_user_speaking_frames,
+            confirms_speculation=self._ending.confirms_speculation,
+        )
+
+    async def _release_held_start(self) -> None:
+        """Put the start of the next turn to the aggregator again, now that it can be opened."""
+        if (held := self._order.take_held()) is not None:
+            await self.push_frame(held.put_on(ProposedUserStartedSpeakingFrame()))
 
 
-def recommended_strategies(
-    witness: TurnWitness,
-    *,
-    eager: bool,
-    enable_interruptions: bool,
-    match_policy: EagerMatchPolicy | None,
-    speculation_timeout: float,
-) -> UserTurnStrategies:
-    """Build the strategies for a metadata frame.
+def recommended_strategies(options: StrategyOptions) -> UserTurnStrategies:
+    """Build the strategies of one user aggregator.
 
     Args:
-        witness: Reports from the aggregator to the service.
-        eager: Whether predicted ends of turn are answered.
-        enable_interruptions: Whether the user interrupts the bot; the service does it.
-        match_policy: Whether a reply to the eager words also answers the final ones.
-        speculation_timeout: Seconds that a prediction may stay open.
+        options: Of the service.
 
     Returns:
         The framework's own container, with our strategies in it.
     """
     strategies: UserTurnStrategies
-    if eager:
+    if options.eager:
         strategies = EagerUserTurnStrategies(
-            match_policy=match_policy,
-            speculation_timeout=speculation_timeout,
-            enable_interruptions=enable_interruptions,
+            match_policy=options.speculations.match_policy,
+            speculation_timeout=options.speculation_timeout,
+            enable_interruptions=options.enable_interruptions,
         )
     else:
-        strategies = ExternalUserTurnStrategies(enable_interruptions=enable_interruptions)
-    strategies.start = [ExternalUserTurnStartStrategy(enable_interruptions=False)]
-    strategies.stop = [
-        InkUserTurnStopStrategy(
-            witness, match_policy=match_policy, speculation_timeout=speculation_timeout
-        )
-    ]
+        strategies = ExternalUserTurnStrategies(enable_interruptions=options.enable_interruptions)
+    order, recovery = TurnOrder(options.service), EmptyTurnRecovery()
+    strategies.start = [InkUserTurnStartStrategy(options, order, recovery)]
+    strategies.stop = [InkUserTurnStopStrategy(options, order, recovery)]
     return strategies

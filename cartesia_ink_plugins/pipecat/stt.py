@@ -3,32 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
-from loguru import logger
-from pipecat.frames.frames import Frame, StartFrame, STTMetadataFrame
+from pipecat.frames.frames import (
+    Frame,
+    MetricsFrame,
+    StartFrame,
+    STTMetadataFrame,
+    UserMuteStartedFrame,
+    UserMuteStoppedFrame,
+)
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.settings import STTSettings
 from pipecat.transcriptions.language import Language
-from pipecat.turns.user_stop import EagerMatchPolicy
+from pipecat.turns.user_stop import EagerMatchPolicy, NormalizedMatch
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from cartesia_ink_plugins.core.credentials import Credentials
+from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
-from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
-from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.pipecat.frame_pusher import FramePusher
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
-from cartesia_ink_plugins.pipecat.llms import LLMWatch
-from cartesia_ink_plugins.pipecat.outlet import TurnOutlet
-from cartesia_ink_plugins.pipecat.sequencer import InterruptOn, TurnSequencer
+from cartesia_ink_plugins.pipecat.llm_observer import FirstTokenObserver
+from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
+from cartesia_ink_plugins.pipecat.metadata import InkSTTMetadataFrame
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
-from cartesia_ink_plugins.pipecat.session import InkSession
 from cartesia_ink_plugins.pipecat.settings import THRESHOLDS, InkTurnsSTTSettings
-from cartesia_ink_plugins.pipecat.speculation import AlwaysSpeculate, SpeculationPolicy
-from cartesia_ink_plugins.pipecat.strategies import recommended_strategies
-from cartesia_ink_plugins.pipecat.witness import TurnWitness
+from cartesia_ink_plugins.pipecat.speculation import (
+    AlwaysSpeculate,
+    SpeculationMetricsData,
+    SpeculationPolicy,
+    SpeculationReport,
+    SpeculationTracker,
+)
+from cartesia_ink_plugins.pipecat.strategies import (
+    InterruptOn,
+    StrategyOptions,
+    recommended_strategies,
+)
 
 _EVENTS = (
     "on_turn_start",
@@ -41,6 +56,8 @@ _EVENTS = (
 # Nothing is spoken before the turn ends, so a prediction may stay open for as long as a turn can.
 _LONGEST_TIMEOUT_MS = 11_200
 _SPECULATION_MARGIN = 20.0
+# Seconds that the last frames may take when the drain timeout is over.
+_LAST_FRAMES = 0.1
 
 
 class InkTurnsSTTService(InkStreamingSTTService):
@@ -92,7 +109,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         enable_direct_mode: bool = True,
         **kwargs: Any,
     ) -> None:
-        """Set up the service; nothing is dialled before the pipeline is set up.
+        """Set up the service; nothing connects before the pipeline is set up.
 
         Args:
             api_key: Cartesia API key. Without it and `credentials`, `CARTESIA_API_KEY` is used.
@@ -142,42 +159,24 @@ class InkTurnsSTTService(InkStreamingSTTService):
         self._resilience = resilience
         self._url = url
         self._should_interrupt = should_interrupt
-        self._eager_match_policy = eager_match_policy
         self._eager = enable_eager_end_of_turn
         try:
             self._options(sample_rate or 16_000)
         except UsageError as error:
             raise UsageError(str(error).replace("base_url:", "url:", 1)) from None
 
+        self._resume_grace = resume_grace
+        self._interrupt_on = interrupt_on
+        self._speculations = SpeculationTracker(
+            speculation_policy or AlwaysSpeculate(),
+            eager_match_policy or NormalizedMatch(),
+            self._report_speculation,
+        )
+        self._adopters = 0
+        self._first_token = FirstTokenObserver()
         self._runner: asyncio.Task[None] | None = None
-        model = store.model if isinstance(store.model, str) else None
-        self._llms = LLMWatch()
-        self._witness = TurnWitness(self._llms)
-        self._sequencer = TurnSequencer(
-            TurnOutlet(
-                self,
-                model=model,
-                # The family of models that knows only one language.
-                language=Language.EN if str(model).startswith("ink-2") else None,
-                meter=LatencyMeter(self, self._llms, model=model),
-                user_id=lambda: self._user_id,
-                before_final=self._measure,
-                after_final=self._handle_transcription,
-                call=self._call_event_handler,
-            ),
-            self._witness,
-            policy=(speculation_policy or AlwaysSpeculate()) if self._eager else None,
-            match=eager_match_policy,
-            interrupts=should_interrupt,
-            interrupt_on=interrupt_on,
-            resume_grace=resume_grace,
-        )
-        self._session: InkSession[TurnEvent] = InkSession(
-            self,
-            make=self._make_client,
-            rejected=self._restore,
-            call=self._call_event_handler,
-        )
+        self._pusher = self._make_pusher()
+        self._session = self._make_session()
         for event in _EVENTS:
             self._register_event_handler(event)
 
@@ -190,9 +189,9 @@ class InkTurnsSTTService(InkStreamingSTTService):
 
     def service_metadata_frame(self) -> STTMetadataFrame:
         """Recommend turn strategies; they apply unless the user passed some."""
-        frame = super().service_metadata_frame()
-        frame.user_turn_strategies = self.recommended_user_turn_strategies()
-        return frame
+        return InkSTTMetadataFrame.extending(
+            super().service_metadata_frame(), self.recommended_user_turn_strategies
+        )
 
     @property
     def eager_end_of_turn_enabled(self) -> bool:
@@ -201,41 +200,51 @@ class InkTurnsSTTService(InkStreamingSTTService):
 
     @property
     def eager_end_of_turn_pending(self) -> bool:
-        """Whether a reply was begun early, and it is not known yet whether it will be used."""
-        return self._sequencer.is_speculating
+        """Whether the end of the turn is predicted, and neither confirmed nor taken back yet."""
+        return self._pusher.is_prediction_pending
 
     def recommended_user_turn_strategies(
         self, *, enable_interruptions: bool | None = None
     ) -> UserTurnStrategies:
         """The strategies that leave the decisions about turns to this service.
 
-        For a user aggregator that cannot hear the recommendation, such as one that is made later.
+        For a user aggregator that the recommendation does not reach, such as one that is made
+        later. Each aggregator needs strategies of its own.
 
         Args:
-            enable_interruptions: As of Pipecat's own class; but it is the service that interrupts
-                the bot, so this is `should_interrupt`, and another value is not followed.
+            enable_interruptions: Whether the user interrupts the bot; by default, as
+                `should_interrupt`.
         """
-        if enable_interruptions not in (None, self._should_interrupt):
-            logger.warning(f"{self}: `enable_interruptions` is ignored; give `should_interrupt`")
+        if enable_interruptions is None:
+            enable_interruptions = self._should_interrupt
         timeout_ms = self._settings.turn_settings().turn_end_timeout_ms or _LONGEST_TIMEOUT_MS
         return recommended_strategies(
-            self._witness,
-            eager=self._eager,
-            enable_interruptions=self._should_interrupt,
-            match_policy=self._eager_match_policy,
-            speculation_timeout=timeout_ms / 1000 + _SPECULATION_MARGIN,
+            StrategyOptions(
+                service=self.name,
+                eager=self._eager,
+                enable_interruptions=enable_interruptions,
+                interrupt_on=self._interrupt_on,
+                speculation_timeout=timeout_ms / 1000 + _SPECULATION_MARGIN,
+                resume_grace=self._resume_grace,
+                speculations=self._speculations,
+                adopted=self._count_adopters,
+            )
         )
+
+    def _count_adopters(self, change: int) -> None:
+        self._adopters += change
 
     # -- lifecycle --------------------------------------------------------------------------------
 
     async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
-        """Begin to dial, and return at once.
+        """Begin to connect, and return at once.
 
         Args:
             setup: The pipeline's configuration.
         """
+        self._pusher = self._make_pusher()
         await super().setup(setup)
-        self._runner = self.create_task(self._sequencer.run(), "turns")
+        self._runner = self.create_task(self._pusher.run(), "turns")
 
     async def start(self, frame: StartFrame) -> None:
         """Look for the LLM services, now that the pipeline is complete.
@@ -244,28 +253,50 @@ class InkTurnsSTTService(InkStreamingSTTService):
             frame: The start frame.
         """
         await super().start(frame)
-        self._llms.look_around(self.pipeline_worker.pipeline)
+        self._first_token.attach(self.pipeline_worker.pipeline)
 
-    async def _finish(self) -> None:
-        await super()._finish()
-        self._sequencer.close()
+    async def _finish(self, timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        await super()._finish(timeout)
+        self._pusher.close()
         if self._runner:
-            await asyncio.wait([self._runner], timeout=self._drain_timeout)
+            left = max(_LAST_FRAMES, deadline - time.monotonic())
+            await asyncio.wait([self._runner], timeout=left)
 
     async def _end(self) -> None:
         await super()._end()
-        self._sequencer.close()
+        self._pusher.close()
         if runner := self._runner:
             self._runner = None
             await self.cancel_task(runner)
 
+    def _make_pusher(self) -> FramePusher:
+        model = self._settings.model if isinstance(self._settings.model, str) else None
+        return FramePusher(
+            self,
+            # The family of models that knows only one language.
+            language=Language.EN if str(model).startswith("ink-2") else None,
+            eager=self._eager,
+            meter=LatencyMeter(self, self._first_token, model=model),
+            user_id=lambda: self._user_id,
+            has_own_strategies=lambda: self._adopters > 0,
+            before_final=self._measure,
+            after_final=self._handle_transcription,
+            call=self._call_event_handler,
+        )
+
+    def _make_session(self) -> ManagedClient[TurnEvent]:
+        return ManagedClient(
+            self,
+            make=self._make_client,
+            on_settings_rejected=self._restore,
+            call=self._call_event_handler,
+        )
+
     def _make_client(self, sample_rate: int) -> InkTurnsClient:
         options = self._options(sample_rate)
         return InkTurnsClient(
-            options,
-            self._credentials,
-            resilience=self._resilience,
-            on_turn=self._sequencer.feed,
+            options, self._credentials, resilience=self._resilience, on_turn=self._pusher.feed
         )
 
     def _options(self, sample_rate: int) -> TurnsOptions:
@@ -283,14 +314,16 @@ class InkTurnsSTTService(InkStreamingSTTService):
     # -- frames from elsewhere --------------------------------------------------------------------
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Handle a frame, and learn from those that come back up the pipeline.
+        """Handle a frame; note at which place in the audio the user is muted, and no longer.
 
         Args:
             frame: The frame.
             direction: Where it goes.
         """
-        if direction is FrameDirection.UPSTREAM:
-            await self._sequencer.observe(frame)
+        if isinstance(frame, UserMuteStartedFrame):
+            self._pusher.mute_started()
+        elif isinstance(frame, UserMuteStoppedFrame):
+            await self._pusher.mute_ended(self._session.position)
         await super().process_frame(frame, direction)
 
     # -- settings ---------------------------------------------------------------------------------
@@ -312,14 +345,14 @@ class InkTurnsSTTService(InkStreamingSTTService):
         except UsageError as error:
             await self.push_error(f"{self}: settings not changed: {error}")
             return {}
-        was_refused = self._session.is_refused
+        was_rejected = self._session.is_rejected
         changed = await super()._update_settings(delta)
         values = {name: getattr(self._settings, name) for name in THRESHOLDS if name in changed}
         to_default = {name for name, value in values.items() if value is None}
         self._warn_unhandled_updated_settings(  # type: ignore[no-untyped-call]
             (changed.keys() - {"keyterm", *THRESHOLDS}) | to_default
         )
-        if was_refused:
+        if was_rejected:
             # A new session has begun, with the new settings.
             return changed
         if values.keys() - to_default:
@@ -329,7 +362,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         return changed
 
     def _restore(self, turn: TurnSettings) -> None:
-        """The server has refused a change; these thresholds hold."""
+        """The server has rejected a change; these thresholds hold."""
         for name in THRESHOLDS:
             setattr(self._settings, name, getattr(turn, name))
 
@@ -340,3 +373,18 @@ class InkTurnsSTTService(InkStreamingSTTService):
         await self.emit_stt_usage_metrics()
         if event.timing and event.timing.speech_end is not None:
             await self.start_ttfb_metrics(start_time=event.timing.speech_end)
+
+    async def _report_speculation(self, report: SpeculationReport) -> None:
+        """Tell what became of a speculation, as metrics and to the user's handlers."""
+        if self.metrics_enabled:
+            data = SpeculationMetricsData(
+                processor=self.name,
+                model=self._settings.model if isinstance(self._settings.model, str) else None,
+                outcome=report.outcome.value,
+                lead=report.lead,
+                kept=report.counts.kept,
+                withdrawn=report.counts.withdrawn,
+                mismatched=report.counts.mismatched,
+            )
+            await self.push_frame(MetricsFrame(data=[data]))
+        await self._call_event_handler("on_speculation", report)

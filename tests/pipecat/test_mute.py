@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from pipecat.frames.frames import (
     Frame,
     STTMuteFrame,
@@ -16,7 +17,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.turns.user_mute import BaseUserMuteStrategy
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import TurnTranscript
+from tests.pipecat.conversation import Conversation, tone
 from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome, talk_to
 from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, WireServer, eager, end, update
 
@@ -33,20 +34,20 @@ class Switch(BaseUserMuteStrategy):
         return self.on
 
 
-async def muted_at_first(play: Play, make: MakeSTT, said_while_muted: str) -> Outcome:
+async def muted_at_first(play: Play, make: MakeSTT, while_muted: str) -> Outcome:
     """Play something to a pipeline that mutes the user until some words were said."""
     switch = Switch()
     switch.on = True
     params = LLMUserAggregatorParams(user_mute_strategies=[switch])
     async with talk_to(play, make, params=params) as (talk, server):
-        heard: list[str] = []
+        updates: list[str] = []
 
         async def on_turn_update(_: object, transcript: str) -> None:
-            heard.append(transcript)
+            updates.append(transcript)
 
         talk.stt.add_event_handler("on_turn_update", on_turn_update)
         await talk.hear()
-        await talk.until(lambda: said_while_muted in heard)
+        await talk.until(lambda: while_muted in updates)
         await unmute(talk, switch)
         server.go_on()
         await server.played.wait()
@@ -54,7 +55,7 @@ async def muted_at_first(play: Play, make: MakeSTT, said_while_muted: str) -> Ou
         return outcome(talk)
 
 
-async def unmute(talk: TurnTranscript, switch: Switch) -> None:
+async def unmute(talk: Conversation, switch: Switch) -> None:
     """Turn a switch off; the framework asks it with every frame."""
     switch.on = False
     await talk.hear()
@@ -135,8 +136,102 @@ async def test_a_turn_whose_end_was_muted_does_not_stay_open() -> None:
         assert talk.user_messages == ["Now go."]
 
 
+async def said_under_mute(talk: Conversation, switch: Switch) -> None:
+    """Mute the user, who then says something."""
+    switch.on = True
+    await talk.hear()
+    await talk.until(lambda: bool(talk.tap.up(UserMuteStartedFrame)))
+    await talk.say(bytes(16_000) + tone(16_000, 0.6))
+
+
+@pytest.mark.parametrize("begun", ["before", "after"])
+async def test_a_word_said_under_the_mute_and_transcribed_after_it_does_not_count(
+    begun: str,
+) -> None:
+    """The turn may start before the mute ends, or, with the delay of the model, after it."""
+    play: Play = [
+        *(CUE, START, CUE, update("Hm"), end("Hm."), CUE),
+        *(START, update(" Now"), end(" Now go.")),
+    ]
+    switch = Switch()
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    async with talk_to(play, params=params) as (talk, server):
+        started, ended = list[str](), list[str]()
+        talk.stt.add_event_handler("on_turn_start", lambda *_: started.append(""))
+        talk.stt.add_event_handler("on_turn_end", lambda _, transcript: ended.append(transcript))
+        await said_under_mute(talk, switch)
+        if begun == "before":
+            server.go_on()
+            await talk.until(lambda: len(started) == 1)
+        await unmute(talk, switch)
+        await talk.say(bytes(4_800))
+        if begun == "after":
+            server.go_on()
+        server.go_on()
+        await talk.until(lambda: ended == ["Hm."])
+        await talk.say(bytes(16_000) + tone(16_000, 0.4))
+        server.go_on()
+        await talk.until(lambda: talk.voice.spoken == ["re: Now go.."])
+        assert talk.user_messages == ["Now go."]
+
+
+async def test_words_on_both_sides_of_the_end_of_a_mute() -> None:
+    words = "Hold on please"
+    play: Play = [CUE, START, CUE, update("Hold on"), CUE, update(words), end(f"{words}.")]
+    switch = Switch()
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    async with talk_to(play, params=params) as (talk, server):
+        started, updates = list[str](), list[str]()
+        talk.stt.add_event_handler("on_turn_start", lambda *_: started.append(""))
+        talk.stt.add_event_handler(
+            "on_turn_update", lambda _, transcript: updates.append(transcript)
+        )
+        await said_under_mute(talk, switch)
+        server.go_on()
+        await talk.until(lambda: len(started) == 1)
+        await unmute(talk, switch)
+        # 0.1 s after the mute has ended, the last word under it is transcribed.
+        await talk.say(tone(16_000, 0.1))
+        server.go_on()
+        await talk.until(lambda: updates == ["Hold on"])
+        await talk.say(tone(16_000, 0.6))
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        assert talk.user_messages == ["please."]
+
+
+async def test_words_before_a_mute_count() -> None:
+    switch = Switch()
+    params = LLMUserAggregatorParams(user_mute_strategies=[switch])
+    words = "A table for two"
+    play: Play = [
+        START,
+        update(words),
+        CUE,
+        update(f"{words} hush"),
+        CUE,
+        end(f"{words} hush please"),
+    ]
+    async with talk_to(play, params=params) as (talk, server):
+        updates: list[str] = []
+        talk.stt.add_event_handler(
+            "on_turn_update", lambda _, transcript: updates.append(transcript)
+        )
+        await talk.hear()
+        await talk.until(lambda: talk.tap.interims == [words])
+        switch.on = True
+        await talk.hear()
+        await talk.until(lambda: bool(talk.tap.up(UserMuteStartedFrame)))
+        server.go_on()
+        await talk.until(lambda: f"{words} hush" in updates)
+        await unmute(talk, switch)
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        assert talk.user_messages == [f"{words} please"]
+
+
 async def test_a_muted_service_sends_silence_in_real_time_and_no_more() -> None:
-    async def hear_for(talk: TurnTranscript, seconds: float) -> None:
+    async def hear_for(talk: Conversation, seconds: float) -> None:
         for _ in range(round(seconds / 0.02)):
             await talk.hear(0.02)
             await talk.pause(0.02)

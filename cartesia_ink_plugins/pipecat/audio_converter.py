@@ -12,7 +12,7 @@ from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
 _FRAME_ENCODING = Encoding.PCM_S16LE
 
 
-class AudioIntake:
+class AudioConverter:
     """Makes one channel of the session's encoding and rate out of whatever comes.
 
     Frames already are what is sent when the encoding is 16-bit PCM, as it is by default. A frame
@@ -30,7 +30,7 @@ class AudioIntake:
         self._source = AudioFormat(_FRAME_ENCODING, format.sample_rate)
         self._resampler: BaseAudioResampler | None = None
 
-    async def bytes_of(self, frame: InputAudioRawFrame) -> bytes:
+    async def convert(self, frame: InputAudioRawFrame) -> bytes:
         """What to send for a frame; empty when there is nothing yet."""
         pcm = frame.audio
         whole = 2 * frame.num_channels

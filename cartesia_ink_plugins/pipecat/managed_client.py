@@ -1,4 +1,4 @@
-"""A service's session with Ink: audio frames in, words out, everything else told."""
+"""The client of a service, over the changes that need another one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from loguru import logger
 from pipecat.frames.frames import InputAudioRawFrame
 
-from cartesia_ink_plugins.core.errors import ClosedError, RejectedError
+from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    ConnectFailed,
+    DialFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -21,17 +22,18 @@ from cartesia_ink_plugins.core.events import (
     ManualEvent,
     SettingsRejected,
 )
-from cartesia_ink_plugins.core.net.manual_client import InkManualClient
-from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.core.manual_client import InkManualClient
 from cartesia_ink_plugins.core.options import TurnSettings
-from cartesia_ink_plugins.pipecat.intake import AudioIntake
+from cartesia_ink_plugins.pipecat.audio_converter import AudioConverter
 
 Client = InkTurnsClient | InkManualClient
 T = TypeVar("T")
+# Seconds after its deadline for which the client may still be giving its last events.
+_LAST_EVENTS = 0.25
 
 
 class Host(Protocol):
-    """The service, as far as its session needs it."""
+    """The service, as far as its client needs it."""
 
     def create_task(
         self, coroutine: Coroutine[Any, Any, None], name: str | None = None
@@ -51,8 +53,8 @@ class Host(Protocol):
         """Report an error up the pipeline."""
 
 
-class InkSession(Generic[T]):
-    """Makes one client after another: a new one for another sample rate, or after a refusal."""
+class ManagedClient(Generic[T]):
+    """Makes one client after another: a new one for another sample rate, or after a rejection."""
 
     def __init__(
         self,
@@ -61,53 +63,54 @@ class InkSession(Generic[T]):
         make: Callable[[int], Client],
         call: Callable[..., Awaitable[None]],
         feed: Callable[[T], Awaitable[None]] | None = None,
-        rejected: Callable[[TurnSettings], None] | None = None,
+        on_settings_rejected: Callable[[TurnSettings], None] | None = None,
     ) -> None:
-        """Prepare; `open` dials.
+        """Prepare; `open` connects.
 
         Args:
             host: The service.
             make: Makes a client, given the sample rate in Hz.
             call: Calls the user's handlers of a named event.
-            feed: Takes the events that have the user's words, unless the client hands them over
+            feed: Takes the events that have the user's text, unless the client hands them over
                 itself.
-            rejected: Called with the thresholds that hold after the server has refused others.
+            on_settings_rejected: Called with the thresholds that hold after the server has rejected
+                others.
         """
         self._host = host
         self._make = make
         self._feed = feed
-        self._rejected = rejected
+        self._on_settings_rejected = on_settings_rejected
         self._call = call
         self._client: Client | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._intake: AudioIntake | None = None
-        self._has_heard = False
+        self._converter: AudioConverter | None = None
+        self._has_audio = False
         self._is_online = False
         self._unreported = 0.0
         self._counted = 0.0
-        self.is_refused = False
+        self.is_rejected = False
 
     # -- lifecycle --------------------------------------------------------------------------------
 
     def open(self, sample_rate: int) -> None:
-        """Begin to dial, for audio of this rate in Hz."""
+        """Begin to connect, for audio of this rate in Hz."""
         client = self._make(sample_rate)
-        self._intake = AudioIntake(client.options.format)
+        self._converter = AudioConverter(client.options.format)
         self._counted = 0.0
-        self.is_refused = False
+        self.is_rejected = False
         client.start()
         self._client = client
         self._reader = self._host.create_task(self._read(client), "events")
 
     async def reopen(self, sample_rate: int | None = None) -> None:
-        """Close the session at once and begin another.
+        """Close the session at once and begin another; the application is told nothing of it.
 
         Args:
             sample_rate: Hz; the present one by default.
         """
         if sample_rate is None:
-            sample_rate = self._intake.format.sample_rate if self._intake else None
-        await self.close()
+            sample_rate = self._converter.format.sample_rate if self._converter else None
+        await self._close_client()
         if sample_rate:
             self.open(sample_rate)
 
@@ -115,20 +118,31 @@ class InkSession(Generic[T]):
         """Send what there is, and wait until the last events were fed.
 
         Args:
-            timeout: Seconds that the last words may take.
+            timeout: Seconds that this may take, whatever the state of the network. What could not
+                be transcribed by then is reported as a gap.
         """
-        if self._client:
-            await self._client.finish(timeout)
-        if self._reader:
-            await asyncio.wait([self._reader], timeout=timeout)
+        client, reader = self._client, self._reader
+        if client is None or reader is None:
+            return
+        try:
+            async with asyncio.timeout(timeout + _LAST_EVENTS):
+                await client.finish(timeout)
+                await asyncio.wait([reader])
+        except TimeoutError:
+            await client.aclose()
+            await asyncio.wait([reader], timeout=_LAST_EVENTS)
 
     async def close(self) -> None:
         """End at once; nothing is left. May be called again."""
+        if self._client:
+            await self._close_client()
+            await self._went_offline()
+
+    async def _close_client(self) -> None:
         client, reader = self._client, self._reader
         self._client = self._reader = None
         if client:
             await client.aclose()
-            await self._went_offline()
         if reader:
             await self._host.cancel_task(reader)
         if client:
@@ -136,15 +150,15 @@ class InkSession(Generic[T]):
 
     # -- what goes in -----------------------------------------------------------------------------
 
-    async def hear(self, frame: InputAudioRawFrame) -> None:
+    async def send(self, frame: InputAudioRawFrame) -> None:
         """Take a frame; the rate of the first one is what is declared to the server."""
-        if not self._has_heard:
-            self._has_heard = True
-            if self._intake and self._intake.format.sample_rate != frame.sample_rate:
+        if not self._has_audio:
+            self._has_audio = True
+            if self._converter and self._converter.format.sample_rate != frame.sample_rate:
                 logger.info(f"the audio has {frame.sample_rate} Hz; declaring that")
                 await self.reopen(frame.sample_rate)
-        if self._client and self._intake:
-            pcm = await self._intake.bytes_of(frame)
+        if self._client and self._converter:
+            pcm = await self._converter.convert(frame)
             try:
                 self._client.send_audio(pcm)
             except ClosedError:
@@ -157,7 +171,7 @@ class InkSession(Generic[T]):
             self._client.configure(changes)
 
     def update_keyterms(self, keyterms: list[str]) -> None:
-        """Expect other words from the next turn on."""
+        """Expect other key terms from the next turn on."""
         if self._client:
             self._client.update_keyterms(keyterms)
 
@@ -177,6 +191,12 @@ class InkSession(Generic[T]):
         usage, self._unreported = self._unreported, 0.0
         return usage
 
+    @property
+    def position(self) -> float:
+        """Seconds of the stream that were handed in so far."""
+        numbers = self._client.snapshot() if self._client else None
+        return numbers.received + numbers.silence if numbers else 0.0
+
     def _count(self, client: Client) -> None:
         numbers = client.snapshot()
         sent = numbers.sent + numbers.replayed + numbers.silence
@@ -189,8 +209,8 @@ class InkSession(Generic[T]):
         try:
             async for event in client:
                 await self._handle(event, client)
-        except RejectedError as error:
-            self.is_refused = True
+        except RefusedError as error:
+            self.is_rejected = True
             await self._went_offline()
             await self._call("on_connection_error", str(error))
             await self._host.push_error(
@@ -212,7 +232,7 @@ class InkSession(Generic[T]):
                 if retry_in is not None:
                     logger.warning(f"{self._host}: going on with a new connection: {reason}")
                     await self._call("on_connection_error", reason)
-            case ConnectFailed(reason=reason):
+            case DialFailed(reason=reason):
                 logger.warning(f"{self._host}: {reason}")
                 await self._call("on_connection_error", reason)
             case AudioGap(seconds=seconds):
@@ -221,8 +241,8 @@ class InkSession(Generic[T]):
             case ErrorMessage(status=status, message=message):
                 await self._host.push_error(f"Ink reports an error ({status}): {message}")
             case SettingsRejected(error=error) if isinstance(client, InkTurnsClient):
-                if self._rejected:
-                    self._rejected(client.options.turn)
+                if self._on_settings_rejected:
+                    self._on_settings_rejected(client.options.turn)
                 await self._host.push_error(f"Ink refuses the new settings: {error.message}")
             case _:
                 if self._feed:

@@ -1,0 +1,246 @@
+"""From the turn events of a session to Pipecat frames, in the order of the events.
+
+Only a prediction that is already taken back, by a resume or an end that has arrived meanwhile, is
+left out. What becomes of the frames is decided where they arrive, by the turn strategies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import fields
+from typing import Any, Protocol, TypeAlias
+
+from pipecat.frames.frames import (
+    EagerEndOfTurnCancelFrame,
+    Frame,
+    InterimTranscriptionFrame,
+    ProposedUserStartedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transcriptions.language import Language
+from pipecat.utils.time import time_now_iso8601
+
+from cartesia_ink_plugins.core.events import (
+    TurnEagerEnd,
+    TurnEnd,
+    TurnEvent,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.pipecat.latency import LatencyMeter
+from cartesia_ink_plugins.pipecat.muted_text import MutedText
+from cartesia_ink_plugins.pipecat.turn_frames import (
+    EagerFrame,
+    FinalFrame,
+    StopFrame,
+    TurnResumedFrame,
+    TurnStamp,
+    uninterruptible,
+)
+
+TurnText: TypeAlias = TurnUpdate | TurnEagerEnd | TurnEnd
+# Seconds that a frame is given to be handled before a system frame follows it that must not
+# overtake it, when the strategies are not ours and cannot put them in order.
+_TRAVEL_SECONDS = 0.01
+
+
+class Processor(Protocol):
+    """The service, as far as frames are pushed from its place in the pipeline."""
+
+    @property
+    def name(self) -> str:
+        """Name of the processor."""
+
+    @property
+    def metrics_enabled(self) -> bool:
+        """Whether metrics are collected."""
+
+    async def push_frame(
+        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
+    ) -> None:
+        """Push a frame to the next processor."""
+
+
+class FramePusher:
+    """Pushes the frames of one service; `feed` it, while a task runs `run`."""
+
+    def __init__(
+        self,
+        service: Processor,
+        *,
+        language: Language | None,
+        eager: bool,
+        meter: LatencyMeter,
+        user_id: Callable[[], str],
+        has_own_strategies: Callable[[], bool],
+        before_final: Callable[[TurnEnd], Awaitable[None]],
+        after_final: Callable[[str, bool, Language | None], Awaitable[None]],
+        call: Callable[..., Awaitable[None]],
+    ) -> None:
+        """Prepare to run.
+
+        Args:
+            service: Where frames are pushed from.
+            language: What the model understands, when it is only one.
+            eager: Whether predicted ends of turns are pushed.
+            meter: Measures what the user waits for.
+            user_id: Tells who speaks.
+            has_own_strategies: Tells whether a user aggregator uses the recommended strategies.
+            before_final: Called before the text of a turn is pushed.
+            after_final: Called with the text of a turn that was pushed.
+            call: Calls the user's handlers of a named event.
+        """
+        self._service = service
+        self._language = language
+        self._eager = eager
+        self._meter = meter
+        self._user_id = user_id
+        self._has_own_strategies = has_own_strategies
+        self._before_final = before_final
+        self._after_final = after_final
+        self._call = call
+        self._pending: deque[TurnEvent] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._muted_text = MutedText()
+        self._turn = 0
+        self._is_turn_open = self._has_text = False
+        self._text_pushed_at = 0.0
+        self.is_prediction_pending = False
+        """Whether a predicted end was pushed that is neither taken back nor confirmed."""
+
+    def feed(self, event: TurnEvent) -> None:
+        """Take the next turn event."""
+        self._pending.append(event)
+        self._wake.set()
+
+    def close(self) -> None:
+        """No more events will come; `run` returns when the last one is handled."""
+        self._closed = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Push the frames of events until `close`."""
+        while self._pending or not self._closed:
+            if not self._pending:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            event = self._pending.popleft()
+            match event:
+                case TurnStart():
+                    await self._push_start()
+                    await self._call("on_turn_start", "")
+                case TurnUpdate():
+                    await self._push_interim(event)
+                    await self._call("on_turn_update", event.transcript)
+                case TurnEagerEnd():
+                    await self._push_eager(event)
+                    await self._call("on_turn_eager_end", event.transcript)
+                case TurnResume():
+                    await self._push_resume()
+                    await self._call("on_turn_resume")
+                case TurnEnd():
+                    await self._push_end(event)
+                    await self._call("on_turn_end", event.transcript)
+
+    # -- mute -------------------------------------------------------------------------------------
+
+    def mute_started(self) -> None:
+        """The user aggregator drops what arrives from now on."""
+        self._muted_text.mute_started()
+
+    async def mute_ended(self, position: float) -> None:
+        """The user aggregator takes frames again.
+
+        Args:
+            position: Seconds of the stream that were handed in so far.
+        """
+        self._muted_text.mute_ended(time.time(), position)
+        if self._turn and not self._is_turn_open and self._has_own_strategies():
+            # The end of the turn may have been dropped; where it was not, this changes nothing.
+            await self._broadcast_stop(has_text=False)
+
+    # -- frames -----------------------------------------------------------------------------------
+
+    async def _push_start(self) -> None:
+        await self._let_text_arrive()
+        self._turn += 1
+        self._is_turn_open, self._has_text = True, False
+        self._muted_text.turn_started()
+        self._meter.turn_started()
+        down, up = ProposedUserStartedSpeakingFrame(), ProposedUserStartedSpeakingFrame()
+        await self._broadcast(down, up, TurnStamp(self._service.name, self._turn))
+
+    async def _push_interim(self, event: TurnUpdate) -> None:
+        if text := self._text_of(event):
+            await self._push_text(InterimTranscriptionFrame(text, *self._about(event)))
+
+    async def _push_eager(self, event: TurnEagerEnd) -> None:
+        text = self._text_of(event)
+        taken_back = any(isinstance(e, TurnResume | TurnEnd) for e in self._pending)
+        if not self._eager or not text.strip() or taken_back:
+            return
+        self.is_prediction_pending = True
+        await self._meter.turn_may_have_ended(event)
+        await self._push_text(uninterruptible(EagerFrame(text, *self._about(event))))
+
+    async def _push_resume(self) -> None:
+        if not self.is_prediction_pending:
+            return
+        self.is_prediction_pending = False
+        if self._has_own_strategies():
+            stamp = TurnStamp(self._service.name, self._turn, self._has_text)
+            await self._service.push_frame(stamp.put_on(uninterruptible(TurnResumedFrame())))
+        else:
+            await self._let_text_arrive()
+            await self._service.push_frame(EagerEndOfTurnCancelFrame())
+
+    async def _push_end(self, event: TurnEnd) -> None:
+        self.is_prediction_pending = self._is_turn_open = False
+        if text := self._text_of(event):
+            await self._before_final(event)
+            await self._meter.turn_ended(event)
+            final = uninterruptible(FinalFrame(text, *self._about(event), finalized=True))
+            await self._push_text(final)
+            await self._after_final(text, True, self._language)
+        await self._broadcast_stop(has_text=bool(text))
+
+    async def _broadcast_stop(self, *, has_text: bool) -> None:
+        stamp = TurnStamp(self._service.name, self._turn, has_text)
+        await self._broadcast(uninterruptible(StopFrame()), uninterruptible(StopFrame()), stamp)
+
+    async def _push_text(self, frame: Any) -> None:
+        frame.includes_inter_frame_spaces = True
+        self._has_text = True
+        await self._service.push_frame(
+            TurnStamp(self._service.name, self._turn, has_text=True).put_on(frame)
+        )
+        self._text_pushed_at = time.monotonic()
+
+    async def _broadcast(self, down: Frame, up: Frame, stamp: TurnStamp) -> None:
+        down.broadcast_sibling_id, up.broadcast_sibling_id = up.id, down.id
+        await self._service.push_frame(stamp.put_on(down))
+        await self._service.push_frame(stamp.put_on(up), FrameDirection.UPSTREAM)
+
+    async def _let_text_arrive(self) -> None:
+        """Wait until a system frame that is pushed now does not overtake the text before it.
+
+        The strategies of others have no means to put the two in order.
+        """
+        if not self._has_own_strategies():
+            await asyncio.sleep(self._text_pushed_at + _TRAVEL_SECONDS - time.monotonic())
+
+    def _text_of(self, event: TurnText) -> str:
+        """The text of an event that counts; empty when it is nothing but spaces."""
+        text = self._muted_text.without_muted(event.transcript, event.timing)
+        return text if text.strip() else ""
+
+    def _about(self, event: TurnText) -> tuple[str, str, Language | None, dict[str, Any]]:
+        """Who spoke, when, in which language, and the message itself."""
+        message = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "timing"}
+        return self._user_id(), time_now_iso8601(), self._language, {"type": event.type, **message}

@@ -1,0 +1,83 @@
+"""The frames of a turn: each carries a stamp with the number of its turn.
+
+Pipecat keeps the order of data and control frames, but a system frame overtakes them, and a
+processor on the way may hold some of them back. With the stamp, whoever receives a frame knows
+which turn it belongs to, in whatever order frames arrive.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pipecat.frames import frames
+from pipecat.frames.frames import (
+    ControlFrame,
+    EagerTranscriptionFrame,
+    Frame,
+    ProposedUserStoppedSpeakingFrame,
+    SystemFrame,
+    TranscriptionFrame,
+)
+
+_KEY = "cartesia_ink_turn"
+AnyFrame = TypeVar("AnyFrame", bound=Frame)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStamp:
+    """Which turn a frame belongs to.
+
+    Attributes:
+        service: Name of the service that numbers the turns.
+        turn: Number of the turn, from 1.
+        has_text: Whether text of the turn was pushed before this frame.
+    """
+
+    service: str
+    turn: int
+    has_text: bool = False
+
+    def put_on(self, frame: AnyFrame) -> AnyFrame:
+        """Stamp a frame, and return it."""
+        frame.metadata[_KEY] = self
+        return frame
+
+
+def stamp_of(frame: Frame) -> TurnStamp | None:
+    """The stamp of a frame; None when another processor has made it."""
+    stamp = frame.metadata.get(_KEY)
+    return stamp if isinstance(stamp, TurnStamp) else None
+
+
+def _uninterruptible(kind: type[AnyFrame]) -> type[AnyFrame]:
+    """The class to make frames of that an interruption must not drop."""
+    if "interruptible" in Frame.__dataclass_fields__:
+        return kind
+    # Before Pipecat 1.11 it was not a field that decided, but a mixin, deprecated since.
+    return type(kind.__name__, (kind, frames.UninterruptibleFrame), {})
+
+
+def uninterruptible(frame: AnyFrame) -> AnyFrame:
+    """Keep a frame through interruptions, where the version of Pipecat can do so for one frame."""
+    frame.interruptible = False
+    return frame
+
+
+@dataclass
+class _TurnResumed(ControlFrame):
+    """The user goes on after a predicted end of the turn.
+
+    Understood by the strategies that the service recommends. A control frame, so that it never
+    overtakes the prediction that it takes back.
+    """
+
+
+class RepeatedStopFrame(ProposedUserStoppedSpeakingFrame, SystemFrame):
+    """A proposal to stop that is put to the user aggregator again, ahead of its queue."""
+
+
+FinalFrame = _uninterruptible(TranscriptionFrame)
+EagerFrame = _uninterruptible(EagerTranscriptionFrame)
+StopFrame = _uninterruptible(ProposedUserStoppedSpeakingFrame)
+TurnResumedFrame = _uninterruptible(_TurnResumed)

@@ -1,0 +1,104 @@
+"""Which of the user's turns is open in a user aggregator, whatever order its frames arrive in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pipecat.frames.frames import Frame
+
+from cartesia_ink_plugins.pipecat.turn_frames import TurnStamp, stamp_of
+
+
+@dataclass(slots=True)
+class OpenTurn:
+    """The turn that the aggregator has open.
+
+    Attributes:
+        number: As the service counts; None when the turn was not opened by a frame of the service.
+        text: The final text of the turn that has arrived.
+        stop_proposed: Whether the end of the turn has been proposed.
+        announced_elsewhere: Whether another processor has announced that end already.
+    """
+
+    number: int | None
+    text: str = ""
+    stop_proposed: bool = False
+    announced_elsewhere: bool = False
+
+
+class TurnOrder:
+    """Compares the numbers of the frames that arrive with the turn that is open."""
+
+    def __init__(self, service: str) -> None:
+        """No turn is open.
+
+        Args:
+            service: Whose stamps are looked at.
+        """
+        self._service = service
+        self.open: OpenTurn | None = None
+        self._last_closed = 0
+        self._last_stopped = 0
+        self._held: TurnStamp | None = None
+
+    def stamp_of(self, frame: Frame) -> TurnStamp | None:
+        """The stamp of a frame; None when it was not made by the service."""
+        stamp = stamp_of(frame)
+        return stamp if stamp is not None and stamp.service == self._service else None
+
+    def begin(self, number: int | None) -> None:
+        """A turn is opened; its end may have been proposed already."""
+        self.open = OpenTurn(number)
+        self.open.stop_proposed = number is not None and number <= self._last_stopped
+
+    def end(self) -> None:
+        """The open turn has ended, because the service said so."""
+        if self.open is not None and self.open.number is not None:
+            self._last_closed = max(self._last_closed, self.open.number)
+        self.open = None
+
+    def is_over(self, number: int) -> bool:
+        """Whether a turn has ended."""
+        return number <= self._last_closed
+
+    def concerns_open(self, frame: Frame) -> bool:
+        """Whether a frame belongs to the turn that is open."""
+        stamp = self.stamp_of(frame)
+        if self.open is None:
+            return False
+        return stamp is None or self.open.number is None or stamp.turn == self.open.number
+
+    def is_later(self, stamp: TurnStamp) -> bool:
+        """Whether a stamp is that of a later turn than the one that is open."""
+        number = self.open.number if self.open else None
+        return number is not None and stamp.turn > number
+
+    def advance(self, stamp: TurnStamp) -> None:
+        """The final text of a later turn is there, so no more of the open one is to come."""
+        if self.open is not None and self.is_later(stamp):
+            self.open.number = stamp.turn
+            self.open.stop_proposed = stamp.turn <= self._last_stopped
+            if self._held is not None and self._held.turn <= stamp.turn:
+                self._held = None
+
+    def stopped(self, stamp: TurnStamp) -> None:
+        """The end of a turn has been proposed."""
+        self._last_stopped = max(self._last_stopped, stamp.turn)
+        if stamp.has_text:
+            return
+        if self._held is not None and self._held.turn <= stamp.turn:
+            self._held = None
+        if self.open is None:
+            self._last_closed = max(self._last_closed, stamp.turn)
+
+    def hold(self, stamp: TurnStamp) -> None:
+        """A later turn has started; it is opened when the open one has ended."""
+        if self._held is None or self._held.turn < stamp.turn:
+            self._held = stamp
+        elif stamp.has_text:
+            self._held = replace(self._held, has_text=True)
+
+    def take_held(self) -> TurnStamp | None:
+        """The later turn that has started meanwhile."""
+        held, self._held = self._held, None
+        return held
