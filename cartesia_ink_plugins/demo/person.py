@@ -75,7 +75,7 @@ class Person:
         if self._bot_is_heard() and not self._interrupts:
             heard = bytes(len(heard))
         self._given += len(heard)
-        self._clock.hear(heard, self.now)
+        self._clock.audio_received(heard, self.now)
         return heard
 
     def follow(self, note: Note) -> None:

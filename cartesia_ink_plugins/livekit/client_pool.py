@@ -16,16 +16,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.manual_client import InkManualClient
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import (
-    Credentials,
-    Resilience,
-    TurnSettings,
-    TurnsOptions,
-)
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
 
 Client: TypeAlias = InkTurnsClient | InkManualClient
 Options: TypeAlias = TurnsOptions | ManualOptions
@@ -177,7 +172,7 @@ class ClientPool:
 
     def _spare(self, client: Client, expiry: asyncio.TimerHandle | None = None) -> _Spare:
         # What happens to it before a stream takes it, such as a failed attempt, concerns no stream.
-        client.hand_to(_ignore)
+        client.on_event = _ignore
         return _Spare(client, self.options.sample_rate, expiry)
 
     def _expire(self, state: _LoopState) -> None:

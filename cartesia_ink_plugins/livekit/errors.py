@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from livekit.agents import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
-from cartesia_ink_plugins.core.errors import RefusedError, TranscriptionError
-from cartesia_ink_plugins.core.events import DialFailed, ErrorMessage
+from cartesia_ink_plugins.core.errors import RejectedError, TranscriptionError
+from cartesia_ink_plugins.core.events import ConnectFailed, ErrorMessage
 from cartesia_ink_plugins.livekit.log import logger
 
 
-def failed_attempt(event: DialFailed, *, retryable: bool) -> APIError:
+def failed_attempt(event: ConnectFailed, *, retryable: bool) -> APIError:
     """What is told of an attempt to connect that failed."""
     if event.status is not None:
         return APIStatusError(event.reason, status_code=event.status, retryable=retryable)
@@ -22,7 +22,7 @@ def error_message(error: ErrorMessage) -> APIStatusError:
     return APIStatusError(error.message, status_code=error.status, request_id=error.request_id)
 
 
-def rejection(refusal: RefusedError) -> APIError:
+def rejection(refusal: RejectedError) -> APIError:
     """What means: do not try this again."""
     logger.error("rejected by Cartesia (status %s, code %s)", refusal.status, refusal.code)
     if refusal.status is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cartesia_ink_plugins.core.options import MAX_KEYTERM_CHARACTERS, MAX_KEYTERMS
+from cartesia_ink_plugins.core.validation import MAX_KEYTERM_CHARACTERS, MAX_KEYTERMS
 from cartesia_ink_plugins.livekit.log import logger
 
 

@@ -14,8 +14,7 @@ from livekit.agents import LanguageCode
 from livekit.agents.stt import SpeechEvent, SpeechEventType
 from livekit.agents.types import TimedString
 
-from cartesia_ink_plugins.core.events import Final, Interim
-from cartesia_ink_plugins.core.transcripts import Word
+from cartesia_ink_plugins.core.events import Final, Interim, Word
 from cartesia_ink_plugins.livekit.speech_data import boundary, transcript
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.speech import SpeechClock
+from cartesia_ink_plugins.core.stream.vad import EnergyVAD
 
 _PAUSE = 0.5  # seconds; a session waits as long after speech before it takes a turn for ended
 _SPEECH = 0.06  # seconds; less is a click
@@ -27,13 +27,13 @@ class PauseDetector:
         self._format = format
         self._on_pause = on_pause
         self._loop = asyncio.get_running_loop()
-        self._speech = SpeechClock(format)
+        self._speech = EnergyVAD(format)
         self._end = self._looked_at = self._segment_start = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, pcm: bytes) -> None:
         """Take the next audio."""
-        self._speech.hear(pcm, time.monotonic())
+        self._speech.audio_received(pcm, time.monotonic())
         self._end += len(pcm)
         self.close()
         self._timer = self._loop.call_later(_PAUSE, self._look, self._end)

@@ -60,6 +60,7 @@ def transcript(
 
 def _metadata(event: TurnEvent | Interim | Final) -> dict[str, Any]:
     values = _values(event)
+    values |= values.pop("extra", {})  # fields of the message that the core does not know
     if event.timing is not None:
         values |= _values(event.timing)
     return {

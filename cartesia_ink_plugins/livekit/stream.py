@@ -13,13 +13,12 @@ from livekit.agents import APIConnectionError, APIConnectOptions, APIError, Lang
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import aio, is_given
 
-from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
-from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
+from cartesia_ink_plugins.core.audio import FrameConverter, downmix
+from cartesia_ink_plugins.core.errors import ClosedError, RejectedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    DialFailed,
+    ConnectFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -28,7 +27,8 @@ from cartesia_ink_plugins.core.events import (
     ManualEvent,
     SettingsRejected,
 )
-from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.stats import UsageMeter
 from cartesia_ink_plugins.livekit import errors, handover
 from cartesia_ink_plugins.livekit.client_pool import Client, ClientPool
 from cartesia_ink_plugins.livekit.handover import Handover, Item
@@ -77,7 +77,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         super().__init__(stt=stt, conn_options=conn_options, sample_rate=sample_rate)
         self._pool = pool
         self._retries = retries
-        self._encoding = pool.options.format.encoding
+        self._converter: FrameConverter | None = None
         self._language = language
         self._keep_min_delay = keep_min_delay
         self._flushes_itself = flushes_itself
@@ -92,7 +92,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._is_expected = True
         self._connecting_since: float | None = None
         self._unreported = 0.0
-        self._reported = 0.0
+        self._usage = UsageMeter()
         pool.expect()
 
     @property
@@ -163,9 +163,9 @@ class InkRecognizeStream(stt.RecognizeStream):
                 self._send_item(client, item)
             self._client = client
             self._send_pushed()
-            client.hand_to(self._handle)
+            client.on_event = self._handle
             await self._until_over(client)
-        except RefusedError as refusal:
+        except RejectedError as refusal:
             if not client.snapshot().connections:
                 self._keep_unrecognized(client)
             raise errors.rejection(refusal) from refusal
@@ -173,7 +173,7 @@ class InkRecognizeStream(stt.RecognizeStream):
             self._client = None
             if self._pauses is not None:
                 self._pauses.close()
-            client.hand_to(None)
+            client.on_event = None
             await aio.cancel_and_wait(finishing)
             self._report_usage(client)
             is_speaking = self._events is not None and self._events.speaking
@@ -214,7 +214,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         if self._flushes_itself:
             flush = partial(self._send_item, client, self._FlushSentinel())
             self._pauses = PauseDetector(client.options.format, flush)
-        self._reported = _seconds_sent(client)
+        self._usage.take(client.snapshot())
         if client.is_connected:
             self._report_connection_acquired(0.0, True)
         else:
@@ -227,7 +227,7 @@ class InkRecognizeStream(stt.RecognizeStream):
 
         Raises:
             APIError: The retries were used up before it.
-            RefusedError: The service rejects the session for good.
+            RejectedError: The service rejects the session for good.
         """
         over = asyncio.create_task(_exhaust(client), name="ink_events")
         try:
@@ -262,10 +262,9 @@ class InkRecognizeStream(stt.RecognizeStream):
             pass  # The session is over, which the end of its events is about to tell.
 
     def _send_frame(self, client: Client, frame: rtc.AudioFrame) -> None:
-        pcm = downmix(frame.data.tobytes(), frame.num_channels)
-        if self._encoding is not Encoding.PCM_S16LE:
-            samples = AudioFormat(Encoding.PCM_S16LE, frame.sample_rate).decode(pcm)
-            pcm = AudioFormat(self._encoding, frame.sample_rate).encode(samples)
+        if self._converter is None:
+            self._converter = FrameConverter(client.options.format)
+        pcm = self._converter.encode(frame.data.tobytes(), frame.num_channels)
         client.send_audio(pcm)
         if self._pauses is not None:
             self._pauses.add(pcm)
@@ -289,21 +288,20 @@ class InkRecognizeStream(stt.RecognizeStream):
                 # That an idle connection is closed is normal: the next audio reconnects.
                 elif retry_in is not None and code != _IDLE_CLOSE:
                     self._emit_error(APIConnectionError(reason), recoverable=True)
-            case DialFailed():
+            case ConnectFailed():
                 if self._retries is not None and self._retries.is_spent:
                     self._give_up(errors.failed_attempt(event, retryable=False))
                 else:
                     self._emit_error(errors.failed_attempt(event, retryable=True), recoverable=True)
-            case AudioGap() if self._client is not None and self._client.refusal is not None:
+            case AudioGap() if self._client is not None and self._client.rejection is not None:
                 pass  # The rejection says it all.
             case AudioGap(seconds=seconds):
                 lost = APIConnectionError(f"{seconds:.2f} s of audio could not be transcribed")
                 self._emit_error(lost, recoverable=True)
             case ErrorMessage():
                 self._emit_error(errors.error_message(event), recoverable=True)
-            case SettingsRejected(error=error):
-                if isinstance(self._client, InkTurnsClient):
-                    self._pool.restore(self._client.options.turn)
+            case SettingsRejected(error=error, turn=turn):
+                self._pool.restore(turn)
                 self._emit_error(errors.error_message(error), recoverable=True)
             case Interim() | Final():
                 assert isinstance(self._events, ManualSpeechEvents)
@@ -319,11 +317,8 @@ class InkRecognizeStream(stt.RecognizeStream):
     def _report_usage(self, client: Client) -> None:
         """Tell how much audio really left since the last report."""
         self._unreported = 0.0
-        sent = _seconds_sent(client)
-        seconds = sent - self._reported
-        if seconds <= 0 or self._event_ch.closed:
+        if self._event_ch.closed or (seconds := self._usage.take(client.snapshot())) <= 0:
             return
-        self._reported = sent
         usage = stt.SpeechEvent(
             type=stt.SpeechEventType.RECOGNITION_USAGE,
             request_id=client.request_id or "",
@@ -346,8 +341,7 @@ class InkRecognizeStream(stt.RecognizeStream):
     def _keep_unrecognized(self, client: Client) -> str:
         """Keep the audio; return the text that is known of the open turn before it."""
         rest, format = client.unrecognized(), client.options.format
-        samples = format.decode(rest.audio)
-        pcm = AudioFormat(Encoding.PCM_S16LE, format.sample_rate).encode(samples)
+        pcm = FrameConverter(format).decode(rest.audio)
         self._unrecognized = [_mono_frame(pcm, format.sample_rate)] if pcm else []
         final = self._final
         if final is not None and (not final.done() or final.exception() is not None):
@@ -375,9 +369,3 @@ async def _exhaust(client: Client) -> None:
 
 def _mono_frame(pcm: bytes, sample_rate: int) -> rtc.AudioFrame:
     return rtc.AudioFrame(pcm, sample_rate, 1, len(pcm) // 2)
-
-
-def _seconds_sent(client: Client) -> float:
-    """All audio that left, which is what the service counts."""
-    snapshot = client.snapshot()
-    return snapshot.sent + snapshot.replayed + snapshot.silence

@@ -19,17 +19,11 @@ from livekit.agents.types import NOT_GIVEN, NotGivenOr, TimedString
 from livekit.agents.utils import AudioBuffer, is_given
 
 from cartesia_ink_plugins.core.audio import Encoding
-from cartesia_ink_plugins.core.batch import transcribe
+from cartesia_ink_plugins.core.credentials import Credentials, TokenProvider
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import (
-    Credentials,
-    Resilience,
-    TokenProvider,
-    TurnSettings,
-    TurnsOptions,
-    check_keyterms,
-)
+from cartesia_ink_plugins.core.net.batch import transcribe
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.validation import validated_keyterms
 from cartesia_ink_plugins.livekit import errors
 from cartesia_ink_plugins.livekit.client_pool import ROOM_SAMPLE_RATE, ClientPool
 from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
@@ -121,7 +115,7 @@ class STT(stt.STT[Any]):
         """
         endpoint = endpoint or _endpoint_of(model, language)
         self._language = LanguageCode(language or "en")
-        self._own_keyterms = check_keyterms(keyterm if is_given(keyterm) else ())
+        self._own_keyterms = validated_keyterms(keyterm if is_given(keyterm) else ())
         self._session_keyterms: tuple[str, ...] = ()
         turn = _settings(
             turn_start_threshold, turn_eager_end_threshold, turn_end_threshold, turn_end_timeout_ms
@@ -232,7 +226,7 @@ class STT(stt.STT[Any]):
         changes = _settings(
             turn_start_threshold, turn_eager_end_threshold, turn_end_threshold, turn_end_timeout_ms
         )
-        own_keyterms = check_keyterms(keyterm) if is_given(keyterm) else self._own_keyterms
+        own_keyterms = validated_keyterms(keyterm) if is_given(keyterm) else self._own_keyterms
         if is_given(model) and model != self.model:
             logger.warning("update_options: the model stays %r; make another STT", self.model)
         if changes != TurnSettings():

@@ -7,9 +7,7 @@ from pipecat.audio.resamplers.base_audio_resampler import BaseAudioResampler
 from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import InputAudioRawFrame
 
-from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, downmix
-
-_FRAME_ENCODING = Encoding.PCM_S16LE
+from cartesia_ink_plugins.core.audio import AudioFormat, FrameConverter, downmix
 
 
 class AudioConverter:
@@ -27,7 +25,7 @@ class AudioConverter:
             format: What the session takes.
         """
         self.format = format
-        self._source = AudioFormat(_FRAME_ENCODING, format.sample_rate)
+        self._frames = FrameConverter(format)
         self._resampler: BaseAudioResampler | None = None
 
     async def convert(self, frame: InputAudioRawFrame) -> bytes:
@@ -37,16 +35,14 @@ class AudioConverter:
         if len(pcm) % whole:
             logger.warning(f"audio frame of {len(pcm)} bytes is not whole 16-bit samples")
             pcm = pcm[: len(pcm) - len(pcm) % whole]
-        if frame.num_channels != 1:
-            pcm = downmix(pcm, frame.num_channels)
-        if frame.sample_rate != self.format.sample_rate:
-            if self._resampler is None:
-                logger.info(
-                    f"audio changed to {frame.sample_rate} Hz in mid-stream; resampling it to "
-                    f"the session's {self.format.sample_rate} Hz"
-                )
-                self._resampler = create_stream_resampler()
-            pcm = await self._resampler.resample(pcm, frame.sample_rate, self.format.sample_rate)
-        if self.format.encoding is not _FRAME_ENCODING:
-            pcm = self.format.encode(self._source.decode(pcm))
-        return pcm
+        if frame.sample_rate == self.format.sample_rate:
+            return self._frames.encode(pcm, frame.num_channels)
+        if self._resampler is None:
+            logger.info(
+                f"audio changed to {frame.sample_rate} Hz in mid-stream; resampling it to "
+                f"the session's {self.format.sample_rate} Hz"
+            )
+            self._resampler = create_stream_resampler()
+        pcm = downmix(pcm, frame.num_channels)
+        pcm = await self._resampler.resample(pcm, frame.sample_rate, self.format.sample_rate)
+        return self._frames.encode(pcm)

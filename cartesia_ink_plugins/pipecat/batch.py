@@ -16,10 +16,10 @@ from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.tracing.service_decorators import traced_stt
 from pipecat.utils.types import is_given
 
-from cartesia_ink_plugins.core.batch import transcribe
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
-from cartesia_ink_plugins.core.manual_options import check_language
-from cartesia_ink_plugins.core.options import Credentials
+from cartesia_ink_plugins.core.net.batch import transcribe
+from cartesia_ink_plugins.core.validation import language_code
 
 
 class InkBatchSTTService(SegmentedSTTService):
@@ -72,7 +72,7 @@ class InkBatchSTTService(SegmentedSTTService):
         store = STTSettings(model="ink-whisper", language=Language.EN)
         if settings is not None:
             store.apply_update(settings)
-        check_language(_code(store.language), str(store.model))
+        language_code(_code(store.language))
         super().__init__(settings=store, ttfs_p99_latency=ttfs_p99_latency, **kwargs)
         if credentials is None and api_key:
             credentials = Credentials(api_key=api_key)

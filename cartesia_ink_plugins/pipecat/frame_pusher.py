@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import fields
 from typing import Any, Protocol, TypeAlias
 
 from pipecat.frames.frames import (
@@ -31,6 +30,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.core.wire import wire_fields
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.muted_text import MutedText
 from cartesia_ink_plugins.pipecat.turn_frames import (
@@ -242,5 +242,4 @@ class FramePusher:
 
     def _about(self, event: TurnText) -> tuple[str, str, Language | None, dict[str, Any]]:
         """Who spoke, when, in which language, and the message itself."""
-        message = {f.name: getattr(event, f.name) for f in fields(event) if f.name != "timing"}
-        return self._user_id(), time_now_iso8601(), self._language, {"type": event.type, **message}
+        return self._user_id(), time_now_iso8601(), self._language, wire_fields(event)

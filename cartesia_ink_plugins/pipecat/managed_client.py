@@ -9,12 +9,11 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from loguru import logger
 from pipecat.frames.frames import InputAudioRawFrame
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
-from cartesia_ink_plugins.core.errors import ClosedError, RefusedError
+from cartesia_ink_plugins.core.errors import ClosedError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    DialFailed,
+    ConnectFailed,
     Disconnected,
     ErrorMessage,
     Event,
@@ -22,12 +21,22 @@ from cartesia_ink_plugins.core.events import (
     ManualEvent,
     SettingsRejected,
 )
-from cartesia_ink_plugins.core.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import TurnSettings
+from cartesia_ink_plugins.core.stats import UsageMeter
 from cartesia_ink_plugins.pipecat.audio_converter import AudioConverter
 
 Client = InkTurnsClient | InkManualClient
 T = TypeVar("T")
+_CONNECTION_EVENTS = (
+    Connected,
+    Disconnected,
+    ConnectFailed,
+    AudioGap,
+    ErrorMessage,
+    SettingsRejected,
+)
 # Seconds after its deadline for which the client may still be giving its last events.
 _LAST_EVENTS = 0.25
 
@@ -62,7 +71,8 @@ class ManagedClient(Generic[T]):
         *,
         make: Callable[[int], Client],
         call: Callable[..., Awaitable[None]],
-        feed: Callable[[T], Awaitable[None]] | None = None,
+        on_transcript: Callable[[T], None] | None = None,
+        handle_transcript: Callable[[T], Awaitable[None]] | None = None,
         on_settings_rejected: Callable[[TurnSettings], None] | None = None,
     ) -> None:
         """Prepare; `open` connects.
@@ -71,14 +81,15 @@ class ManagedClient(Generic[T]):
             host: The service.
             make: Makes a client, given the sample rate in Hz.
             call: Calls the user's handlers of a named event.
-            feed: Takes the events that have the user's text, unless the client hands them over
-                itself.
+            on_transcript: Receives the events that have the user's text the moment they arrive.
+            handle_transcript: Handles them instead, in one order with those of the connection.
             on_settings_rejected: Called with the thresholds that hold after the server has rejected
                 others.
         """
         self._host = host
         self._make = make
-        self._feed = feed
+        self._on_transcript = on_transcript
+        self._handle_transcript = handle_transcript
         self._on_settings_rejected = on_settings_rejected
         self._call = call
         self._client: Client | None = None
@@ -86,8 +97,9 @@ class ManagedClient(Generic[T]):
         self._converter: AudioConverter | None = None
         self._has_audio = False
         self._is_online = False
+        self._pending: asyncio.Queue[Event | ManualEvent | None] = asyncio.Queue()
+        self._usage = UsageMeter()
         self._unreported = 0.0
-        self._counted = 0.0
         self.is_rejected = False
 
     # -- lifecycle --------------------------------------------------------------------------------
@@ -96,23 +108,20 @@ class ManagedClient(Generic[T]):
         """Begin to connect, for audio of this rate in Hz."""
         client = self._make(sample_rate)
         self._converter = AudioConverter(client.options.format)
-        self._counted = 0.0
+        self._usage = UsageMeter()
+        self._pending = asyncio.Queue()
         self.is_rejected = False
+        client.on_event = self._receive
         client.start()
         self._client = client
         self._reader = self._host.create_task(self._read(client), "events")
 
-    async def reopen(self, sample_rate: int | None = None) -> None:
-        """Close the session at once and begin another; the application is told nothing of it.
-
-        Args:
-            sample_rate: Hz; the present one by default.
-        """
-        if sample_rate is None:
-            sample_rate = self._converter.format.sample_rate if self._converter else None
+    async def reopen(self) -> None:
+        """Close the session at once and begin another; the application is told nothing of it."""
+        converter = self._converter
         await self._close_client()
-        if sample_rate:
-            self.open(sample_rate)
+        if converter is not None:
+            self.open(converter.format.sample_rate)
 
     async def finish(self, timeout: float) -> None:
         """Send what there is, and wait until the last events were fed.
@@ -154,9 +163,10 @@ class ManagedClient(Generic[T]):
         """Take a frame; the rate of the first one is what is declared to the server."""
         if not self._has_audio:
             self._has_audio = True
-            if self._converter and self._converter.format.sample_rate != frame.sample_rate:
+            if self._client and self._client.options.sample_rate != frame.sample_rate:
                 logger.info(f"the audio has {frame.sample_rate} Hz; declaring that")
-                await self.reopen(frame.sample_rate)
+                self._client.set_sample_rate(frame.sample_rate)
+                self._converter = AudioConverter(self._client.options.format)
         if self._client and self._converter:
             pcm = await self._converter.convert(frame)
             try:
@@ -198,28 +208,38 @@ class ManagedClient(Generic[T]):
         return numbers.received + numbers.silence if numbers else 0.0
 
     def _count(self, client: Client) -> None:
-        numbers = client.snapshot()
-        sent = numbers.sent + numbers.replayed + numbers.silence
-        self._unreported += sent - self._counted
-        self._counted = sent
+        self._unreported += self._usage.take(client.snapshot())
 
     # -- what comes out ---------------------------------------------------------------------------
 
+    def _receive(self, event: Event | ManualEvent) -> None:
+        """Pass text on at once; what may take time is done beside the client, in order."""
+        if self._on_transcript is None or isinstance(event, _CONNECTION_EVENTS):
+            self._pending.put_nowait(event)
+        else:
+            self._on_transcript(cast("T", event))
+
     async def _read(self, client: Client) -> None:
+        """Handle the events of connections, until the session is over."""
+        pending = self._pending
+        closing = asyncio.ensure_future(client.wait_closed())
+        closing.add_done_callback(lambda _: pending.put_nowait(None))
         try:
-            async for event in client:
-                await self._handle(event, client)
-        except RefusedError as error:
+            while (event := await pending.get()) is not None:
+                await self._handle(event)
+        finally:
+            closing.cancel()
+        if (error := client.rejection) is not None:
             self.is_rejected = True
             await self._went_offline()
             await self._call("on_connection_error", str(error))
             await self._host.push_error(
-                f"Ink refuses this session: {error}",
+                f"Ink rejects this session: {error}",
                 exception=error,
                 force_treat_as_permanent=True,
             )
 
-    async def _handle(self, event: Event | ManualEvent, client: Client) -> None:
+    async def _handle(self, event: Event | ManualEvent) -> None:
         match event:
             case Connected(request_id=request_id):
                 logger.info(f"{self._host}: connected (request_id={request_id})")
@@ -232,7 +252,7 @@ class ManagedClient(Generic[T]):
                 if retry_in is not None:
                     logger.warning(f"{self._host}: going on with a new connection: {reason}")
                     await self._call("on_connection_error", reason)
-            case DialFailed(reason=reason):
+            case ConnectFailed(reason=reason):
                 logger.warning(f"{self._host}: {reason}")
                 await self._call("on_connection_error", reason)
             case AudioGap(seconds=seconds):
@@ -240,13 +260,12 @@ class ManagedClient(Generic[T]):
                 await self._call("on_audio_gap", seconds)
             case ErrorMessage(status=status, message=message):
                 await self._host.push_error(f"Ink reports an error ({status}): {message}")
-            case SettingsRejected(error=error) if isinstance(client, InkTurnsClient):
+            case SettingsRejected(error=error, turn=turn):
                 if self._on_settings_rejected:
-                    self._on_settings_rejected(client.options.turn)
-                await self._host.push_error(f"Ink refuses the new settings: {error.message}")
-            case _:
-                if self._feed:
-                    await self._feed(cast("T", event))
+                    self._on_settings_rejected(turn)
+                await self._host.push_error(f"Ink rejects the new settings: {error.message}")
+            case _ if self._handle_transcript is not None:
+                await self._handle_transcript(cast("T", event))
 
     async def _went_offline(self) -> None:
         if self._is_online:

@@ -21,11 +21,12 @@ from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Final, Interim
-from cartesia_ink_plugins.core.manual_client import InkManualClient
-from cartesia_ink_plugins.core.manual_options import ManualOptions
-from cartesia_ink_plugins.core.options import Credentials, Resilience
+from cartesia_ink_plugins.core.models import model_named
+from cartesia_ink_plugins.core.net.manual_client import InkManualClient
+from cartesia_ink_plugins.core.options import ManualOptions, Resilience
 from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 
@@ -143,7 +144,7 @@ class InkManualSTTService(InkStreamingSTTService):
             The words since the last time. They are pushed as a transcription, too.
 
         Raises:
-            RefusedError: The server refuses the session.
+            RejectedError: The server refuses the session.
             UsageError: The session is closed.
         """
         final = self._finalize()
@@ -151,7 +152,10 @@ class InkManualSTTService(InkStreamingSTTService):
 
     def _make_session(self) -> ManagedClient[Interim | Final]:
         return ManagedClient(
-            self, make=self._make_client, feed=self._take, call=self._call_event_handler
+            self,
+            make=self._make_client,
+            handle_transcript=self._push_transcript,
+            call=self._call_event_handler,
         )
 
     def _make_client(self, sample_rate: int) -> InkManualClient:
@@ -194,7 +198,7 @@ class InkManualSTTService(InkStreamingSTTService):
 
     # -- what comes out ---------------------------------------------------------------------------
 
-    async def _take(self, event: Interim | Final) -> None:
+    async def _push_transcript(self, event: Interim | Final) -> None:
         """Make frames of words; where nothing was said, there is no frame."""
         match event:
             case Interim(text=text):
@@ -214,8 +218,7 @@ class InkManualSTTService(InkStreamingSTTService):
 
     def _about(self, event: Interim | Final) -> tuple[str, str, Language | None, object]:
         code = getattr(event, "language", None) or self._settings.language
-        if not code and str(self._settings.model).startswith("ink-2"):
-            code = "en"
+        code = code or model_named(str(self._settings.model)).language
         language = None
         if isinstance(code, str):
             language = next((known for known in Language if known.value == code), None)

@@ -45,7 +45,7 @@ class InkSTTMetadataFrame(STTMetadataFrame):
         return self.recommend()
 
     def _ignore(self, value: UserTurnStrategies | None) -> None:
-        """A frame that is copied gets the strategies of the original, too; it has its own."""
+        """A frame that is as_bytes gets the strategies of the original, too; it has its own."""
 
 
 def _nothing() -> UserTurnStrategies | None:

@@ -21,8 +21,8 @@ from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.tracing.service_decorators import traced_stt
 
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.options import Credentials
 from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
 
 # Of the built-in classes; here the session does what they are for.

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pipecat.services.settings import STTSettings
 from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
 
-from cartesia_ink_plugins.core.options import TurnSettings, check_keyterms
+from cartesia_ink_plugins.core.options import TurnSettings
+from cartesia_ink_plugins.core.validation import validated_keyterms
 
 THRESHOLDS = tuple(TurnSettings.__dataclass_fields__)
 
@@ -64,7 +65,7 @@ class InkTurnsSTTSettings(STTSettings):
         changed = self.copy()
         STTSettings.apply_update(changed, delta)
         changed.turn_settings()
-        check_keyterms(changed.keyterms())
+        validated_keyterms(changed.keyterms())
         return changed
 
     def turn_settings(self) -> TurnSettings:

@@ -21,10 +21,12 @@ from pipecat.transcriptions.language import Language
 from pipecat.turns.user_stop import EagerMatchPolicy, NormalizedMatch
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from cartesia_ink_plugins.core.client import InkTurnsClient
+from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
-from cartesia_ink_plugins.core.options import Credentials, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.models import model_named
+from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.pipecat.frame_pusher import FramePusher
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llm_observer import FirstTokenObserver
@@ -272,10 +274,10 @@ class InkTurnsSTTService(InkStreamingSTTService):
 
     def _make_pusher(self) -> FramePusher:
         model = self._settings.model if isinstance(self._settings.model, str) else None
+        language = model_named(model or "").language
         return FramePusher(
             self,
-            # The family of models that knows only one language.
-            language=Language.EN if str(model).startswith("ink-2") else None,
+            language=Language(language) if language else None,
             eager=self._eager,
             meter=LatencyMeter(self, self._first_token, model=model),
             user_id=lambda: self._user_id,
@@ -291,13 +293,12 @@ class InkTurnsSTTService(InkStreamingSTTService):
             make=self._make_client,
             on_settings_rejected=self._restore,
             call=self._call_event_handler,
+            on_transcript=self._pusher.feed,
         )
 
     def _make_client(self, sample_rate: int) -> InkTurnsClient:
         options = self._options(sample_rate)
-        return InkTurnsClient(
-            options, self._credentials, resilience=self._resilience, on_turn=self._pusher.feed
-        )
+        return InkTurnsClient(options, self._credentials, resilience=self._resilience)
 
     def _options(self, sample_rate: int) -> TurnsOptions:
         where = {"base_url": self._url} if self._url else {}

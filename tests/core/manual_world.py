@@ -102,7 +102,9 @@ class ManualWorld:
         self.session.start(self.now)
         self._settle()
         if finish:
-            self.at(format.seconds(len(pcm)) + 0.1, lambda: self.session.finish(self.now, self.patience))
+            self.at(
+                format.seconds(len(pcm)) + 0.1, lambda: self.session.finish(self.now, self.patience)
+            )
         self.run_until(limit)
 
     def at(self, when: float, action: Callable[[], object]) -> None:

@@ -273,7 +273,9 @@ class TestDeathIsNoticed:
         hand = started(resilience=Resilience(connect_timeout=3.0))
         hand.silence(3.1)
         assert hand.actions == [Connect(), Drop(), Connect()]
-        assert hand.events == [ConnectFailed("no answer to the handshake", None, 0.0, timed_out=True)]
+        assert hand.events == [
+            ConnectFailed("no answer to the handshake", None, 0.0, timed_out=True)
+        ]
 
     def test_without_a_caller_the_next_attempt_waits_for_one(self) -> None:
         hand = started(resilience=Resilience(connect_timeout=3.0))

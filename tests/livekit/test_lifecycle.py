@@ -192,7 +192,7 @@ class TestTrouble:
 
     async def test_audio_that_is_given_up_is_told(self, make_ink: MakeSTT) -> None:
         errors: list[stt.STTError] = []
-        resilience = Resilience(ledger_seconds=0.5, drain_timeout=0.2)
+        resilience = Resilience(replay_buffer_seconds=0.5, drain_timeout=0.2)
         recogniser = make_ink(await unused_url(), resilience=resilience)
         recogniser.on("error", errors.append)
         await transcribe(recogniser, Script("One two three four.").audio(ROOM))

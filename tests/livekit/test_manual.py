@@ -24,8 +24,7 @@ from livekit.agents.stt import SpeechEventType
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.events import Final, Interim, Timing
-from cartesia_ink_plugins.core.transcripts import Transcript, Word
+from cartesia_ink_plugins.core.events import Final, Interim, Timing, Transcript, Word
 from cartesia_ink_plugins.livekit import stt as recogniser_module
 from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
 from cartesia_ink_plugins.livekit.pauses import PauseDetector
@@ -275,7 +274,6 @@ class TestArguments:
         [
             ({"endpoint": "batch"}, "endpoint"),
             ({"turn_end_threshold": 0.2}, "turn_"),
-            ({"model": "ink-2", "language": "de"}, "language"),
             ({"model": "ink-whisper", "keyterm": ["Ink"]}, "keyterms"),
         ],
     )

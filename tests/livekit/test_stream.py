@@ -193,7 +193,7 @@ class TestAudio:
     ) -> None:
         engine = Lengths()
         async with InkServer(engine) as server:
-            recogniser = make_ink(server.url, resilience=Resilience(coalesce=0.04))
+            recogniser = make_ink(server.url, resilience=Resilience(min_message_seconds=0.04))
             async with recogniser.stream() as stream:
                 stream.push_frame(frame_of(0.01))
                 await until(lambda: engine.seconds)  # Then it is connected: there is no backlog.

@@ -282,7 +282,7 @@ async def test_one_option_turns_speculation_off() -> None:
         ({"interrupt_on": "never"}, "interrupt_on"),
         ({"settings": InkTurnsSTTService.Settings(keyterm=["a"] * 101)}, "keyterms"),
         ({"settings": InkTurnsSTTService.Settings(turn_start_threshold=7)}, "turn_start_threshold"),
-        ({"settings": InkTurnsSTTService.Settings(model="whisper")}, "model"),
+        ({"settings": InkTurnsSTTService.Settings(model="ink-whisper")}, "model"),
         ({"url": "ftp://example.com"}, "url"),
     ],
 )

@@ -12,7 +12,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from cartesia_ink_plugins.pipecat import InkManualSTTService
 from cartesia_ink_plugins.testing import InkServer, Script
-from tests.pipecat.conversation import Conversation, conversation, tone
+from tests.pipecat.conversation import TurnTranscript, conversation, tone
 from tests.pipecat.sides import MakeSTT, builtin, ours
 from tests.pipecat.test_lifecycle import NOWHERE, count
 from tests.pipecat.wire import START, Drop, Pause, Play, end, update, wire_server
@@ -26,7 +26,7 @@ def manual(url: str, **arguments: object) -> InkManualSTTService:
     return InkManualSTTService(api_key="test-key", base_url=url, **arguments)  # type: ignore[arg-type]
 
 
-async def ends(talk: Conversation, within: float) -> None:
+async def ends(talk: TurnTranscript, within: float) -> None:
     await talk.task.queue_frame(EndFrame())
     await talk.until(lambda: bool(talk.tap.down(EndFrame)), timeout=within)
 

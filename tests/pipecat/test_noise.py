@@ -6,7 +6,7 @@ from pipecat.frames.frames import InterruptionFrame, UserStoppedSpeakingFrame
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import Conversation, ScriptedLLM, Voice
+from tests.pipecat.conversation import ScriptedLLM, TurnTranscript, Voice
 from tests.pipecat.sides import (
     PIPECAT,
     Outcome,
@@ -80,7 +80,7 @@ async def test_noise_does_not_interrupt_when_words_do() -> None:
 
 
 async def test_the_first_words_interrupt() -> None:
-    async def until(talk: Conversation, kind: str, count: int) -> None:
+    async def until(talk: TurnTranscript, kind: str, count: int) -> None:
         await talk.until(lambda: [k for k, _ in talk.voice.log].count(kind) == count)
 
     play: Play = [*QUESTION, CUE, START, Pause(0.02), update(" Wait"), CUE]

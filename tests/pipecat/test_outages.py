@@ -13,7 +13,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins import Resilience
-from tests.pipecat.conversation import Conversation, conversation, tone
+from tests.pipecat.conversation import TurnTranscript, conversation, tone
 from tests.pipecat.sides import PIPECAT, MakeSTT, Outcome, builtin, ours, outcome
 from tests.pipecat.wire import CUE, DROP, START, Drop, Pause, Play, end, update, wire_server
 
@@ -125,7 +125,7 @@ async def test_audio_that_has_to_be_given_up_is_told() -> None:
     first: Play = [Drop(outage=1.0)]
     gaps: list[float] = []
     async with wire_server(first, []) as server:
-        stt = ours(server.url, resilience=Resilience(ledger_seconds=0.2))
+        stt = ours(server.url, resilience=Resilience(replay_buffer_seconds=0.2))
         stt.add_event_handler("on_audio_gap", lambda _, seconds: gaps.append(seconds))
         async with conversation(stt) as talk:
             await talk.say(tone(16_000, 1.5))
@@ -154,6 +154,6 @@ async def test_a_late_end_costs_no_second_inference() -> None:
     assert theirs == ["Hi", "Hi"]
 
 
-async def keep_hearing(talk: Conversation, until: asyncio.Event) -> None:
+async def keep_hearing(talk: TurnTranscript, until: asyncio.Event) -> None:
     while not until.is_set():
         await talk.say(bytes(3_200))

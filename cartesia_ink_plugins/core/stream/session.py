@@ -25,7 +25,6 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import RejectedError, is_permanent
 from cartesia_ink_plugins.core.events import (
     ConnectFailed,
-    ConnectionEvent,
     Disconnected,
     ErrorMessage,
 )

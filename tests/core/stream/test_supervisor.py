@@ -242,3 +242,81 @@ class TestBackoff:
         assert network.supervisor.backoff.delay(0.0) == 0.0
         network.supervisor.made_progress()
         assert network.supervisor.backoff.delay(0.0) == 0.0
+
+    def test_ten_seconds_of_a_later_connection_reset_it_too(self) -> None:
+        network = connected()
+        network.supervisor.made_progress()
+        for _ in range(4):
+            delay = network.supervisor.backoff.delay(network.now)
+            network.lose(delay)
+            network.wait(delay + 0.01)
+            network.open()
+        assert network.wait(13.0) is None
+        assert network.supervisor.backoff.delay(network.now) == 0.0
+
+
+class Impatient:
+    """A policy of the application: always the same delay."""
+
+    def __init__(self) -> None:
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def delay(self, now: float) -> float:
+        return 0.125
+
+    def delay_when_busy(self, now: float, retry_after: float | None) -> float:
+        return 0.125
+
+
+class TestReconnectPolicy:
+    def test_of_the_application_replaces_the_backoff(self) -> None:
+        network, policy = connected(), Impatient()
+        network.supervisor.set_reconnect_policy(policy, None, network.now)
+        assert [network.supervisor.backoff.delay(0.0) for _ in range(3)] == [0.125] * 3
+        network.supervisor.made_progress()
+        assert policy.resets == 1
+
+    def test_none_is_the_default_again(self) -> None:
+        network = connected()
+        network.supervisor.set_reconnect_policy(Impatient(), 1.0, network.now)
+        network.supervisor.set_reconnect_policy(None, None, network.now)
+        assert network.supervisor.backoff.delay(0.0) == 0.0
+        network.lose(0.0)
+        network.connect()
+        assert network.wait(4.9) is None
+        assert network.wait(0.2) == "no answer to the handshake"
+
+    def test_a_delay_that_is_under_way_is_ended(self) -> None:
+        network = connected()
+        network.lose(60.0)
+        network.supervisor.set_reconnect_policy(Impatient(), None, network.now)
+        assert network.actions == [Connect()]
+
+    def test_an_attempt_that_is_under_way_gets_the_new_time_limit(self) -> None:
+        network = Network(connect_timeout=5.0)
+        network.connect()
+        network.wait(1.0)
+        network.supervisor.set_reconnect_policy(Impatient(), 2.0, network.now)
+        assert network.actions == [Connect()]
+        assert network.wait(1.9) is None
+        assert network.wait(0.2) == "no answer to the handshake"
+
+    def test_an_attempt_that_is_under_way_gets_no_more_time(self) -> None:
+        network = Network(connect_timeout=5.0)
+        network.connect()
+        network.wait(4.0)
+        network.supervisor.set_reconnect_policy(Impatient(), 30.0, network.now)
+        assert network.wait(1.1) == "no answer to the handshake"
+
+    @pytest.mark.parametrize("is_open", [True, False])
+    def test_an_open_or_idle_connection_is_left_alone(self, is_open: bool) -> None:
+        network = connected()
+        if not is_open:
+            network.lose(None)
+        state = network.supervisor.state
+        network.supervisor.set_reconnect_policy(Impatient(), 1.0, network.now)
+        assert network.actions == []
+        assert network.supervisor.state is state
