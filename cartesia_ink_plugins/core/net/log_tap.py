@@ -40,8 +40,6 @@ def _line(moment: Moment) -> tuple[int, str]:
     match moment.kind:
         case MomentKind.CONNECTING:
             return logging.DEBUG, "= connecting"
-        case MomentKind.STATE:
-            return logging.DEBUG, f"= connection is {payload}"
         case MomentKind.OPENED:
             number, request_id = moment.connection, one_line(payload or "no request id")
             return logging.INFO, f"connection {number} opened ({request_id})"
