@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 
-COMMANDS = ("demo", "talk", "transcribe", "serve", "bench")
+COMMANDS = ("demo", "talk", "transcribe", "serve")
 """The commands in the order in which the help lists them; each is a module beside this one."""
 
 FAILED = 1
@@ -60,7 +60,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The command line with all its commands."""
     parser = argparse.ArgumentParser(
         prog="cartesia-ink",
-        description="Cartesia Ink speech-to-text: try it, test against it, measure it.",
+        description="Cartesia Ink speech-to-text: try it, test against it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
