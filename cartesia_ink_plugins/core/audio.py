@@ -139,7 +139,7 @@ def _to_int16(samples: Samples) -> npt.NDArray[np.int16]:
 
 
 def downmix(pcm: bytes, channels: int) -> bytes:
-    """Average interleaved 16-bit channels into one.
+    """Make one channel of interleaved 16-bit channels: see `mix_down`.
 
     Raises:
         UsageError: The bytes are not whole frames of `channels` 16-bit samples.
@@ -150,9 +150,41 @@ def downmix(pcm: bytes, channels: int) -> bytes:
         raise UsageError(
             f"pcm: {len(pcm)} bytes are not whole 16-bit frames of {channels} channels"
         )
-    frames = np.frombuffer(pcm, "<i2").reshape(-1, channels)
-    mono: npt.NDArray[np.float64] = np.round(frames.mean(axis=1))
-    return mono.astype("<i2").tobytes()
+    frames = np.frombuffer(pcm, "<i2").reshape(-1, channels).astype(np.float32)
+    return np.round(mix_down(frames)).astype("<i2").tobytes()
+
+
+# Power of the sum of all channels, relative to that of the loudest one. A single channel with sound
+# makes 1, independent channels more; only channels that cancel one another make less.
+_CANCELLED = 0.05
+_NOT_CANCELLED = 0.2
+
+
+def mix_down(frames: Samples) -> Samples:
+    """Average channels into one, or take one channel where they cancel one another.
+
+    A recording with one channel inverted would be silent. A piece of audio is judged by itself, so
+    that no state is kept between two calls. From piece to piece the result changes no faster than
+    the recording: between cancelled and not cancelled, the mean and the channel are blended. The
+    channel is the first one that is not much quieter than the loudest, for every piece the same as
+    long as the channels are about equally loud.
+
+    Args:
+        frames: A row for each moment, a column for each channel.
+
+    Returns:
+        One sample for each row, nowhere beyond the largest in it.
+    """
+    exact = frames.astype(np.float64)
+    mixed: npt.NDArray[np.float64] = exact @ np.full(frames.shape[1], 1 / frames.shape[1])
+    powers = np.einsum("ij,ij->j", exact, exact)
+    loudest = powers.max(initial=0.0)
+    summed = np.dot(mixed, mixed) * frames.shape[1] ** 2
+    if summed < _NOT_CANCELLED * loudest:
+        share = max(0.0, (summed / loudest - _CANCELLED) / (_NOT_CANCELLED - _CANCELLED))
+        channel = exact[:, np.argmax(powers >= loudest / 4)]
+        mixed = share * mixed + (1 - share) * channel
+    return mixed.astype(np.float32)
 
 
 def copied(pcm: object) -> bytes:
