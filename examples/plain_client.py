@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import wave
 from contextlib import AsyncExitStack
+
+if __name__ == "__main__":
+    # Until the event loop runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 from cartesia_ink_plugins import (
     DialFailed,
@@ -81,6 +86,7 @@ if __name__ == "__main__":
             recording = load(sys.argv[1])
         else:
             recording = caller.recording(caller.LINES[0]), caller.SAMPLE_RATE
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio takes it from here
         asyncio.run(main(*recording))
     except InkError as error:  # refused, such as for a wrong key
         sys.exit(str(error))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
+from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.cli.recordings import RecordingError, open_recording
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.options import Credentials
@@ -104,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
                 telephone = _answering(caller)
             else:
                 telephone, failures = _with_microphone(args, stack), []
-            status = asyncio.run(_talk(args, telephone))
+            status = run_loop(_talk(args, telephone))
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: {INSTALL}") from None
     if failures:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.cli.recordings import Recording, open_recording
 from cartesia_ink_plugins.core.client import InkTurnsClient
 from cartesia_ink_plugins.core.events import (
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     """
     recordings = [open_recording(path) for path in args.files]
     out = Out(args)
-    asyncio.run(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=out))
+    run_loop(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=out))
     return 1 if out.lost else 0
 
 
