@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import json
 import logging
 import os
 import random
@@ -25,7 +24,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 from urllib.parse import urlencode
 
-from cartesia_ink_plugins.core.answers import explanation, seconds_to_wait
+from cartesia_ink_plugins.core.answers import (
+    decompress,
+    explanation,
+    json_object,
+    seconds_to_wait,
+)
 from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.manual_options import check_language
@@ -47,6 +51,8 @@ logger = logging.getLogger(__name__)
 BATCH_PATH = "/stt"
 _PIECE = 1 << 16
 _CONNECT_TIMEOUT = 10.0
+_LARGEST_ANSWER = 1 << 24
+"""Bytes: a day of speech, each word with its times, makes 12 million."""
 _SCHEMES = {"wss": "https", "ws": "http"}
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -233,9 +239,9 @@ async def _with_retries(
         file.seek(start)
         status, retry_after, body, reason = await _attempt(session, request, file, credentials)
         if status == 200:
-            return _read(body)
+            return _transcription(body)
         if status is not None:
-            message = credentials.redact(explanation(body))
+            message = credentials.redact(explanation(body or b""))
             reason = f"HTTP {status}" + (f": {message}" if message else "")
             if is_permanent(status) or 300 <= status < 400:
                 raise TranscriptionError(reason, status=status)
@@ -248,18 +254,19 @@ async def _with_retries(
 
 async def _attempt(
     session: aiohttp.ClientSession, request: _Request, file: BinaryIO, credentials: Credentials
-) -> tuple[int | None, str | None, bytes, str]:
+) -> tuple[int | None, str | None, bytes | None, str]:
     """Make one attempt.
 
     Returns:
         Status, Retry-After header and body of the answer; without an answer the status is None and
-        the last item says why.
+        the last item says why. The body is None if it is too large or cannot be decompressed.
     """
     aiohttp = _aiohttp()
     boundary = uuid.uuid4().hex
     head, tail = _form(request, boundary)
     token = await credentials.token()
     headers = {
+        "Accept-Encoding": "gzip",
         "Cartesia-Version": request.cartesia_version,
         "Content-Type": f"multipart/form-data; boundary={boundary}",
         "Content-Length": str(len(head) + request.size + len(tail)),
@@ -274,10 +281,11 @@ async def _attempt(
                 data=body,
                 headers=headers,
                 allow_redirects=False,
+                auto_decompress=False,  # it has no bound
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT),
             ) as response:
                 retry_after = response.headers.get("Retry-After")
-                return response.status, retry_after, await response.read(), ""
+                return response.status, retry_after, await _read(response), ""
     except TimeoutError:
         return None, None, b"", f"no answer within {request.timeout:g} s"
     except (aiohttp.ClientError, OSError) as error:
@@ -317,12 +325,25 @@ async def _body(
     yield tail
 
 
-def _read(body: bytes) -> Transcription:
-    try:
-        fields = json.loads(body)
-    except ValueError:
-        fields = None
-    transcript = decode_transcript(fields, None) if isinstance(fields, dict) else None
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body of an answer; None if it is too large or cannot be decompressed."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > _LARGEST_ANSWER:
+            return None
+    encoding = ", ".join(response.headers.getall("Content-Encoding", []))
+    return decompress(bytes(body), encoding, _LARGEST_ANSWER)
+
+
+def _transcription(body: bytes | None) -> Transcription:
+    if body is None:
+        limit = _LARGEST_ANSWER >> 20
+        raise TranscriptionError(
+            f"the answer is larger than {limit} MiB, or cannot be decompressed", status=200
+        )
+    fields = json_object(body) or {}
+    transcript = decode_transcript(fields, None)
     if transcript is None:
         raise TranscriptionError("the answer is no transcript", status=200)
     request_id = fields.get("request_id")
