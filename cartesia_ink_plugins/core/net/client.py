@@ -345,8 +345,7 @@ class StreamClient(ABC, Generic[S, E]):
             self._timer = None
         self._timer_at = at
         if at < _NEVER:
-            _, loop = self._get_or_make()
-            self._timer = loop.call_at(at, self._timed_out)
+            self._timer = self._get_or_make()[1].call_at(at, self._timed_out)
 
     def _timed_out(self) -> None:
         session, loop = self._get_or_make()

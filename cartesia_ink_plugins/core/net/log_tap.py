@@ -72,7 +72,7 @@ def _line(moment: Moment) -> tuple[int, str]:
             )
         case MomentKind.GAP:
             return (
-                logging.WARNING,
+                logging.INFO,  # the application is told by an `AudioGap`, and decides how bad it is
                 f"gave up {payload.seconds:.2f} s of audio at {payload.position:.1f} s",
             )
         case kind:

@@ -101,12 +101,8 @@ class StreamSession(Endpoint[T]):
     @property
     def next_timeout(self) -> float:
         """When `timeout` must be called next; infinity when only an input can change anything."""
-        return min(
-            self._housekeeping_at,
-            self.drain.deadline,
-            self.connection.next_at,
-            self.sender.next_at,
-        )
+        connection, sender = self.connection.next_at, self.sender.next_at
+        return min(self._housekeeping_at, self.drain.deadline, connection, sender)
 
     # --- inputs of the application ------------------------------------------------------------
 

@@ -284,7 +284,7 @@ class TestRetries:
             return web.Response(text="<html>")
 
         async with serving(nonsense) as url:
-            with pytest.raises(TranscriptionError, match="no transcript"):
+            with pytest.raises(TranscriptionError, match="not a transcript"):
                 await transcribe(recording, credentials=KEY, base_url=url)
 
 
@@ -395,7 +395,7 @@ class TestAnAnswer:
 
         async with serving(answer) as url:
             with monkeypatch.context() as patch:
-                patch.setattr("cartesia_ink_plugins.core.batch.asyncio.sleep", sleep)
+                patch.setattr("cartesia_ink_plugins.core.net.batch.asyncio.sleep", sleep)
                 result = await transcribe(WAV, credentials=KEY, base_url=url)
         assert result.text == "Hello."
         assert len(waits) == 1
