@@ -21,7 +21,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core environments soak bench-engine bench-livekit bench-pipecat wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core environments soak bench-engine bench-livekit bench-manual bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,13 +61,16 @@ soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its c
 	INK_SOAK_HOURS=24 $(BIN)/python -m pytest --timeout 1200 tests/core/test_soak.py $(PYTEST_ARGS)
 
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
-	$(BIN)/cartesia-ink bench engine $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.$(if $(wildcard benchmarks/engine.py),engine,engine_table) $(BENCH_ARGS)
 
 bench-livekit: $(VENV)/.has-dev ## Measure a stream in LiveKit, beside the built-in plugin
-	$(BIN)/python -m tests.bench.livekit_streams $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.livekit_streams $(BENCH_ARGS)
 
-bench-pipecat: $(VENV)/.has-dev ## Measure a stream in Pipecat, beside the built-in service
-	$(BIN)/cartesia-ink bench pipecat $(BENCH_ARGS)
+bench-manual: $(VENV)/.has-dev ## Measure `finalize` and push-to-talk, beside a bare socket and the built-in plugin
+	$(BIN)/python -m benchmarks.manual $(BENCH_ARGS)
+
+bench-pipecat: $(VENV)/.has-dev ## Measure a stream in Pipecat, beside the built-in service (BENCH_ARGS="--old ../before")
+	$(BIN)/python -m benchmarks.pipecat_streams $(BENCH_ARGS)
 
 wheel: $(VENV)/.has-dev ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel

@@ -12,8 +12,13 @@ terminal, or write to it with `console --text`. `make livekit` starts all it tak
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
+
+if __name__ == "__main__":
+    # Until the agent runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
     from livekit.agents import AgentServer, AgentSession, JobContext, JobProcess, cli, tts

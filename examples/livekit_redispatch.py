@@ -10,6 +10,12 @@ LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET say which server to ask.
 from __future__ import annotations
 
 import os
+import signal
+import sys
+
+if __name__ == "__main__":
+    # Until it listens, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 from aiohttp import web
 from livekit import api
@@ -46,7 +52,9 @@ def main() -> None:
     app = web.Application()
     app.router.add_post("/", receive)
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8090"))
-    web.run_app(app, host=host, port=port)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    web.run_app(app, host=host, port=port, handle_signals=False)
+    sys.exit(130)  # it only returns after Ctrl-C
 
 
 if __name__ == "__main__":

@@ -12,10 +12,15 @@ Open http://localhost:7860 and talk, write, interrupt; the page shows each turn 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from datetime import date
 from functools import cache
 from typing import Any
+
+if __name__ == "__main__":
+    # Until the bot runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
     from pipecat.frames.frames import LLMRunFrame

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import wave
 from contextlib import AsyncExitStack
-from pathlib import Path
+
+if __name__ == "__main__":
+    # Until the event loop runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 from cartesia_ink_plugins import (
     ConnectFailed,
@@ -27,14 +31,12 @@ from cartesia_ink_plugins import (
 from cartesia_ink_plugins.demo import caller
 from cartesia_ink_plugins.demo.local_ink import LocalInk
 
-CALLER = Path(caller.__file__).with_name("1_date.wav")
 
-
-async def speak(recording: wave.Wave_read, client: InkTurnsClient) -> None:
+async def speak(pcm: bytes, sample_rate: int, client: InkTurnsClient) -> None:
     """Play the recording in real time, as a microphone would give it."""
-    frames = recording.getframerate() // 20
-    while pcm := recording.readframes(frames):
-        client.send_audio(pcm)  # returns at once, whatever the network does
+    size = sample_rate // 20 * 2  # 50 ms
+    for start in range(0, len(pcm), size):
+        client.send_audio(pcm[start : start + size])  # returns at once, whatever the network does
         await asyncio.sleep(0.05)
     await client.finish(timeout=30)  # seconds; the last words are still to come
 
@@ -57,33 +59,35 @@ async def listen(client: InkTurnsClient) -> None:
                 print("not connected  ", reason, "(it goes on trying)")
 
 
-def check(path: Path) -> None:
-    """Make sure that the recording can be sent as it is."""
+def load(path: str) -> tuple[bytes, int]:
+    """The audio of a WAV file, and its sample rate in Hz."""
     try:
-        with wave.open(str(path), "rb") as recording:
-            if (recording.getnchannels(), recording.getsampwidth()) == (1, 2):
-                return
+        with wave.open(path, "rb") as file:
+            if (file.getnchannels(), file.getsampwidth()) == (1, 2):
+                return file.readframes(file.getnframes()), file.getframerate()
     except (OSError, EOFError, wave.Error):
         pass
     sys.exit(f"{path}: is no 16-bit mono WAV file that can be read")
 
 
-async def main(path: Path) -> None:
+async def main(pcm: bytes, sample_rate: int) -> None:
     """Transcribe one recording."""
-    check(path)
     async with AsyncExitStack() as stack:
         if not os.environ.get("CARTESIA_API_KEY"):
             ink = await stack.enter_async_context(LocalInk())
             os.environ.update(ink.environment())
-        with wave.open(str(path), "rb") as recording:
-            options = TurnsOptions(sample_rate=recording.getframerate())
-            async with InkTurnsClient(options) as client:
-                await asyncio.gather(speak(recording, client), listen(client))
+        async with InkTurnsClient(TurnsOptions(sample_rate=sample_rate)) as client:
+            await asyncio.gather(speak(pcm, sample_rate, client), listen(client))
 
 
 if __name__ == "__main__":
     try:
-        asyncio.run(main(Path(sys.argv[1]) if len(sys.argv) > 1 else CALLER))
+        if len(sys.argv) > 1:
+            recording = load(sys.argv[1])
+        else:
+            recording = caller.recording(caller.LINES[0]), caller.SAMPLE_RATE
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio takes it from here
+        asyncio.run(main(*recording))
     except InkError as error:  # refused, such as for a wrong key
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -10,8 +10,13 @@ With no key it needs no network either, as `livekit_agent.py`, whose settings it
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
+
+if __name__ == "__main__":
+    # Until the agent runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
     from livekit import rtc

@@ -10,8 +10,13 @@ With no key it needs no network either, as `pipecat_bot.py`, whose settings it t
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+
+if __name__ == "__main__":
+    # Until the bot runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
     from pipecat.frames.frames import (

@@ -11,8 +11,13 @@ TWILIO_AUTH_TOKEN let the bot hang up.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from functools import cache
+
+if __name__ == "__main__":
+    # Until the bot runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
     from pipecat.frames.frames import LLMRunFrame

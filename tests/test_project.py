@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -121,24 +120,6 @@ def test_the_version_is_the_same_everywhere() -> None:
     released = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
     assert released[:1] in ([], [PROJECT["version"]])
     assert getattr(cartesia_ink_plugins, "__version__", PROJECT["version"]) == PROJECT["version"]
-
-
-def test_the_wheel_carries_types_licence_and_the_recorded_caller(tmp_path: Path) -> None:
-    # A plain build backend call: nothing is fetched, so this works without a network.
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    [wheel] = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    assert "cartesia_ink_plugins/py.typed" in names
-    assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert not {name for name in names if name.startswith(("tests/", "examples/"))}
-    carried = {str(path.relative_to(ROOT)) for path in PACKAGE.rglob("*.wav")}
-    assert carried <= names
 
 
 def test_what_ci_installs_is_needed_by_a_test() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import shutil
 from datetime import date
 from pathlib import Path
 
 from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
+from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         Credentials.from_environment()  # says at once that there is no key
     quieten(verbose=args.verbose)
     try:
-        return asyncio.run(_play(args.framework, live=args.live, save=save))
+        return run_loop(_play(args.framework, live=args.live, save=save))
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: {INSTALL}") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 
-COMMANDS = ("demo", "talk", "transcribe", "serve", "bench")
+COMMANDS = ("demo", "talk", "transcribe", "serve")
 """The commands in the order in which the help lists them; each is a module beside this one."""
 
 FAILED = 1
@@ -36,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 when all went well, 1 when it did not, 2 for bad input, 130 after Ctrl-C.
     """
+    _print_anything()
     parser = make_parser()
     args = parser.parse_args(argv)
     if not hasattr(args, "run"):
@@ -56,11 +58,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(status)
 
 
+def _print_anything() -> None:
+    """Escape what cannot be shown: half a surrogate pair in a transcript or a file name."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The command line with all its commands."""
     parser = argparse.ArgumentParser(
         prog="cartesia-ink",
-        description="Cartesia Ink speech-to-text: try it, test against it, measure it.",
+        description="Cartesia Ink speech-to-text: try it, test against it.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -12,6 +12,7 @@ import time
 import wave
 from typing import TYPE_CHECKING
 
+from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -146,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
         )
     except UsageError as error:
         return _complain(str(error))
-    return asyncio.run(_serve(server, args))
+    return run_loop(_serve(server, args))
 
 
 async def _serve(server: InkServer, args: argparse.Namespace) -> int:
@@ -249,7 +250,7 @@ class Watcher:
 
     def watch(self, record: ConnectionRecord, item: WireItem | None) -> None:
         """Show one item that was sent, or how a connection began or ended."""
-        from cartesia_ink_plugins.core.events import decode
+        from cartesia_ink_plugins.core.wire import decode
         from cartesia_ink_plugins.server.engine import Close
 
         match item:

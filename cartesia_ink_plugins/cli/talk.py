@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
+from cartesia_ink_plugins.cli.interrupt import run_loop
+from cartesia_ink_plugins.cli.recordings import RecordingError, open_recording
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 
@@ -98,14 +100,29 @@ def run(args: argparse.Namespace) -> int:
     quieten(verbose=args.verbose)
     try:
         with ExitStack() as stack:
-            telephone = _pick_up(args, stack)
-            return asyncio.run(_talk(args, telephone))
+            if args.file:
+                caller, failures = _recorded(args.file)
+                telephone = _answering(caller)
+            else:
+                telephone, failures = _with_microphone(args, stack), []
+            status = run_loop(_talk(args, telephone))
     except ImportError as error:
         raise UsageError(f"{error.name} is missing: {INSTALL}") from None
+    if failures:
+        raise failures[0]
+    return status
 
 
-def _pick_up(args: argparse.Namespace, stack: ExitStack) -> Telephone:
-    """A telephone for whoever calls."""
+def _answering(caller: Caller) -> Telephone:
+    """A telephone for recordings."""
+    from cartesia_ink_plugins.demo.show import Live
+    from cartesia_ink_plugins.demo.telephone import Telephone
+
+    return Telephone(caller, watch=Live(), longest=_LONGEST_CALL)
+
+
+def _with_microphone(args: argparse.Namespace, stack: ExitStack) -> Telephone:
+    """A telephone for a person."""
     from cartesia_ink_plugins.demo.journal import Happening
     from cartesia_ink_plugins.demo.person import Person
     from cartesia_ink_plugins.demo.show import Live
@@ -113,8 +130,6 @@ def _pick_up(args: argparse.Namespace, stack: ExitStack) -> Telephone:
     from cartesia_ink_plugins.demo.telephone import Telephone
 
     live = Live()
-    if args.file:
-        return Telephone(_recorded(args.file), watch=live, longest=_LONGEST_CALL)
     try:
         card = stack.enter_context(SoundCard(args.microphone, args.speakers))
     except UsageError as error:
@@ -130,14 +145,33 @@ def _pick_up(args: argparse.Namespace, stack: ExitStack) -> Telephone:
     return Telephone(person, watch=watch, hear=card.play, longest=_LONGEST_CALL)
 
 
-def _recorded(files: Sequence[Path]) -> Caller:
-    """A caller who says one recording after the other, whatever is in it."""
-    from cartesia_ink_plugins.cli.transcribe import open_recording
+def _recorded(files: Sequence[Path]) -> tuple[Caller, list[RecordingError]]:
+    """A caller who says one recording after the other, whatever is in it.
+
+    Returns:
+        The caller, and what was wrong with recordings of which some could be read.
+
+    Raises:
+        RecordingError: Nothing could be read.
+    """
     from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, Caller, Line
 
-    recordings = [replace(open_recording(path), sample_rate=SAMPLE_RATE) for path in files]
-    lines = [Line(path.stem, path.name) for path in files]
-    return Caller(lines, audio=[b"".join(recording.frames()) for recording in recordings])
+    lines: list[Line] = []
+    audio: list[bytes] = []
+    failures: list[RecordingError] = []
+    for recording in [open_recording(path) for path in files]:
+        pcm = bytearray()
+        try:
+            for frame in replace(recording, sample_rate=SAMPLE_RATE).frames():
+                pcm += frame
+        except RecordingError as error:
+            failures.append(error)
+        if pcm:
+            lines.append(Line(recording.path.stem, recording.path.name))
+            audio.append(bytes(pcm))
+    if not audio:
+        raise failures[0]
+    return Caller(lines, audio=audio), failures
 
 
 async def _talk(args: argparse.Namespace, telephone: Telephone) -> int:

@@ -7,14 +7,14 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cartesia_ink_plugins.cli.interrupt import run_loop
+from cartesia_ink_plugins.cli.recordings import Recording, open_recording
 from cartesia_ink_plugins.core.credentials import Credentials
-from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     ConnectFailed,
@@ -34,12 +34,12 @@ With --json each turn is one JSON object on a line of its own: file, turn, trans
 seconds of the recording, speech_start, speech_end (null when unknown) and position, where the
 turn ended.
 
-exit status: 0 when all was heard, 1 when audio was lost or the service refused, 2 for bad input.
+exit status: 0 when all was transcribed, 1 when audio was lost, a recording is damaged or the
+service rejected it, 2 for bad input.
 """
 
 _FRAME_SECONDS = 0.02
 _TAIL_SECONDS = 0.5
-_HIGHEST_RATE = 48_000
 # Nobody waits for an answer here: a slow machine may take its time.
 _PATIENCE_SECONDS = 60.0
 
@@ -53,7 +53,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", type=Path, help="WAV, FLAC, MP3 or Ogg")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        type=Path,
+        help="WAV, FLAC, MP3, Ogg, AU; - is standard input",
+    )
     parser.add_argument(
         "--live", action="store_true", help="use Cartesia's Ink with the key in CARTESIA_API_KEY"
     )
@@ -72,68 +78,8 @@ def run(args: argparse.Namespace) -> int:
     """
     recordings = [open_recording(path) for path in args.files]
     out = Out(args)
-    asyncio.run(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=out))
+    run_loop(transcribe(recordings, live=args.live, keyterms=args.keyterm, out=out))
     return 1 if out.lost else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """An audio file that can be read.
-
-    Attributes:
-        path: Where it is.
-        seconds: How long it is.
-        sample_rate: Hz at which it is played: its own, or less if that is unusual.
-    """
-
-    path: Path
-    seconds: float
-    sample_rate: int
-
-    def frames(self) -> Iterator[bytes]:
-        """Its audio, 16-bit mono, 20 ms at a time.
-
-        Raises:
-            UsageError: It is damaged.
-        """
-        import numpy as np
-        import soundfile
-        import soxr
-
-        try:
-            with soundfile.SoundFile(self.path) as file:
-                change = soxr.ResampleStream(file.samplerate, self.sample_rate, 1)
-                block = int(file.samplerate * _FRAME_SECONDS)
-                for samples in file.blocks(block, dtype="float32", always_2d=True):
-                    mono = samples.mean(axis=1)
-                    if file.samplerate != self.sample_rate:
-                        mono = change.resample_chunk(mono)
-                    yield (np.clip(mono, -1, 1) * 32767).astype("<i2").tobytes()
-        except soundfile.LibsndfileError as error:
-            raise UsageError(f"{self.path}: {error.error_string}") from None
-
-
-def open_recording(path: Path) -> Recording:
-    """Make sure that a file can be read.
-
-    Raises:
-        UsageError: It cannot, or a library is missing; the message names the file.
-    """
-    try:
-        import soundfile
-    except ImportError:
-        raise UsageError("soundfile is missing: pip install 'cartesia-ink-plugins[demo]'") from None
-    try:
-        with path.open("rb") as file:
-            # By what is in it, not by its name: told MP3, the decoder would complain by itself.
-            info = soundfile.info(file)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
-    except soundfile.LibsndfileError:
-        raise UsageError(f"{path}: is no audio file that can be read") from None
-    if not info.frames:
-        raise UsageError(f"{path}: has no audio in it")
-    return Recording(path, info.duration, min(info.samplerate, _HIGHEST_RATE))
 
 
 class Out:
@@ -153,12 +99,12 @@ class Out:
 
     def begin(self, recording: Recording) -> None:
         """Announce a recording."""
-        self._say(f"{recording.path}: {recording.seconds:.1f} s")
+        self._say(f"{recording.path}: {recording.length}")
 
     def progress(self, recording: Recording, position: float, words: str) -> None:
         """Show how far it is, if somebody watches."""
         if self._shows:
-            left = f"{recording.path.name}  {position:.1f} / {recording.seconds:.1f} s "
+            left = f"{recording.path.name}  {position:.1f} s of {recording.length} "
             self._line = (left + words[-max(0, 78 - len(left)) :])[:79]
             print(f"\r\x1b[K{self._line}", end="", file=sys.stderr, flush=True)
 
@@ -220,6 +166,7 @@ async def transcribe(
         out: Where the turns go.
 
     Raises:
+        RecordingError: A recording is damaged, or has vanished.
         RejectedError: The service refuses.
         UsageError: There is no key, or the keyterms are wrong.
     """
@@ -245,8 +192,13 @@ async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out
     words = ""
 
     async def play() -> None:
-        async for position in _play(recording, client):
-            out.progress(recording, position, words)
+        try:
+            async for position in _play(recording, client):
+                out.progress(recording, position, words)
+        except Exception:
+            # What has been said so far is printed first: the events end when the client has ended.
+            await client.finish(_PATIENCE_SECONDS)
+            raise
         await client.finish(_PATIENCE_SECONDS)
 
     playing = asyncio.create_task(play())

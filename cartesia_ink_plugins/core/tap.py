@@ -22,7 +22,6 @@ class MomentKind(StrEnum):
     OPENED = "opened"  # request id: str | None
     REJECTED = "rejected"  # RejectedError
     LOST = "lost"  # Disconnected | ConnectFailed
-    STATE = "state"  # name of the connection's new state: str
     SENT = "sent"  # Span: audio positions; one a message
     COMMAND = "command"  # text message to the server: str
     RECEIVED = "received"  # message of the server as it came: str | bytes

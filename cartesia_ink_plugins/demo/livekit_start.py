@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ _SERVER = {
     "LIVEKIT_API_KEY": "--api-key",
     "LIVEKIT_API_SECRET": "--api-secret",
 }
+_INTERRUPTED = 130
 _NEEDS_NO_SOUND = {"--help", "--text", "--list-devices"}
 
 
@@ -25,8 +27,33 @@ def offline_without_key() -> Iterator[None]:
     """Have a local Ink server while the worker runs, unless there is a key for the real one.
 
     The calls, which are processes of their own, find it through their environment. What a person
-    can mend is said in one line, and ends the program with status 2.
+    can mend is said in one line, and ends the program with status 2; Ctrl-C ends it with 130, which
+    LiveKit by itself does not.
     """
+    with _interruptible(), _offline():
+        yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """End the program with status 130 if Ctrl-C has ended it, whoever handled that."""
+    reading, writing = os.pipe()
+    for end in (reading, writing):
+        os.set_blocking(end, False)
+    # Python writes the number of every signal here, beside calling its handler.
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        with open(reading, "rb", buffering=0) as signals:
+            if signal.SIGINT in signals.read():
+                sys.exit(_INTERRUPTED)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
     arguments = {argument.partition("=")[0] for argument in sys.argv[1:]}
     try:
         if arguments & _WORKS_FOR_A_SERVER and "--help" not in arguments:
@@ -43,8 +70,6 @@ def offline_without_key() -> Iterator[None]:
     except InkError as error:
         _say(f"{os.path.basename(sys.argv[0])}: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _check_server(arguments: set[str]) -> None:

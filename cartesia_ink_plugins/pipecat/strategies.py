@@ -40,7 +40,6 @@ from cartesia_ink_plugins.pipecat.speculation import SpeculationTracker
 from cartesia_ink_plugins.pipecat.speculative_reply import SpeculativeReply
 from cartesia_ink_plugins.pipecat.turn_frames import (
     RepeatedStopFrame,
-    TurnResumedFrame,
     TurnStamp,
     uninterruptible,
 )
@@ -62,7 +61,6 @@ class StrategyOptions:
         interrupt_on: Whether the start of a turn opens it and interrupts the bot, or its first
             words.
         speculation_timeout: Seconds that a prediction may stay open.
-        resume_grace: Seconds after a resume in which the same words may end the turn again.
         speculations: Decides which predictions are answered, and is told what became of them.
         adopted: Called with 1 when an aggregator adopts the strategies, and with -1 when it lets go
             of them.
@@ -73,7 +71,6 @@ class StrategyOptions:
     enable_interruptions: bool
     interrupt_on: InterruptOn
     speculation_timeout: float
-    resume_grace: float
     speculations: SpeculationTracker
     adopted: Callable[[int], None]
 
@@ -115,6 +112,8 @@ class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[n
         return ProcessFrameResult.CONTINUE
 
     async def _start_proposed(self, stamp: TurnStamp | None) -> None:
+        if stamp is not None:
+            self._order.started(stamp)
         if self._order.open is not None:
             if stamp is not None and self._order.is_later(stamp):
                 self._order.hold(stamp)
@@ -134,10 +133,8 @@ class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[n
                 self._order.hold(stamp)
         elif stamp is not None and not self._order.is_over(stamp.turn):
             await self._open(stamp.turn)
-        elif isinstance(frame, TranscriptionFrame):
-            await self._open(None)
-            if self._order.open is not None:
-                self._order.open.stop_proposed = True
+        elif stamp is None and isinstance(frame, TranscriptionFrame) and self._order.unfinished:
+            await self._open(self._order.unfinished)
 
     async def _open(self, number: int | None) -> None:
         self._order.begin(number)
@@ -159,7 +156,6 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         self._reply = SpeculativeReply(
             options.speculations,
             timeout=options.speculation_timeout,
-            resume_grace=options.resume_grace,
             begin=lambda speculation: self.trigger_user_turn_inference_triggered(
                 speculation=speculation
             ),
@@ -215,7 +211,7 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         match frame:
             case RepeatedStopFrame():
                 if self._is_ending:
-                    await self._finalize()
+                    await self._try_to_finalize()
                     self._tried_again.set()
             case ProposedUserStoppedSpeakingFrame():
                 await self._stop_proposed(self._order.stamp_of(frame))
@@ -225,17 +221,12 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
                 await self._stop_proposed(None)
             case TranscriptionFrame() if frame.text.strip():
                 await self._final_arrived(frame)
-            case InterimTranscriptionFrame():
-                if self._order.concerns_open(frame):
-                    await self._reply.text_grew(frame.text)
             case EagerTranscriptionFrame():
                 await self._end_predicted(frame)
-            case InterruptionFrame() | EagerEndOfTurnCancelFrame():
-                # Somebody else interrupts the LLM, or takes its reply back.
-                await self._reply.lost(may_hold=isinstance(frame, InterruptionFrame))
-            case _ if isinstance(frame, TurnResumedFrame):
-                if self._order.concerns_open(frame):
-                    self._reply.turn_resumed()
+            case EagerEndOfTurnCancelFrame():
+                await self._prediction_taken_back(frame)
+            case InterruptionFrame():
+                await self._reply.lost()
         return ProcessFrameResult.CONTINUE
 
     # -- predicted ends ---------------------------------------------------------------------------
@@ -244,8 +235,19 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         turn = self._order.open
         if turn is None or turn.stop_proposed or self._is_ending or not self._options.eager:
             return
+        stamp = self._order.stamp_of(frame)
+        if stamp is not None and self._order.is_taken_back(stamp):
+            return
         if self._order.concerns_open(frame) and frame.text.strip():
             await self._reply.begin(turn.text + frame.text)
+
+    async def _prediction_taken_back(self, frame: EagerEndOfTurnCancelFrame) -> None:
+        """The frame goes on to the LLM, but it may have overtaken the prediction on its way."""
+        if (stamp := self._order.stamp_of(frame)) is None:
+            await self._reply.lost(may_hold=False)
+        else:
+            self._order.take_back(stamp)
+            await self._reply.taken_back()
 
     # -- ends -------------------------------------------------------------------------------------
 
@@ -281,13 +283,14 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         try:
             if not turn.text.strip():
                 await self._reply.discard()
-                if await self._recovery.end_turn(lambda: self._trigger(turn)):
+                if await self._recovery.end_turn(lambda: self._finalize(turn)):
                     await self._reply.observer.context_arrived()
             elif await self._reply.confirm(turn.text):
-                await self._trigger(turn, is_answered=True)
+                await self._finalize(turn, confirms_speculation=True)
                 self._recovery.turn_answered()
             else:
-                await self._trigger(turn)
+                await self.trigger_user_turn_inference_triggered()
+                await self._finalize(turn)
                 self._recovery.turn_answered()
                 await self._reply.observer.context_arrived()
         finally:
@@ -295,14 +298,12 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
             self._is_ending = False
             await self._release_held_start()
 
-    async def _trigger(self, turn: OpenTurn, *, is_answered: bool = False) -> None:
+    async def _finalize(self, turn: OpenTurn, *, confirms_speculation: bool = False) -> None:
         self._ending = UserTurnStoppedParams(
             enable_user_speaking_frames=not turn.announced_elsewhere,
-            confirms_speculation=is_answered,
+            confirms_speculation=confirms_speculation,
         )
-        if not is_answered:
-            await self.trigger_user_turn_inference_triggered()
-        await self._finalize()
+        await self._try_to_finalize()
         if not self._has_ended:
             # The user has begun to speak again, and the aggregator ends no turn meanwhile.
             self._tried_again.clear()
@@ -310,7 +311,7 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._tried_again.wait(), _REPEAT_SECONDS)
 
-    async def _finalize(self) -> None:
+    async def _try_to_finalize(self) -> None:
         await self.trigger_user_turn_finalized(
             enable_user_speaking_frames=self._ending.enable_user_speaking_frames,
             confirms_speculation=self._ending.confirms_speculation,

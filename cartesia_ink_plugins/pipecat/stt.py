@@ -70,8 +70,8 @@ class InkTurnsSTTService(InkStreamingSTTService):
     `enable_eager_end_of_turn` is turned off; nothing of such an answer is spoken before the end.
 
     Event handlers, in addition to `on_connected(service)`, `on_disconnected(service)` and
-    `on_connection_error(service, error)`, which are called once for every connection that was
-    opened, that ended, and that failed:
+    `on_connection_error(service, error)`, which are called when the service comes online, goes
+    offline, and fails to connect; a connection that takes the place of another is no news:
 
     - on_turn_start(service, transcript): the user began to speak; `transcript` is empty
     - on_turn_update(service, transcript): the words of the turn so far
@@ -122,9 +122,9 @@ class InkTurnsSTTService(InkStreamingSTTService):
             sample_rate: Hz that a connection is opened with before the first audio frame. The
                 frames' own rate is what counts. Without it, the pipeline's input rate.
             should_interrupt: Whether the user interrupts the bot.
-            interrupt_on: Whether the start of a turn interrupts the bot, or its first words; words
-                take a little longer, and noise without words does not stop the bot. Applies, as
-                the next three, with the turn strategies that this service recommends.
+            interrupt_on: Whether a turn is opened, and the bot interrupted, by its start or by its
+                first words; words take a little longer, and noise without words does not stop the
+                bot. Applies, as the next three, with the strategies that this service recommends.
             enable_eager_end_of_turn: Whether a predicted end of a turn is answered ahead of it.
             eager_match_policy: Whether a reply to the predicted words also answers the final ones.
                 By default, they may differ in case, punctuation and spaces.
@@ -227,7 +227,6 @@ class InkTurnsSTTService(InkStreamingSTTService):
                 enable_interruptions=enable_interruptions,
                 interrupt_on=self._interrupt_on,
                 speculation_timeout=timeout_ms / 1000 + _SPECULATION_MARGIN,
-                resume_grace=self._resume_grace,
                 speculations=self._speculations,
                 adopted=self._count_adopters,
             )
@@ -279,6 +278,8 @@ class InkTurnsSTTService(InkStreamingSTTService):
             self,
             language=Language(language) if language else None,
             eager=self._eager,
+            match_policy=self._speculations.match_policy,
+            resume_grace=self._resume_grace,
             meter=LatencyMeter(self, self._first_token, model=model),
             user_id=lambda: self._user_id,
             has_own_strategies=lambda: self._adopters > 0,

@@ -37,14 +37,23 @@ class TurnOrder:
         """
         self._service = service
         self.open: OpenTurn | None = None
-        self._last_closed = 0
-        self._last_stopped = 0
+        self._last_started = self._last_stopped = self._last_closed = 0
+        self._taken_back = (0, 0)
         self._held: TurnStamp | None = None
 
     def stamp_of(self, frame: Frame) -> TurnStamp | None:
         """The stamp of a frame; None when it was not made by the service."""
         stamp = stamp_of(frame)
         return stamp if stamp is not None and stamp.service == self._service else None
+
+    @property
+    def unfinished(self) -> int | None:
+        """The turn that has started and is neither open nor has ended; None when there is none."""
+        return self._last_started if self._last_started > self._last_closed else None
+
+    def started(self, stamp: TurnStamp) -> None:
+        """The start of a turn has been proposed."""
+        self._last_started = max(self._last_started, stamp.turn)
 
     def begin(self, number: int | None) -> None:
         """A turn is opened; its end may have been proposed already."""
@@ -90,6 +99,14 @@ class TurnOrder:
             self._held = None
         if self.open is None:
             self._last_closed = max(self._last_closed, stamp.turn)
+
+    def take_back(self, stamp: TurnStamp) -> None:
+        """The predictions of a turn so far are taken back, even those that have not arrived yet."""
+        self._taken_back = max(self._taken_back, (stamp.turn, stamp.prediction))
+
+    def is_taken_back(self, stamp: TurnStamp) -> bool:
+        """Whether a prediction has arrived after the frame that takes it back."""
+        return (stamp.turn, stamp.prediction) <= self._taken_back
 
     def hold(self, stamp: TurnStamp) -> None:
         """A later turn has started; it is opened when the open one has ended."""

@@ -6,7 +6,9 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from cartesia_ink_plugins.cli.main import main
 
@@ -34,6 +36,17 @@ def test_a_recording_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert said(capsys, "--file", str(path)) == f"{path}: No such file or directory"
     path.write_text("not a sound")
     assert said(capsys, "--file", str(path)) == f"{path}: is no audio file that can be read"
+
+
+def test_a_recording_of_which_nothing_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "order.flac"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
+    path.write_bytes(path.read_bytes()[:200])  # the header, and no sound
+    assert main(["talk", "--file", str(path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cartesia-ink talk: {path}: is damaged after 0.0 s")
 
 
 def test_sounddevice_missing(

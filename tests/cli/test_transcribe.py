@@ -20,13 +20,14 @@ import pytest
 import soundfile
 
 from cartesia_ink_plugins.cli.main import main
-from cartesia_ink_plugins.cli.transcribe import Out, open_recording, transcribe
+from cartesia_ink_plugins.cli.recordings import open_recording
+from cartesia_ink_plugins.cli.transcribe import Out, transcribe
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo import caller
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 
 SCRIPT = Script("Hello there.", "A table ... for two people.")
-NAME = Path(caller.__file__).with_name("4_name.wav")
+NAME = Path(caller.__file__).with_name("4_name.opus")
 
 
 def write(path: Path, pcm: bytes, *, rate: int = 16_000, channels: int = 1) -> Path:
@@ -258,7 +259,7 @@ def test_progress_is_for_who_watches(
     watched = Out(argparse.Namespace(json=False))
     watched.progress(recording, 0.5, "My name " * 40)
     line = capsys.readouterr().err
-    assert line.startswith("\r\x1b[K4_name.wav  0.5 / 1.2 s")
+    assert line.startswith("\r\x1b[K4_name.opus  0.5 s of 1.2 s")
     assert len(line) < 90
     watched.end()
     assert capsys.readouterr().err == "\r\x1b[K"

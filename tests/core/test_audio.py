@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -242,6 +243,13 @@ def _alaw_values() -> list[int]:
     return values
 
 
+SPEECH = np.round(np.random.default_rng(1).normal(0, 3000, 3200))
+
+
+def mixed(frames: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    return np.frombuffer(downmix(frames.astype("<i2").tobytes(), frames.shape[1]), "<i2")
+
+
 class TestDownmix:
     def test_mono_stays_as_it_is(self) -> None:
         pcm = PCM16.encode(np.linspace(-1, 1, 9, dtype=np.float32))
@@ -252,10 +260,58 @@ class TestDownmix:
             lambda channels: hnp.arrays(np.int16, st.tuples(st.integers(0, 50), st.just(channels)))
         )
     )
-    def test_channels_are_averaged_and_never_overflow(self, frames: npt.NDArray[np.int16]) -> None:
-        mono = np.frombuffer(downmix(frames.astype("<i2").tobytes(), frames.shape[1]), "<i2")
+    def test_channels_are_averaged_unless_they_cancel_and_never_overflow(
+        self, frames: npt.NDArray[np.int16]
+    ) -> None:
+        mono = mixed(frames)
         assert len(mono) == len(frames)
-        assert np.abs(mono - frames.mean(axis=1)).max(initial=0) <= 0.5
+        total = frames.sum(axis=1, dtype=float)
+        powers = (frames.astype(float) ** 2).sum(axis=0)
+        if total @ total >= 0.21 * powers.max(initial=0):
+            assert np.abs(mono - frames.mean(axis=1)).max(initial=0) <= 0.5
+        assert (mono >= frames.min(axis=1, initial=32767)).all()
+        assert (mono <= frames.max(axis=1, initial=-32768)).all()
+
+    @pytest.mark.parametrize(
+        ("gains", "heard"),
+        [
+            ((1, 1), 1),
+            ((1, -1), 1),  # one channel inverted
+            ((1, -0.9), 1),  # ... and quieter
+            ((0.1, -1), -0.45),  # nothing is cancelled: one channel is quiet
+            ((1, 0), 0.5),  # one channel is silent
+            ((0, 0, 0, 0, 0, 0, 0, 1), 0.125),
+            ((1, -1, 1, -1), 1),
+            ((0, 1, -1, 0), 1),  # the first channel is silent
+        ],
+    )
+    def test_an_inverted_channel_does_not_silence_the_others(
+        self, gains: tuple[float, ...], heard: float
+    ) -> None:
+        mono = mixed(np.round(np.outer(SPEECH, gains)))
+        assert np.abs(mono - heard * SPEECH).max() <= 1
+
+    def test_two_who_speak_at_once_are_both_heard(self) -> None:
+        other = np.round(np.random.default_rng(2).normal(0, 2000, len(SPEECH)))
+        mono = mixed(np.stack([SPEECH, other], axis=1))
+        assert np.abs(mono - (SPEECH + other) / 2).max() <= 0.5
+
+    def test_between_cancelled_and_not_nothing_jumps(self) -> None:
+        """The less the channels cancel, the more of the mean; neighbours are alike."""
+        strengths = np.linspace(0.0, 1.0, 101)
+        levels = [
+            float(np.abs(mixed(np.round(np.outer(SPEECH, (1, -gain))))).mean())
+            for gain in strengths
+        ]
+        assert np.abs(np.diff(levels)).max() < 0.1 * np.abs(SPEECH).mean()
+        assert min(levels) > 0.2 * np.abs(SPEECH).mean()
+
+    def test_pieces_of_one_recording_come_from_one_channel(self) -> None:
+        """Noise makes now one channel the louder one, now the other, and changes nothing."""
+        noise = np.random.default_rng(3).normal(0, 30, (len(SPEECH), 2))
+        frames = np.round(np.stack([SPEECH, -SPEECH], axis=1) + noise)
+        pieces = [mixed(frames[at : at + 320]) for at in range(0, len(frames), 320)]
+        assert np.corrcoef(np.concatenate(pieces), SPEECH)[0, 1] > 0.99
 
     @pytest.mark.parametrize(("size", "channels"), [(6, 2), (3, 2), (8, 3), (4, 0), (4, -1)])
     def test_what_are_no_whole_frames_is_an_error(self, size: int, channels: int) -> None:

@@ -888,6 +888,14 @@ class TestTime:
         assert end.timing is not None
         assert end.timing.speech_end == pytest.approx(1000.0 + muted, abs=0.1)
 
+    def test_audio_that_the_pace_held_back_is_sent_in_time(self) -> None:
+        hand = connected()
+        hand.session.audio_received(hand.session.sender.format.silence(4.0), hand.now)
+        assert hand.session.sender.backlog > 0
+        assert hand.session.next_timeout == hand.session.sender.next_at
+        hand.wait(2.1)
+        assert hand.session.sender.backlog == 0
+
     def test_housekeeping_that_is_nearly_due_is_done_with_a_frame(self) -> None:
         hand = connected()
         hand.silence(0.2)

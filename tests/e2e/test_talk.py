@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Script
@@ -77,6 +78,24 @@ async def test_recordings_are_said_and_answered(tmp_path: Path) -> None:
         both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
     assert loudness(both[:, 0]) > 0.05
     assert loudness(both[:, 1]) > 0.05
+
+
+async def test_what_can_be_read_of_a_damaged_recording_is_said(tmp_path: Path) -> None:
+    """Then the call is summed up, and what was wrong is said in one line."""
+    first, gone = tmp_path / "first.flac", tmp_path / "gone.flac"
+    samples = np.frombuffer(lines()[0], "<i2")
+    noise = np.random.default_rng(0).integers(-9, 10, 64_000, np.int16)
+    soundfile.write(first, np.concatenate([samples, noise]), 16_000)
+    content = first.read_bytes()
+    first.write_bytes(content[: int(len(content) * 0.8)])
+    gone.write_bytes(content[:200])  # the header, and no sound
+    arguments = ("--file", str(first), str(gone))
+    async with InkServer(SCRIPT) as server, talking(server, *arguments) as process:
+        out, err = (text.decode() for text in await process.communicate())
+    assert process.returncode == 1
+    assert SCRIPT.transcripts[0].strip() in " ".join(out.split())
+    [failure] = err.splitlines()
+    assert failure.startswith(f"cartesia-ink talk: {first}: is damaged after ")
 
 
 async def shows(process: asyncio.subprocess.Process, words: str) -> None:

@@ -208,7 +208,7 @@ class Tap(FrameProcessor):
 
 
 @dataclass(slots=True)
-class TurnTranscript:
+class Conversation:
     """What happened, and the parts it happened in."""
 
     stt: FrameProcessor
@@ -294,7 +294,7 @@ async def conversation(
     rate: int = 16_000,
     patience: float = 60.0,
     tracing: bool = False,
-) -> AsyncIterator[TurnTranscript]:
+) -> AsyncIterator[Conversation]:
     """Run a pipeline around an STT service until the block is left, then cancel it.
 
     Raises:
@@ -331,7 +331,7 @@ async def conversation(
         started.set()
 
     task.add_event_handler("on_pipeline_started", on_started)
-    talk = TurnTranscript(stt, llm, voice, tap, context, task, rate)
+    talk = Conversation(stt, llm, voice, tap, context, task, rate)
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(task)
     running = asyncio.create_task(runner.run())

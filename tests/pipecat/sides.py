@@ -15,7 +15,7 @@ from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
 from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import ScriptedLLM, Tap, TurnTranscript, Voice, conversation
+from tests.pipecat.conversation import Conversation, ScriptedLLM, Tap, Voice, conversation
 from tests.pipecat.wire import Play, WireServer, wire_server
 
 # Some ways to fail came to the framework's own service only in later versions.
@@ -46,7 +46,7 @@ class Outcome:
     tap: Tap
 
 
-def outcome(talk: TurnTranscript) -> Outcome:
+def outcome(talk: Conversation) -> Outcome:
     """Look at a conversation; ending it makes the framework flush what it had lost."""
     return Outcome(
         user_messages=talk.user_messages,
@@ -76,7 +76,7 @@ def builtin(url: str, **arguments: Any) -> CartesiaTurnsSTTService:
 @asynccontextmanager
 async def talk_to(
     play: Play, make: MakeSTT = ours, **arguments: Any
-) -> AsyncIterator[tuple[TurnTranscript, WireServer]]:
+) -> AsyncIterator[tuple[Conversation, WireServer]]:
     """A conversation with a server that plays what it is given."""
     async with wire_server(play) as server, conversation(make(server.url), **arguments) as talk:
         yield talk, server
@@ -89,7 +89,7 @@ async def played(
     token_delay: float = 0.0,
     speaking_time: float = 0.0,
     params: LLMUserAggregatorParams | None = None,
-    cues: Sequence[Callable[[TurnTranscript], object]] = (),
+    cues: Sequence[Callable[[Conversation], object]] = (),
 ) -> Outcome:
     """Play something to the end, and return what happened.
 
@@ -125,16 +125,16 @@ async def only_ours(play: Play, check: Check, **arguments: Any) -> None:
         check(theirs)
 
 
-def has_run(words: str) -> Callable[[TurnTranscript], bool]:
+def has_run(words: str) -> Callable[[Conversation], bool]:
     """A cue: the LLM has begun to answer some words."""
     return lambda talk: words in talk.llm.runs
 
 
-def has_spoken(talk: TurnTranscript) -> bool:
+def has_spoken(talk: Conversation) -> bool:
     """A cue: the bot has said something."""
     return bool(talk.voice.spoken)
 
 
-def is_silent(talk: TurnTranscript) -> bool:
+def is_silent(talk: Conversation) -> bool:
     """A cue: the bot has said something, and is done."""
     return bool(talk.tap.up(BotStoppedSpeakingFrame))

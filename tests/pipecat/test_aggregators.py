@@ -27,7 +27,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
 )
 from pipecat.workers.runner import WorkerRunner
 
-from tests.pipecat.conversation import ScriptedLLM, Tap, TurnTranscript, Voice, conversation
+from tests.pipecat.conversation import Conversation, ScriptedLLM, Tap, Voice, conversation
 from tests.pipecat.sides import ours, talk_to
 from tests.pipecat.test_mute import Switch, unmute
 from tests.pipecat.test_pipelines import Slow
@@ -49,7 +49,7 @@ from tests.pipecat.wire import (
 @asynccontextmanager
 async def two_branches(
     play: Play, *, slow: float = 0.0, **arguments: Any
-) -> AsyncIterator[tuple[list[TurnTranscript], WireServer]]:
+) -> AsyncIterator[tuple[list[Conversation], WireServer]]:
     """Two bots in one pipeline, which hear the same user.
 
     Args:
@@ -86,7 +86,7 @@ async def two_branches(
         try:
             async with asyncio.timeout(60):
                 await started.wait()
-                yield [TurnTranscript(stt, *part, task) for part in parts], server
+                yield [Conversation(stt, *part, task) for part in parts], server
         finally:
             await task.cancel()
             await running

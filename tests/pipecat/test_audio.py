@@ -8,12 +8,12 @@ from pipecat.frames.frames import InputAudioRawFrame, UserAudioRawFrame
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import TurnTranscript, conversation, tone
+from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import builtin, ours, talk_to
 from tests.pipecat.wire import START, WireServer, end, wire_server
 
 
-async def hear(talk: TurnTranscript, pcm: bytes, rate: int, channels: int = 1) -> None:
+async def hear(talk: Conversation, pcm: bytes, rate: int, channels: int = 1) -> None:
     await talk.task.queue_frame(InputAudioRawFrame(pcm, rate, channels))
 
 
@@ -21,7 +21,7 @@ def last(server: WireServer) -> tuple[dict[str, list[str]], bytes]:
     return server.queries[-1], bytes(server.audio[-1])
 
 
-async def received(talk: TurnTranscript, server: WireServer, size: int) -> bytes:
+async def received(talk: Conversation, server: WireServer, size: int) -> bytes:
     await talk.until(lambda: len(server.audio[-1:] and server.audio[-1]) >= size)
     return last(server)[1]
 

@@ -12,7 +12,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 
 from cartesia_ink_plugins.pipecat import InkManualSTTService
 from cartesia_ink_plugins.testing import InkServer, Script
-from tests.pipecat.conversation import TurnTranscript, conversation, tone
+from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import MakeSTT, builtin, ours
 from tests.pipecat.test_lifecycle import NOWHERE, count
 from tests.pipecat.wire import START, Drop, Pause, Play, end, update, wire_server
@@ -26,7 +26,7 @@ def manual(url: str, **arguments: object) -> InkManualSTTService:
     return InkManualSTTService(api_key="test-key", base_url=url, **arguments)  # type: ignore[arg-type]
 
 
-async def ends(talk: TurnTranscript, within: float) -> None:
+async def ends(talk: Conversation, within: float) -> None:
     await talk.task.queue_frame(EndFrame())
     await talk.until(lambda: bool(talk.tap.down(EndFrame)), timeout=within)
 
@@ -125,6 +125,18 @@ async def test_another_rate_of_the_audio_is_no_disconnection() -> None:
             assert calls["on_disconnected"] == calls["on_connection_error"] == []
             assert len(calls["on_connected"]) == 1
         assert len(calls["on_disconnected"]) == 1
+
+
+async def test_a_connection_that_cannot_be_replaced_is_a_disconnection() -> None:
+    async with wire_server([]) as server:
+        stt = ours(server.url)
+        calls = count(stt, "on_connected", "on_disconnected", "on_connection_error")
+        async with conversation(stt) as talk:
+            await talk.until(lambda: bool(calls["on_connected"]))
+            server.reject_for(600)
+            await talk.task.queue_frame(InputAudioRawFrame(bytes(320), 8_000, 1))
+            await talk.until(lambda: bool(calls["on_connection_error"]))
+            assert len(calls["on_disconnected"]) == 1
 
 
 async def test_new_settings_of_the_manual_service_are_no_disconnection() -> None:

@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from cartesia_ink_plugins.pipecat import SpeculationReport
-from tests.pipecat.conversation import ScriptedLLM, TurnTranscript
+from tests.pipecat.conversation import Conversation, ScriptedLLM
 from tests.pipecat.sides import talk_to
 from tests.pipecat.test_pipelines import Slow
 from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, eager, end, update
@@ -24,7 +24,7 @@ from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, eager, end, upda
 PLAY: Play = [START, update("a"), eager("a"), CUE, end("a")]
 
 
-def reports_of(talk: TurnTranscript) -> list[str]:
+def reports_of(talk: Conversation) -> list[str]:
     outcomes: list[str] = []
 
     async def on_speculation(_: object, report: SpeculationReport) -> None:
@@ -34,19 +34,19 @@ def reports_of(talk: TurnTranscript) -> list[str]:
     return outcomes
 
 
-async def interrupt_at_the_llm(talk: TurnTranscript) -> None:
+async def interrupt_at_the_llm(talk: Conversation) -> None:
     await talk.llm.broadcast_interruption()  # type: ignore[no-untyped-call]
 
 
-async def interrupt_behind_the_llm(talk: TurnTranscript) -> None:
+async def interrupt_behind_the_llm(talk: Conversation) -> None:
     await talk.voice.broadcast_interruption()  # type: ignore[no-untyped-call]
 
 
-async def interrupt_before_the_aggregator(talk: TurnTranscript) -> None:
+async def interrupt_before_the_aggregator(talk: Conversation) -> None:
     await talk.tap.broadcast_interruption()  # type: ignore[no-untyped-call]
 
 
-async def append_and_run(talk: TurnTranscript) -> None:
+async def append_and_run(talk: Conversation) -> None:
     append = LLMMessagesAppendFrame(
         [{"role": "developer", "content": "The table is free."}], run_llm=True
     )
@@ -54,7 +54,7 @@ async def append_and_run(talk: TurnTranscript) -> None:
     await talk.until(lambda: len(talk.llm.runs) == 2)
 
 
-async def run(talk: TurnTranscript) -> None:
+async def run(talk: Conversation) -> None:
     talk.context.add_message({"role": "user", "content": "Earlier."})
     await talk.task.queue_frame(LLMRunFrame())
     await talk.until(lambda: len(talk.llm.runs) == 2)
@@ -72,7 +72,7 @@ async def run(talk: TurnTranscript) -> None:
 )
 @pytest.mark.parametrize("tokens", [0.0, 0.05], ids=["held", "being generated"])
 async def test_the_turn_is_answered_once(
-    disturb: Callable[[TurnTranscript], Awaitable[None]], tokens: float
+    disturb: Callable[[Conversation], Awaitable[None]], tokens: float
 ) -> None:
     async with talk_to(PLAY, llm=ScriptedLLM(token_delay=tokens)) as (talk, server):
         outcomes = reports_of(talk)

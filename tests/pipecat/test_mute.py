@@ -17,7 +17,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.turns.user_mute import BaseUserMuteStrategy
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
-from tests.pipecat.conversation import TurnTranscript, tone
+from tests.pipecat.conversation import Conversation, tone
 from tests.pipecat.sides import MakeSTT, Outcome, builtin, ours, outcome, talk_to
 from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, WireServer, eager, end, update
 
@@ -55,7 +55,7 @@ async def muted_at_first(play: Play, make: MakeSTT, while_muted: str) -> Outcome
         return outcome(talk)
 
 
-async def unmute(talk: TurnTranscript, switch: Switch) -> None:
+async def unmute(talk: Conversation, switch: Switch) -> None:
     """Turn a switch off; the framework asks it with every frame."""
     switch.on = False
     await talk.hear()
@@ -136,7 +136,7 @@ async def test_a_turn_whose_end_was_muted_does_not_stay_open() -> None:
         assert talk.user_messages == ["Now go."]
 
 
-async def said_under_mute(talk: TurnTranscript, switch: Switch) -> None:
+async def said_under_mute(talk: Conversation, switch: Switch) -> None:
     """Mute the user, who then says something."""
     switch.on = True
     await talk.hear()
@@ -231,7 +231,7 @@ async def test_words_before_a_mute_count() -> None:
 
 
 async def test_a_muted_service_sends_silence_in_real_time_and_no_more() -> None:
-    async def hear_for(talk: TurnTranscript, seconds: float) -> None:
+    async def hear_for(talk: Conversation, seconds: float) -> None:
         for _ in range(round(seconds / 0.02)):
             await talk.hear(0.02)
             await talk.pause(0.02)

@@ -13,7 +13,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins import Resilience
-from tests.pipecat.conversation import TurnTranscript, conversation, tone
+from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import PIPECAT, MakeSTT, Outcome, builtin, ours, outcome
 from tests.pipecat.wire import CUE, DROP, START, Drop, Pause, Play, end, update, wire_server
 
@@ -154,6 +154,6 @@ async def test_a_late_end_costs_no_second_inference() -> None:
     assert theirs == ["Hi", "Hi"]
 
 
-async def keep_hearing(talk: TurnTranscript, until: asyncio.Event) -> None:
+async def keep_hearing(talk: Conversation, until: asyncio.Event) -> None:
     while not until.is_set():
         await talk.say(bytes(3_200))

@@ -25,7 +25,7 @@ from pipecat.turns.user_turn_strategies import (
 )
 
 from cartesia_ink_plugins.pipecat import SpeculationReport
-from tests.pipecat.conversation import ScriptedLLM, TurnTranscript, conversation
+from tests.pipecat.conversation import Conversation, ScriptedLLM, conversation
 from tests.pipecat.sides import MakeSTT, builtin, has_spoken, ours, talk_to
 from tests.pipecat.wire import (
     CUE,
@@ -91,9 +91,7 @@ async def test_a_slow_processor_before_the_llm(tokens: float) -> None:
 async def test_a_withdrawn_prediction_that_is_still_on_its_way_to_the_llm() -> None:
     play: Play = [START, eager("a"), CUE, RESUME, update("a b"), end("a b")]
 
-    async def spoken(
-        make: MakeSTT, slow: Slow, seen: Callable[[TurnTranscript], bool]
-    ) -> list[str]:
+    async def spoken(make: MakeSTT, slow: Slow, seen: Callable[[Conversation], bool]) -> list[str]:
         async with talk_to(play, make, before_llm=[slow]) as (talk, server):
             await talk.hear()
             await talk.until(lambda: slow.begun)

@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 
-from tests.pipecat.conversation import ScriptedLLM, TurnTranscript, Voice
+from tests.pipecat.conversation import Conversation, ScriptedLLM, Voice
 from tests.pipecat.sides import (
     MakeSTT,
     Outcome,
@@ -184,7 +184,7 @@ class Greeting(Voice):
         await super().process_frame(frame, direction)
 
 
-async def greet(talk: TurnTranscript) -> None:
+async def greet(talk: Conversation) -> None:
     talk.voice.speaking_time = 30.0
     await talk.task.queue_frame(TTSSpeakFrame("Hello!"))
     await talk.until(lambda: bool(talk.tap.up(BotStartedSpeakingFrame)))

@@ -11,7 +11,7 @@ from pipecat.services.settings import STTSettings
 from cartesia_ink_plugins.core.options import TurnSettings
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from cartesia_ink_plugins.testing import InkServer, Script
-from tests.pipecat.conversation import TurnTranscript, conversation
+from tests.pipecat.conversation import Conversation, conversation
 from tests.pipecat.sides import builtin, ours, talk_to
 from tests.pipecat.wire import CUE, START, Play, WireServer, end, update
 
@@ -19,7 +19,7 @@ Settings = InkTurnsSTTService.Settings
 TURN: Play = [START, update("Book"), CUE, end("Book it.")]
 
 
-async def change(talk: TurnTranscript, delta: STTSettings) -> None:
+async def change(talk: Conversation, delta: STTSettings) -> None:
     await talk.task.queue_frame(STTUpdateSettingsFrame(delta=delta))
 
 

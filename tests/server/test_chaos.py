@@ -53,7 +53,7 @@ async def converse(seed: int) -> str | None:
 
             listening = asyncio.create_task(listen())
             await speak(client, said.audio() + PCM16.silence(PATIENCE))
-            await client.finish()
+            await client.finish(60.0)
             await listening
         assert server.proxy is not None
         dials = server.proxy.dials

@@ -110,6 +110,11 @@ class ManualSession(StreamSession[TextResult]):
         return min(super().next_timeout, self.replay.pending.deadline)
 
     @property
+    def turns(self) -> int:
+        """How many finals were given."""
+        return self.replay.transcript.number - 1
+
+    @property
     def has_pending_transcript(self) -> bool:
         """Whether the server has still to send text for audio that was handed in."""
         return self.replay.has_pending_transcript
@@ -232,7 +237,6 @@ class ManualSession(StreamSession[TextResult]):
 
     def _emit_text(self, events: Sequence[TextResult], now: float) -> None:
         for event in events:
-            self.taps.turn = self.replay.transcript.number - isinstance(event, Final)
             self.emit(replace(event, request_id=self.connection.request_id), now)
 
     # --- what `Endpoint` asks for -------------------------------------------------------------

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import json
 import logging
 import os
 import random
@@ -29,7 +28,12 @@ from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.events import Word
-from cartesia_ink_plugins.core.net.http_errors import explanation, retry_after_seconds
+from cartesia_ink_plugins.core.net.http_errors import (
+    decompress,
+    explanation,
+    json_object,
+    retry_after_seconds,
+)
 from cartesia_ink_plugins.core.options import API_VERSION, DEFAULT_BASE_URL
 from cartesia_ink_plugins.core.stream.reconnect import Backoff
 from cartesia_ink_plugins.core.validation import language_code, validate_sample_rate, websocket_url
@@ -42,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 BATCH_PATH = "/stt"
 _PIECE = 1 << 16
+_LARGEST_ANSWER = 1 << 24
+"""Bytes: a day of speech, each word with its times, makes 12 million."""
 _SCHEMES = {"wss": "https", "ws": "http"}
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -234,9 +240,9 @@ async def _with_retries(
         file.seek(start)
         status, retry_after, body, reason = await _attempt(session, request, file, credentials)
         if status == 200:
-            return _read(body)
+            return _transcription(body)
         if status is not None:
-            message = credentials.redact(explanation(body))
+            message = credentials.redact(explanation(body or b""))
             reason = f"HTTP {status}" + (f": {message}" if message else "")
             if is_permanent(status) or 300 <= status < 400:
                 raise TranscriptionError(reason, status=status)
@@ -249,18 +255,19 @@ async def _with_retries(
 
 async def _attempt(
     session: aiohttp.ClientSession, request: _Request, file: BinaryIO, credentials: Credentials
-) -> tuple[int | None, str | None, bytes, str]:
+) -> tuple[int | None, str | None, bytes | None, str]:
     """Make one attempt.
 
     Returns:
         Status, Retry-After header and body of the answer; without an answer the status is None and
-        the last item says why.
+        the last item says why. The body is None if it is too large or cannot be decompressed.
     """
     aiohttp = _aiohttp()
     boundary = uuid.uuid4().hex
     head, tail = _form(request, boundary)
     token = await credentials.token()
     headers = {
+        "Accept-Encoding": "gzip",
         "Cartesia-Version": request.cartesia_version,
         "Content-Type": f"multipart/form-data; boundary={boundary}",
         "Content-Length": str(len(head) + request.size + len(tail)),
@@ -275,10 +282,11 @@ async def _attempt(
                 data=body,
                 headers=headers,
                 allow_redirects=False,
+                auto_decompress=False,  # it has no bound
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=request.connect_timeout),
             ) as response:
                 retry_after = response.headers.get("Retry-After")
-                return response.status, retry_after, await response.read(), ""
+                return response.status, retry_after, await _read(response), ""
     except aiohttp.ConnectionTimeoutError:
         return None, None, b"", f"no connection within {request.connect_timeout:g} s"
     except TimeoutError:
@@ -320,14 +328,26 @@ async def _body(
     yield tail
 
 
-def _read(body: bytes) -> Transcription:
-    try:
-        fields = json.loads(body)
-    except ValueError:
-        fields = None
-    transcript = decode_transcript(fields) if isinstance(fields, dict) else None
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    """The body of an answer; None if it is too large or cannot be decompressed."""
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > _LARGEST_ANSWER:
+            return None
+    encoding = ", ".join(response.headers.getall("Content-Encoding", []))
+    return decompress(bytes(body), encoding, _LARGEST_ANSWER)
+
+
+def _transcription(body: bytes | None) -> Transcription:
+    if body is None:
+        limit = _LARGEST_ANSWER >> 20
+        raise TranscriptionError(
+            f"the answer is larger than {limit} MiB, or cannot be decompressed", status=200
+        )
+    transcript = decode_transcript(json_object(body) or {})
     if transcript is None:
-        raise TranscriptionError("the answer is no transcript", status=200)
+        raise TranscriptionError("the answer is not a transcript", status=200)
     return Transcription(
         transcript.text,
         words=transcript.words,

@@ -151,7 +151,11 @@ class StreamClient(ABC, Generic[S, E]):
             UsageError: The bytes are not whole samples, or this is not the client's event loop.
         """
         session, loop = self._made if self._is_started and self._made else self._started()
-        if running_loop() is not loop:
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = running_loop()  # raises an error that says what to do
+        if running is not loop:
             raise UsageError("send_audio: the client belongs to another event loop")
         session.audio_received(pcm if isinstance(pcm, bytes) else as_bytes(pcm), loop.time())
         self._drive()
@@ -341,8 +345,7 @@ class StreamClient(ABC, Generic[S, E]):
             self._timer = None
         self._timer_at = at
         if at < _NEVER:
-            _, loop = self._get_or_make()
-            self._timer = loop.call_at(at, self._timed_out)
+            self._timer = self._get_or_make()[1].call_at(at, self._timed_out)
 
     def _timed_out(self) -> None:
         session, loop = self._get_or_make()

@@ -1,4 +1,7 @@
-"""What an HTTP answer says about an error, read from foreign bytes: a value, never an exception."""
+"""What HTTP servers answer: read so that nothing they say raises anything.
+
+Each function gives a value, or None where there is none, for whatever bytes.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,47 @@ import email.utils
 import json
 import math
 import time
+import zlib
+from typing import Any
+
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+"""As zlib calls a header that it is to recognise by itself."""
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Read a JSON object; None if it is something else, or nested too deeply."""
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def decompress(body: bytes, encoding: str, limit: int) -> bytes | None:
+    """Undo a Content-Encoding: gzip or deflate.
+
+    Args:
+        body: What was received.
+        encoding: The value of the header; empty for none.
+        limit: The most bytes that may come out.
+
+    Returns:
+        The content; None if the encoding is another one, if the body is damaged, or if more than
+        `limit` bytes come out of it.
+    """
+    match encoding.strip().lower():
+        case "" | "identity":
+            return body if len(body) <= limit else None
+        case "gzip" | "x-gzip" | "deflate":
+            pass
+        case _:
+            return None
+    unpacker = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        content = unpacker.decompress(body, limit + 1)
+    except zlib.error:
+        return None
+    return content if unpacker.eof and len(content) <= limit else None
 
 
 def explanation(body: bytes) -> str:
@@ -25,15 +69,14 @@ def explanation(body: bytes) -> str:
 
 
 def retry_after_seconds(retry_after: str | None) -> float | None:
-    """Read a Retry-After header: seconds, or a date."""
+    """Read a Retry-After header: seconds, or a date. None if it is neither."""
     if retry_after is None:
         return None
     try:
         seconds = float(retry_after)
-        return max(0.0, seconds) if math.isfinite(seconds) else None
     except ValueError:
         try:
-            moment = email.utils.parsedate_to_datetime(retry_after)
-        except ValueError:
+            seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+        except Exception:  # of an absurd date it raises ValueError, OverflowError, OSError and more
             return None
-        return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, seconds) if math.isfinite(seconds) else None

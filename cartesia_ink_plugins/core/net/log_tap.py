@@ -40,8 +40,6 @@ def _line(moment: Moment) -> tuple[int, str]:
     match moment.kind:
         case MomentKind.CONNECTING:
             return logging.DEBUG, "= connecting"
-        case MomentKind.STATE:
-            return logging.DEBUG, f"= connection is {payload}"
         case MomentKind.OPENED:
             number, request_id = moment.connection, one_line(payload or "no request id")
             return logging.INFO, f"connection {number} opened ({request_id})"
@@ -74,7 +72,7 @@ def _line(moment: Moment) -> tuple[int, str]:
             )
         case MomentKind.GAP:
             return (
-                logging.WARNING,
+                logging.INFO,  # the application is told by an `AudioGap`, and decides how bad it is
                 f"gave up {payload.seconds:.2f} s of audio at {payload.position:.1f} s",
             )
         case kind:

@@ -89,9 +89,7 @@ class Endpoint(ABC, Generic[T]):
     def snapshot(self) -> Snapshot:
         """Return the numbers of the session."""
         sender = self.sender
-        return snapshot(
-            sender.counts, sender.format, turns=self.taps.turn, violations=self.violations
-        )
+        return snapshot(sender.counts, sender.format, turns=self.turns, violations=self.violations)
 
     def require_open(self, method: str) -> None:
         """Check that a call does not come too late.
@@ -104,6 +102,9 @@ class Endpoint(ABC, Generic[T]):
 
     def emit(self, event: ConnectionEvent | T, now: float) -> None:
         """Give the application an event."""
+        timing = getattr(event, "timing", None)
+        if timing is not None:
+            self.taps.turn = timing.turn
         self.outbox.emit(event)
         self.taps.on(now, MomentKind.EVENT, event)
 
@@ -132,6 +133,11 @@ class Endpoint(ABC, Generic[T]):
             self.drain.close_sent()
 
     # --- what an endpoint defines -------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def turns(self) -> int:
+        """How many turns were begun; on the manual endpoint, how many finals were given."""
 
     @property
     @abstractmethod

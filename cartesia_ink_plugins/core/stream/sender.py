@@ -16,7 +16,7 @@ from cartesia_ink_plugins.core.stats import ByteCounts
 from cartesia_ink_plugins.core.stream.outbox import Action
 from cartesia_ink_plugins.core.stream.pacing import Pacer
 from cartesia_ink_plugins.core.stream.replay_buffer import ReplayBuffer
-from cartesia_ink_plugins.core.stream.server_position import MARK_INTERVAL, ServerPosition
+from cartesia_ink_plugins.core.stream.server_position import POINT_INTERVAL, ServerPosition
 from cartesia_ink_plugins.core.tap import MomentKind, Span, Taps
 
 # Seconds of audio in one message of a backlog; the API recommends 0.05 to 0.2.
@@ -69,10 +69,11 @@ class AudioSender:
         self._reached = 0
         self._min_message = max(format.size(resilience.min_message_seconds), 1)
         self._max_message = max(format.size(_MAX_MESSAGE), format.sample_width)
-        self._mark_size = format.size(MARK_INTERVAL)
-        self._mark_at = 0.0
-        self._mark_position = 0
+        self._point_size = format.size(POINT_INTERVAL)
+        self._point_at = 0.0
+        self._point_position = 0
         self._gap: tuple[int, int] | None = None
+        self._replay: tuple[int, int] | None = None
 
     @property
     def backlog(self) -> int:
@@ -100,9 +101,12 @@ class AudioSender:
         self.counts.connections += 1
         self.sent = max(position, self.buffer.start)
         self._skip_overflow()
+        self._replay = (self.sent, self._reached) if self.sent < self._reached else None
+        if self._replay:
+            self._taps.on(now, MomentKind.REPLAY_BEGAN, self.span(*self._replay))
         self.blocked_since = None
         self.server.connection_opened(self.sent, now)
-        self._mark(now)
+        self._note_point(now)
         self.pacer.restart(now)
         self.pump(now)
 
@@ -127,15 +131,18 @@ class AudioSender:
                 return
             self.send(self.buffer.read(self.sent, size))
             self.sent = sent = self.sent + size
-            if now >= self._mark_at or sent >= self._mark_position:
+            if now >= self._point_at or sent >= self._point_position:
                 self.server.audio_sent(sent, now)
-                self._mark(now)
+                self._note_point(now)
             new = sent - self._reached
             if new < size:
                 new = max(0, new)
                 self.counts.replayed += size - new
             self.counts.sent += new
             self._reached += new
+            if self._replay and sent >= self._replay[1]:
+                self._taps.on(now, MomentKind.REPLAY_ENDED, self.span(*self._replay))
+                self._replay = None
             if self._taps.watches_audio:
                 self._taps.on(now, MomentKind.SENT, self.span(sent - size, sent))
 
@@ -163,9 +170,9 @@ class AudioSender:
         seconds = self.format.seconds
         return Span(seconds(start), seconds(end), seconds(end - start))
 
-    def _mark(self, now: float) -> None:
-        self._mark_at = now + MARK_INTERVAL
-        self._mark_position = self.sent + self._mark_size
+    def _note_point(self, now: float) -> None:
+        self._point_at = now + POINT_INTERVAL
+        self._point_position = self.sent + self._point_size
 
     def _skip_overflow(self) -> None:
         """Skip what the buffer no longer holds."""

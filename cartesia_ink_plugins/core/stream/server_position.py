@@ -8,33 +8,33 @@ from __future__ import annotations
 
 from collections import deque
 
-MARK_INTERVAL = 0.05
+POINT_INTERVAL = 0.05
 """Seconds between two noted positions, of the clock and of the stream."""
 
-_MAX_MARKS = 64  # 3.2 s back, more than a round trip takes on a connection that passes for alive
+_MAX_POINTS = 64  # 3.2 s back, more than a round trip takes on a connection that passes for alive
 _MAX_ROUND_TRIPS = 5  # a network changes within some pings
 
 
 class ServerPosition:
     """Estimates for one session; begins anew with every connection."""
 
-    __slots__ = ("_marks", "_pinged_at", "_round_trips")
+    __slots__ = ("_pinged_at", "_points", "_round_trips")
 
     def __init__(self) -> None:
         """Begin without a connection."""
-        self._marks: deque[tuple[float, int]] = deque(maxlen=_MAX_MARKS)
+        self._points: deque[tuple[float, int]] = deque(maxlen=_MAX_POINTS)
         self._round_trips: deque[float] = deque(maxlen=_MAX_ROUND_TRIPS)
         self._pinged_at: float | None = None
 
     def connection_opened(self, position: int, now: float) -> None:
         """A connection is sent audio from a position on."""
-        self._marks.clear()
+        self._points.clear()
         self._round_trips.clear()
-        self._marks.append((now, position))
+        self._points.append((now, position))
 
     def audio_sent(self, position: int, now: float) -> None:
         """Audio was sent up to a position."""
-        self._marks.append((now, position))
+        self._points.append((now, position))
 
     def ping_sent(self, now: float) -> None:
         """A ping is under way."""
@@ -63,7 +63,7 @@ class ServerPosition:
     def _at(self, time: float) -> int:
         """The position up to which audio had been sent at a time."""
         position = 0
-        for marked_at, position in reversed(self._marks):  # noqa: B007
-            if marked_at <= time:
+        for noted_at, position in reversed(self._points):  # noqa: B007
+            if noted_at <= time:
                 break
         return position

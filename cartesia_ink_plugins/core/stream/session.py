@@ -101,7 +101,8 @@ class StreamSession(Endpoint[T]):
     @property
     def next_timeout(self) -> float:
         """When `timeout` must be called next; infinity when only an input can change anything."""
-        return min(self._housekeeping_at, self.drain.deadline, self.connection.next_timeout)
+        connection, sender = self.connection.next_at, self.sender.next_at
+        return min(self._housekeeping_at, self.drain.deadline, connection, sender)
 
     # --- inputs of the application ------------------------------------------------------------
 
@@ -181,10 +182,7 @@ class StreamSession(Endpoint[T]):
         self.analyse()
         self.connection.opened(now, request_id)
         self._housekeeping_at = min(self._housekeeping_at, now + _HOUSEKEEPING_INTERVAL)
-        position, reached = self._begin_replay(now), self.sender.reached
-        if position < reached:
-            self.taps.on(now, MomentKind.REPLAY_BEGAN, self.sender.span(position, reached))
-        self.sender.connection_opened(position, now)
+        self.sender.connection_opened(self._begin_replay(now), now)
         self.emit_gap(now)
         self._send_commands(now)
 
@@ -250,7 +248,7 @@ class StreamSession(Endpoint[T]):
 
     def writable(self, now: float, *, is_writable: bool) -> None:
         """The socket stopped taking data, or takes it again."""
-        self.sender.blocked_since = None if is_writable else now
+        self.connection.writable(now, is_writable=is_writable)
         if is_writable:
             self.timeout(now)
 

@@ -29,19 +29,21 @@ class ConnectionSupervisor(ConnectionMachine):
         is_accepted: Whether the server has shown that it accepts the settings of this connection.
         opened_at: When it was opened, on the session's clock.
         backoff: The delay before the next attempt.
+        next_at: When `check` must be called next.
     """
 
     __slots__ = (
         "_connect_timeout",
         "_default_timeout",
+        "_due_at",
         "_heartbeat",
         "_is_healthy",
         "_jitter",
-        "_next_at",
         "_sender",
         "_taps",
         "backoff",
         "is_accepted",
+        "next_at",
         "opened_at",
         "request_id",
     )
@@ -73,7 +75,8 @@ class ConnectionSupervisor(ConnectionMachine):
         self._connect_timeout = self._default_timeout = connect_timeout
         self._jitter = jitter
         self._taps = taps
-        self._next_at = _NEVER  # when to connect, or to give an attempt up
+        self.next_at = _NEVER
+        self._due_at = _NEVER  # when to connect, or to give an attempt up
         self._heartbeat = Heartbeat(0.0)
         self._is_healthy = False
 
@@ -81,18 +84,6 @@ class ConnectionSupervisor(ConnectionMachine):
     def is_active(self) -> bool:
         """Whether a connection is open or being opened."""
         return self.state in (ConnectionState.OPEN, ConnectionState.CONNECTING)
-
-    @property
-    def next_timeout(self) -> float:
-        """When `check` must be called next."""
-        if self.state is not ConnectionState.OPEN:
-            return self._next_at
-        sender, at = self._sender, self._heartbeat.deadline
-        if sender.next_at < at:
-            at = sender.next_at
-        if sender.blocked_since is not None:
-            at = min(at, sender.blocked_since + _BLOCKED_FOR)
-        return at
 
     def set_reconnect_policy(
         self, policy: ReconnectPolicy | None, connect_timeout: float | None, now: float
@@ -107,7 +98,8 @@ class ConnectionSupervisor(ConnectionMachine):
         self.backoff = policy or Backoff(self._jitter)
         self._connect_timeout = connect_timeout or self._default_timeout
         if self.state is ConnectionState.CONNECTING:
-            self._next_at = min(self._next_at, now + self._connect_timeout)
+            self._due_at = min(self._due_at, now + self._connect_timeout)
+            self._schedule()
         elif self.state is ConnectionState.BACKOFF:
             self.connect(now)
 
@@ -115,14 +107,15 @@ class ConnectionSupervisor(ConnectionMachine):
         """Open a connection, unless one is open or being opened."""
         if self.state in (ConnectionState.IDLE, ConnectionState.BACKOFF):
             self.become(ConnectionState.CONNECTING)
-            self._next_at = now + self._connect_timeout
+            self._due_at = now + self._connect_timeout
+            self._schedule()
             self._send(Connect())
             self._taps.on(now, MomentKind.CONNECTING)
 
     def opened(self, now: float, request_id: str | None) -> None:
         """The attempt succeeded."""
         self.become(ConnectionState.OPEN)
-        self._next_at = _NEVER
+        self._due_at = _NEVER
         self.request_id = request_id
         self.is_accepted = self._is_healthy = False
         self.opened_at = now
@@ -130,6 +123,7 @@ class ConnectionSupervisor(ConnectionMachine):
         self._taps.connection += 1
         self._taps.on(now, MomentKind.OPENED, request_id)
         self._ping(now)
+        self._schedule()
 
     def lost(self, now: float, delay: float | None) -> None:
         """The connection or attempt is gone.
@@ -138,12 +132,9 @@ class ConnectionSupervisor(ConnectionMachine):
             now: The time.
             delay: Seconds until the next attempt; None to wait for audio.
         """
-        if delay is None:
-            self._next_at = _NEVER
-            self.become(ConnectionState.IDLE)
-        else:
-            self._next_at = now + delay
-            self.become(ConnectionState.BACKOFF)
+        self._due_at = _NEVER if delay is None else now + delay
+        self.become(ConnectionState.IDLE if delay is None else ConnectionState.BACKOFF)
+        self._schedule()
 
     def drop(self) -> None:
         """Abort the connection or attempt; `lost` or `close` follows."""
@@ -153,17 +144,24 @@ class ConnectionSupervisor(ConnectionMachine):
         """End for good."""
         if self.is_active:
             self.drop()
-        self._next_at = _NEVER
+        self._due_at = _NEVER
         self.become(ConnectionState.CLOSED)
+        self._schedule()
 
     def message_received(self, now: float) -> None:
         """Anything arrived from the server."""
         self._heartbeat.message_received(now)
+        self._schedule()
 
     def pong_received(self, now: float) -> None:
         """A ping was answered."""
-        self._heartbeat.message_received(now)
+        self.message_received(now)
         self._sender.server.pong_received(now)
+
+    def writable(self, now: float, *, is_writable: bool) -> None:
+        """The socket stopped taking data, or takes it again."""
+        self._sender.blocked_since = None if is_writable else now
+        self._schedule()
 
     def made_progress(self) -> None:
         """The connection has been useful: the next backoff begins anew."""
@@ -177,8 +175,10 @@ class ConnectionSupervisor(ConnectionMachine):
             Why the connection or attempt must be replaced, if it must.
         """
         if self.state is ConnectionState.OPEN:
-            return self._check_open(now)
-        if now >= self._next_at:
+            reason = self._check_open(now)
+            self._schedule()
+            return reason
+        if now >= self._due_at:
             if self.state is ConnectionState.CONNECTING:
                 return "no answer to the handshake"
             self.connect(now)
@@ -196,6 +196,15 @@ class ConnectionSupervisor(ConnectionMachine):
         if not self._is_healthy and now - self.opened_at >= _HEALTHY_AFTER:
             self.made_progress()
         return None
+
+    def _schedule(self) -> None:
+        """Set `next_at`; every change of the connection ends with it."""
+        if self.state is not ConnectionState.OPEN:
+            self.next_at = self._due_at
+            return
+        self.next_at, blocked_since = self._heartbeat.deadline, self._sender.blocked_since
+        if blocked_since is not None:
+            self.next_at = min(self.next_at, blocked_since + _BLOCKED_FOR)
 
     def _ping(self, now: float) -> None:
         self._send(Ping())

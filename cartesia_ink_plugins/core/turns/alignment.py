@@ -18,7 +18,7 @@ from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 _MIN_TAIL_WORDS = 3  # with a lead of one word or more, four words in a row are no coincidence
 _MAX_LEAD_WORDS = 20  # more are not spoken in the margin
 _MAX_EXTRA_WORDS = 12  # without a match beyond the tail, after which none is expected any more
-_MAX_MARKS = 64  # a count; updates come two to four times a second
+_MAX_UPDATES = 64  # a count; updates come two to four times a second
 
 # Seconds of audio.
 _MIN_SPEECH = 1.5  # in front of an update: the lead, and the lag of the recognizer
@@ -27,7 +27,7 @@ _MIN_SAVED = 4.0  # of replay; less is not worth the risk of a second one
 
 
 @dataclass(frozen=True, slots=True)
-class TextMark:
+class SettledText:
     """What a `turn.update` settled: the text of the turn covers the speech before a position."""
 
     position: int
@@ -39,15 +39,15 @@ class Overlap:
 
     __slots__ = ("_known", "_lead", "_skipped", "_tail", "text")
 
-    def __init__(self, text: str, mark: TextMark) -> None:
+    def __init__(self, text: str, settled: SettledText) -> None:
         """Expect the end of a text.
 
         Args:
             text: All that is known of the turn.
-            mark: Its words are the lead, those behind it are the tail.
+            settled: Its words are the lead, those behind it are the tail.
         """
         self.text = text
-        self._lead = normalized(mark.text)
+        self._lead = normalized(settled.text)
         self._tail = normalized(text)[len(self._lead) :]
         self._skipped: int | None = None
 
@@ -90,22 +90,22 @@ class Overlap:
         return words[1:] == expected[1:]
 
 
-class TextMarks:
+class UpdateHistory:
     """The updates of the open turn, as far as a short replay may need them."""
 
-    __slots__ = ("_marks",)
+    __slots__ = ("_updates",)
 
     def __init__(self) -> None:
         """Begin without an update."""
-        self._marks: deque[TextMark] = deque(maxlen=_MAX_MARKS)
+        self._updates: deque[SettledText] = deque(maxlen=_MAX_UPDATES)
 
     def add(self, position: int, text: str) -> None:
         """A `turn.update` covers the speech before a position."""
-        self._marks.append(TextMark(position, text))
+        self._updates.append(SettledText(position, text))
 
     def clear(self) -> None:
         """The turn is over, or its updates have served once."""
-        self._marks.clear()
+        self._updates.clear()
 
     def short_replay(
         self, text: str, checkpoint: int, speech: SpeechTracker
@@ -121,11 +121,11 @@ class TextMarks:
             The position, and what its text must overlap; None when only the long replay is safe.
         """
         words = len(text.split())
-        for mark in reversed(self._marks):
-            overlap = Overlap(text, mark)
-            if words - len(mark.text.split()) < _MIN_TAIL_WORDS or not overlap.is_distinct:
+        for settled in reversed(self._updates):
+            overlap = Overlap(text, settled)
+            if words - len(settled.text.split()) < _MIN_TAIL_WORDS or not overlap.is_distinct:
                 continue
-            position = speech.position_before(mark.position, _MIN_SPEECH, _MAX_MARGIN)
+            position = speech.position_before(settled.position, _MIN_SPEECH, _MAX_MARGIN)
             if position is None or position - checkpoint < speech.size(_MIN_SAVED):
                 return None
             return position, overlap

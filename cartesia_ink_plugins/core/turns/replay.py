@@ -13,7 +13,7 @@ from cartesia_ink_plugins.core.stats import Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 from cartesia_ink_plugins.core.stream.supervisor import ConnectionSupervisor
-from cartesia_ink_plugins.core.turns.alignment import TextMarks
+from cartesia_ink_plugins.core.turns.alignment import UpdateHistory
 from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 from cartesia_ink_plugins.core.turns.stall import StallDetector
 from cartesia_ink_plugins.core.turns.transcript import Checkpoint, TurnTranscript
@@ -42,7 +42,7 @@ class TurnReplay:
         self._settled_position = 0
         self._replay_from = 0
         self._lost_at = 0
-        self._marks = TextMarks()
+        self._updates = UpdateHistory()
 
     @property
     def is_replaying(self) -> bool:
@@ -87,7 +87,7 @@ class TurnReplay:
         """
         transcript, speech = self._transcript, self._speech
         if transcript.is_open and not was_open:
-            self._marks.clear()
+            self._updates.clear()
             transcript.add_checkpoint(onset)
         elif was_open and not transcript.is_open:
             self._turn_ended(now)
@@ -96,7 +96,7 @@ class TurnReplay:
             return
         sender = self._sender
         if isinstance(event, TurnUpdate) and not self.is_replaying:
-            self._marks.add(sender.server.at_least(now), transcript.text)
+            self._updates.add(sender.server.at_least(now), transcript.text)
         if isinstance(event, TurnEagerEnd):
             pause = speech.pause(sender.sent, sender.server.at_least(now))
             if pause is not None and pause > checkpoint.position:
@@ -155,11 +155,11 @@ class TurnReplay:
         transcript = self._transcript
         if transcript.checkpoint is not None:
             position = transcript.checkpoint.position
-            short = self._marks.short_replay(transcript.text, position, self._speech)
+            short = self._updates.short_replay(transcript.text, position, self._speech)
             if short is not None:
                 self._replay_from = short[0]
                 transcript.expect_overlap(short[1])
-        self._marks.clear()
+        self._updates.clear()
 
     def begin(self, now: float) -> int:
         """A connection is open, the first or another one; return from where it is sent audio."""

@@ -114,6 +114,11 @@ class TurnsSession(StreamSession[TurnsEvent]):
         return self._settings.options
 
     @property
+    def turns(self) -> int:
+        """How many turns were begun."""
+        return self.transcript.turn
+
+    @property
     def has_pending_transcript(self) -> bool:
         """Whether the server has still to send text for audio that was handed in."""
         return self._replay.has_pending_transcript
@@ -185,7 +190,6 @@ class TurnsSession(StreamSession[TurnsEvent]):
         timing = speech.timing(event, position)
         is_replaying = replay.is_replaying
         for told in transcript.receive(event, timing, is_replaying=is_replaying):
-            self.taps.turn = transcript.turn
             self.emit(told, now)
         if transcript.needs_longer_replay:
             self.drop("the replay did not repeat the known text", now)

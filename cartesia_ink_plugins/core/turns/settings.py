@@ -44,7 +44,9 @@ class PendingSettings:
         self.options = replace(self.options, turn=before.updated(changes))
         if not changes.config():
             return None
-        self._before, self._changed_at = before, now
+        if self._before is None or now - self._changed_at > _REJECTION_WITHIN:
+            self._before = before  # else an earlier change may still be rejected with this one
+        self._changed_at = now
         self._is_missing = self._is_missing or state is ConnectionState.CONNECTING
         return _message(changes) if state is ConnectionState.OPEN else None
 

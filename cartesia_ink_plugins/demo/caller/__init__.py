@@ -1,12 +1,11 @@
 """The recorded caller: what he says, when he says it, and what must come of it.
 
-The recordings lie beside this file, 16 kHz mono; `make.py` made them with the offline voice, higher
-and slower than the bot, so that the two are easily told apart.
+The recordings lie beside this file, 16 kHz mono, as Ogg Opus; `make.py` made them with the offline
+voice, higher and slower than the bot, so that the two are easily told apart.
 """
 
 from __future__ import annotations
 
-import wave
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
+
+from cartesia_ink_plugins.demo.voice import INSTALL, MissingExtraError
 
 SAMPLE_RATE = 16_000
 TICK_SECONDS = 0.02
@@ -67,19 +68,18 @@ def recording(line: Line) -> bytes:
     """The audio of a line, 16-bit mono at 16 kHz.
 
     Raises:
+        MissingExtraError: soundfile is not installed.
         ValueError: The recording has another format.
     """
-    with (
-        files(__package__).joinpath(f"{line.name}.wav").open("rb") as file,
-        wave.open(file) as audio,
-    ):
-        if (audio.getframerate(), audio.getsampwidth(), audio.getnchannels()) != (
-            SAMPLE_RATE,
-            2,
-            1,
-        ):
-            raise ValueError(f"{line.name}.wav is not 16-bit mono at {SAMPLE_RATE} Hz")
-        return bytes(audio.readframes(audio.getnframes()))
+    try:
+        import soundfile
+    except ImportError:
+        raise MissingExtraError(f"the recorded caller needs soundfile: {INSTALL}") from None
+    with files(__package__).joinpath(f"{line.name}.opus").open("rb") as file:
+        samples, sample_rate = soundfile.read(file, dtype="int16")
+    if (sample_rate, samples.ndim) != (SAMPLE_RATE, 1):
+        raise ValueError(f"{line.name}.opus is not mono at {SAMPLE_RATE} Hz")
+    return bytes(samples.astype("<i2").tobytes())
 
 
 class Mood(Enum):

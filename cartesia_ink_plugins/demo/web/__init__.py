@@ -7,10 +7,12 @@ of the recorded caller come with it, for those who have no microphone.
 
 from __future__ import annotations
 
+import io
+import wave
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from cartesia_ink_plugins.demo.caller import LINES
+from cartesia_ink_plugins.demo.caller import LINES, SAMPLE_RATE, recording
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -37,11 +39,22 @@ def serve_page(app: FastAPI) -> None:
         return [{"name": line.name, "text": line.words} for line in LINES]
 
     def play_line(name):  # type: ignore[no-untyped-def]
-        if name not in {line.name for line in LINES}:
+        line = next((line for line in LINES if line.name == name), None)
+        if line is None:
             raise HTTPException(404)
-        audio = files("cartesia_ink_plugins.demo.caller").joinpath(f"{name}.wav").read_bytes()
-        return Response(audio, media_type="audio/wav")
+        return Response(_wav(recording(line)), media_type="audio/wav")
 
     app.get("/", include_in_schema=False)(show_page)
     app.get("/caller", include_in_schema=False)(list_lines)
     app.get("/caller/{name}.wav", include_in_schema=False)(play_line)
+
+
+def _wav(pcm: bytes) -> bytes:
+    """16-bit mono audio as a WAV file: not every browser plays Opus in Ogg."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(SAMPLE_RATE)
+        writer.writeframes(pcm)
+    return file.getvalue()

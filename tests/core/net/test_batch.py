@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gzip
 import io
+import resource
 import sys
 import wave
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +17,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cartesia_ink_plugins import (
     Credentials,
@@ -25,6 +31,25 @@ from cartesia_ink_plugins import (
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Rules, Script
 
+HEADS = [b"HTTP/1.1 200 OK", b"HTTP/1.1 503 Busy", b"HTTP/1.1 100 Continue", b"HTTP/1.1 302 Found"]
+HEADERS = [
+    b"Content-Encoding: gzip",
+    b"Content-Encoding: br",
+    b"Content-Length: 30",
+    b"Content-Length: -1",
+    b"Transfer-Encoding: chunked",
+    b"Retry-After: Wed, 21 Oct 2015 07:28:00 +99999999999999999999",
+    b"Set-Cookie: \xff=\x00; expires=never",
+    b"Location: http://[",
+    b"Content-Type: \xff",
+]
+BODIES = [
+    b'{"text": "Hello."}',
+    b'{"text": 1e999, "words": [{}], "duration": ' + b"9" * 5000 + b"}",
+    b'{"text": "\\ud800"}',
+    b"12\r\n" + b'{"text": "Hello."}' + b"\r\n0\r\n\r\n",
+    gzip.compress(b'{"text": "Hello."}'),
+]
 SCRIPT = Script("Good evening.", "A table for two ... please.")
 TEXT = "".join(SCRIPT.transcripts)
 KEY = Credentials(api_key="sk_secret")
@@ -259,7 +284,7 @@ class TestRetries:
             return web.Response(text="<html>")
 
         async with serving(nonsense) as url:
-            with pytest.raises(TranscriptionError, match="no transcript"):
+            with pytest.raises(TranscriptionError, match="not a transcript"):
                 await transcribe(recording, credentials=KEY, base_url=url)
 
 
@@ -302,3 +327,108 @@ async def test_the_local_servers_limit_can_be_set() -> None:
     async with InkServer(SCRIPT, rules=Rules(max_file_bytes=1000)) as server:
         with pytest.raises(TranscriptionError, match="HTTP 413"):
             await transcribe(bytes(80_000), credentials=KEY, base_url=server.url)
+
+
+def answering(body: bytes, **headers: str) -> Handler:
+    async def answer(request: web.Request) -> web.Response:
+        await request.read()
+        return web.Response(body=body, headers=headers)
+
+    return answer
+
+
+class TestAnAnswer:
+    """Whatever a server says is a transcription, or our error."""
+
+    @pytest.mark.parametrize("nested", [b"[" * 100_000, b'{"text": ' * 100_000])
+    async def test_that_is_nested_deeply_is_no_transcript(self, nested: bytes) -> None:
+        async with serving(answering(nested)) as url:
+            with pytest.raises(TranscriptionError, match=r"^the answer is not a transcript$"):
+                await transcribe(WAV, credentials=KEY, base_url=url)
+
+    async def test_may_be_compressed(self) -> None:
+        body = gzip.compress(b'{"text": "Hello."}')
+        async with serving(answering(body, **{"Content-Encoding": "gzip"})) as url:
+            assert (await transcribe(WAV, credentials=KEY, base_url=url)).text == "Hello."
+
+    async def test_that_grows_when_it_is_decompressed_takes_no_memory(self) -> None:
+        packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+        pieces = [packer.compress(b'{"text": "')]
+        pieces += [packer.compress(bytes(1 << 20)) for _ in range(600)]
+        body = b"".join([*pieces, packer.flush()])
+        assert len(body) < 1_000_000
+        async with serving(answering(body, **{"Content-Encoding": "gzip"})) as url:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            with pytest.raises(TranscriptionError, match=r"^the answer is larger than 16 MiB"):
+                await transcribe(WAV, credentials=KEY, base_url=url)
+            grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 100_000  # KiB
+
+    async def test_without_end_is_given_up(self) -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            await request.read()
+            response = web.StreamResponse()
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    await response.write(bytes(1 << 20))
+            return response
+
+        async with serving(answer) as url:
+            with pytest.raises(TranscriptionError, match=r"^the answer is larger than 16 MiB"):
+                await transcribe(WAV, credentials=KEY, base_url=url)
+
+    async def test_with_an_absurd_date_is_tried_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waits: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+
+        async def answer(request: web.Request) -> web.Response:
+            await request.read()
+            if waits:
+                return web.json_response({"text": "Hello."})
+            date = "Wed, 21 Oct 2015 07:28:00 +99999999999999999999"
+            return web.Response(status=503, headers={"Retry-After": date})
+
+        async with serving(answer) as url:
+            with monkeypatch.context() as patch:
+                patch.setattr("cartesia_ink_plugins.core.net.batch.asyncio.sleep", sleep)
+                result = await transcribe(WAV, credentials=KEY, base_url=url)
+        assert result.text == "Hello."
+        assert len(waits) == 1
+
+    @given(
+        head=st.sampled_from(HEADS) | st.binary(max_size=60),
+        headers=st.lists(st.sampled_from(HEADERS) | st.binary(max_size=60), max_size=4),
+        body=st.sampled_from(BODIES) | st.binary(max_size=60),
+    )
+    @settings(max_examples=150, deadline=None)
+    def test_of_any_bytes_is_a_transcription_or_our_error(
+        self, head: bytes, headers: list[bytes], body: bytes
+    ) -> None:
+        answer = b"\r\n".join([head, *headers, b"", body])
+
+        async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                await reader.readuntil(b"--\r\n")
+                writer.write(answer)
+                await writer.drain()
+            writer.close()
+
+        async def ask() -> None:
+            async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
+                port = server.sockets[0].getsockname()[1]
+                with contextlib.suppress(TranscriptionError):
+                    result = await transcribe(
+                        b"audio",
+                        credentials=KEY,
+                        base_url=f"http://127.0.0.1:{port}",
+                        retries=0,
+                        timeout=10.0,
+                    )
+                    assert isinstance(result.text, str)
+
+        asyncio.run(ask())

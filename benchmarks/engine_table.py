@@ -1,54 +1,28 @@
-"""`cartesia-ink bench`: how good the local speech engine is, and what a stream costs."""
+"""How good the local speech engine is: word error rate, delays and lag.
+
+Recordings are played to it in real time, first one after the other, then several at once.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cartesia_ink_plugins.cli import bench_manual, bench_pipecat
 from cartesia_ink_plugins.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from cartesia_ink_plugins.server.speech.bench import Outcome
+from cartesia_ink_plugins.server.speech import bench
+from cartesia_ink_plugins.server.speech.bench import Outcome, median
+from cartesia_ink_plugins.server.speech.engine import SpeechEngine
 
 # These are one sentence each, with pauses in it.
 _ONE_TURN = ("jfk", "wt_speech_with_pause")
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `bench` to the command line."""
-    parser = subparsers.add_parser("bench", help="measure, and print a table")
-    benches = parser.add_subparsers(dest="bench", metavar="WHAT", required=True)
-    engine = benches.add_parser(
-        "engine",
-        help="the local speech engine, on recordings played in real time",
-        description=(
-            "Play recordings to the local speech engine in real time, first one after the other, "
-            "then several at once, and print the word error rate, the delays and the lag."
-        ),
-    )
-    engine.add_argument(
-        "--audio",
-        type=Path,
-        metavar="DIR",
-        help="folder of 16-bit mono WAV files at 16 kHz with a transcripts.json "
-        "(INK_AUDIO_DIR, ../shared/audio, or tests/audio)",
-    )
-    engine.add_argument("--only", nargs="+", metavar="CLIP", help="only these recordings")
-    engine.add_argument(
-        "--streams", type=int, nargs="+", default=[1, 4], metavar="N", help="at once (1 4)"
-    )
-    engine.add_argument("--verbose", action="store_true", help="show every event")
-    engine.set_defaults(run=run)
-    bench_pipecat.add_parser(benches)
-    bench_manual.add_parser(benches)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run the bench.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark.
 
     Returns:
         The exit status: 1 when a target is missed.
@@ -56,11 +30,22 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: There are no recordings, or the speech engine is not installed.
     """
-    from cartesia_ink_plugins.server.speech import bench
-    from cartesia_ink_plugins.server.speech.engine import SpeechEngine
-
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        metavar="DIR",
+        help="folder of 16-bit mono WAV files at 16 kHz with a transcripts.json "
+        "(INK_AUDIO_DIR, ../shared/audio, or tests/audio)",
+    )
+    parser.add_argument("--only", nargs="+", metavar="CLIP", help="only these recordings")
+    parser.add_argument(
+        "--streams", type=int, nargs="+", default=[1, 4], metavar="N", help="at once (1 4)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show every event")
+    args = parser.parse_args(arguments)
     if min(args.streams) < 1:
-        raise UsageError("--streams must be positive")
+        parser.error("--streams must be positive")
     folder = args.audio or _folder()
     clips = [clip for clip in bench.load(folder) if not args.only or clip.name in args.only]
     if not clips:
@@ -99,8 +84,6 @@ def _table(
     outcomes: list[Outcome], stretches: list[list[tuple[float, float]]], *, verbose: bool
 ) -> bool:
     """Print what was measured; True when all targets are met."""
-    from cartesia_ink_plugins.server.speech.bench import median
-
     print(
         f"{'recording':<24} {'turns':>5} {'errors':>9} "
         f"{'start':>7} {'words':>7} {'end':>7} {'lag':>7}"
@@ -146,3 +129,10 @@ def _table(
         verdict = f"target {target:<9} {'met' if met else 'MISSED'}" if target else ""
         print(f"{name:<42} {value:>8}   {verdict}".rstrip())
     return all(met for *_, met in rows)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UsageError as error:
+        sys.exit(f"benchmarks.engine_table: {error}")

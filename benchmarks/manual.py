@@ -1,6 +1,9 @@
-"""`cartesia-ink bench manual`: what a `finalize` costs over the bare socket, and push-to-talk.
+"""What a `finalize` costs over the bare socket, and push-to-talk in LiveKit.
 
-The local server answers at once, so what is measured is the client and the framework alone.
+The time from `finalize` to the final text is taken with our client and with a bare socket, in
+turns; and, if livekit-agents and its Cartesia plugin are installed, how long commit_user_turn()
+takes with our STT and with the built-in one. The local server answers at once, so that what is
+measured is the client and the framework alone.
 """
 
 from __future__ import annotations
@@ -9,61 +12,45 @@ import argparse
 import asyncio
 import json
 import statistics
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.credentials import Credentials
-from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.options import ManualOptions
 
 _KEY = "any"
-_ADDED_TARGET = 0.005
-_COMMIT_TARGET = 0.1
-_FRAME = 0.02
+_ADDED_TARGET_SECONDS = 0.005
+_COMMIT_TARGET_SECONDS = 0.1
+_FRAME_SECONDS = 0.02
 _SENTENCE = "A table for two, please."
 
 
-def add_parser(benches: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `bench manual` to the command line."""
-    parser = benches.add_parser(
-        "manual",
-        help="finalize over the bare socket, and push-to-talk in LiveKit",
-        description=(
-            "Measure from `finalize` to the final text, with our client and with a bare socket in "
-            "turns, and, if livekit-agents and its Cartesia plugin are installed, how long "
-            "commit_user_turn() takes with our STT and with the built-in one."
-        ),
-    )
-    parser.add_argument("--rounds", type=int, default=100, metavar="N", help="of each side")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Run the bench.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark.
 
     Returns:
         The exit status: 1 when a target is missed.
-
-    Raises:
-        UsageError: aiohttp is not installed, or there is nothing to measure.
     """
+    assert __doc__
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=100, metavar="N", help="of each side")
+    args = parser.parse_args(arguments)
     if args.rounds < 1:
-        raise UsageError("--rounds must be positive")
-    try:
-        import aiohttp  # noqa: F401
-    except ImportError:
-        raise UsageError("bench manual needs: pip install 'cartesia-ink-plugins[server]'") from None
+        parser.error("--rounds must be positive")
     bare, ours = asyncio.run(_finalize(args.rounds))
     added = statistics.median(ours) - statistics.median(bare)
     print(f"finalize to final text, {args.rounds} rounds, ms   p50     p95")
     for name, times in (("bare socket", bare), ("InkManualClient", ours)):
         print(f"  {name:<38}{_ms(statistics.median(times))}{_ms(_p95(times))}")
     print(f"  {'added by us (target 5.0)':<38}{_ms(added)}")
-    met = added <= _ADDED_TARGET
+    met = added <= _ADDED_TARGET_SECONDS
     try:
         commits = asyncio.run(_commits())
     except ImportError:
@@ -72,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     print("\ncommit_user_turn() in push-to-talk, LiveKit, ms")
     for name, seconds in commits.items():
         print(f"  {name:<38}{_ms(seconds)}")
-    return 0 if met and commits["ink.STT(endpoint='manual')"] <= _COMMIT_TARGET else 1
+    return 0 if met and commits["ink.STT(endpoint='manual')"] <= _COMMIT_TARGET_SECONDS else 1
 
 
 def _ms(seconds: float) -> str:
@@ -115,12 +102,12 @@ async def _timed(
     send: Callable[[bytes], object], finalize: Callable[[], Awaitable[str]], pcm: bytes
 ) -> float:
     """Send a sentence much as it is spoken, only faster, and time its `finalize`."""
-    size = AudioFormat().size(_FRAME)
+    size = AudioFormat().size(_FRAME_SECONDS)
     for at in range(0, len(pcm), size):
         sent = send(pcm[at : at + size])
         if isinstance(sent, Awaitable):
             await sent
-        await asyncio.sleep(_FRAME / 2)
+        await asyncio.sleep(_FRAME_SECONDS / 2)
     began = time.perf_counter()
     text = await finalize()
     took = time.perf_counter() - began
@@ -210,12 +197,12 @@ async def _commit(recogniser: Any, pcm: bytes) -> float:
     session.input.audio = Microphone(label="bench")
     await session.start(Agent(instructions=""))
     try:
-        size = AudioFormat(sample_rate=rate).size(_FRAME)
+        size = AudioFormat(sample_rate=rate).size(_FRAME_SECONDS)
         end = len(pcm) - AudioFormat(sample_rate=rate).size(1.0)
         for at in range(0, end, size):
             piece = pcm[at : at + size]
             frames.put_nowait(rtc.AudioFrame(piece, rate, 1, len(piece) // 2))
-            await asyncio.sleep(_FRAME)
+            await asyncio.sleep(_FRAME_SECONDS)
         began = time.perf_counter()
         words = await session.commit_user_turn(skip_reply=True)
         took = time.perf_counter() - began
@@ -224,3 +211,7 @@ async def _commit(recogniser: Any, pcm: bytes) -> float:
     finally:
         await session.aclose()
         await recogniser.aclose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,9 @@
+"""All that measures, beside the frameworks' own classes; not part of the wheel.
+
+    make bench-pipecat     CPU, memory and delays of a stream in a Pipecat pipeline
+    make bench-livekit     the same in LiveKit
+    make bench-manual      `finalize` over the bare socket, and push-to-talk in LiveKit
+    make bench-engine      the local server's speech engine, on real speech
+
+Each is a module with a `--help` of its own: `python -m benchmarks.pipecat_streams --help`.
+"""
