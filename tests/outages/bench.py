@@ -1,6 +1,6 @@
 """Print what happens when a connection fails: ours beside the frameworks' own Ink classes.
 
-python -m tests.outages.bench                   # the README's table, in some three minutes
+python -m tests.outages.bench                   # the table of docs/benchmarks.md, in three minutes
 python -m tests.outages.bench RST "half-open"   # only rows with these words
 python -m tests.outages.bench --sides RST       # each of our three sides by itself
 
@@ -119,11 +119,11 @@ def _count(count: int, what: str) -> str:
 
 
 def line(row: Row, cells: Sequence[Cell], *, sides: bool = False) -> str:
-    """One row as the README has it; with `sides`, our three sides by themselves."""
+    """One row as docs/benchmarks.md has it; with `sides`, our three sides by themselves."""
     ours, built_in = cells[: len(OURS)], cells[len(OURS) :]
     shown = [*ours] if sides else [max(ours, key=lambda cell: cell.badness)]
     texts = [cell.text for cell in (*shown, *built_in)]
-    return f"| [{row.title}]({row.test}) | {' | '.join(texts)} |"
+    return f"| [{row.title}](../{row.test}) | {' | '.join(texts)} |"
 
 
 async def main(words: Sequence[str], *, sides: bool) -> None:

@@ -1,4 +1,4 @@
-"""The rows of the README's "When the connection fails", and which test holds each."""
+"""The rows of "When the connection fails" in docs/benchmarks.md, and the test of each."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Row:
         scenario: What happens; None for the day, which is lived in virtual time.
         measure: What is looked at.
         test: The file whose tests hold it.
-        name: What the README calls it; the scenario's name if it is empty.
+        name: What the page calls it; the scenario's name if it is empty.
     """
 
     scenario: Scenario | None
@@ -44,7 +44,7 @@ class Row:
 
     @property
     def title(self) -> str:
-        """What the README calls it."""
+        """What the page calls it."""
         return self.name or (self.scenario.name if self.scenario else "")
 
 
