@@ -4,16 +4,25 @@ Twilio calls the webhook (`POST /`) at the public name given with `--proxy`, the
 to `/ws` as 8 kHz μ-law. That is what Ink gets: nothing is resampled on the way. What the bot has
 not said yet is cleared at Twilio when the caller interrupts.
 
-With no key it hears and speaks offline, like `examples/pipecat_bot.py`. TWILIO_ACCOUNT_SID and
-TWILIO_AUTH_TOKEN let the bot hang up.
+Only Twilio gets in: it signs the address of the stream with the account's TWILIO_AUTH_TOKEN, which
+has to be set. An open `/ws` is found by whoever scans the web, and costs you: each connection is a
+stream of Ink, an LLM and a voice for as long as it is held, and takes one of the streams that your
+plan allows from a caller. To try the bot without Twilio, on a machine that nobody else can reach,
+set ALLOW_UNSIGNED=1.
+
+With no key it hears and speaks offline, like `examples/pipecat_bot.py`. With TWILIO_ACCOUNT_SID,
+too, the bot can hang up.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import os
 import signal
 import sys
 from functools import cache
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     # Until the bot runs, Ctrl-C ends the program at once: what follows takes some seconds.
@@ -46,12 +55,19 @@ from cartesia_ink_plugins.demo.start import offline_without_key
 from cartesia_ink_plugins.demo.voice import Voice
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 
+if TYPE_CHECKING:
+    from fastapi import WebSocket
+
 OFFLINE = "CARTESIA_BASE_URL"
+UNSIGNED = "ALLOW_UNSIGNED"
 SAMPLE_RATE = 8_000
 
 
 async def bot(arguments: WebSocketRunnerArguments) -> None:
     """Answer one call; Pipecat's runner calls this for everyone who connects to `/ws`."""
+    if not is_allowed(arguments):
+        await arguments.websocket.close(1008, "not signed by Twilio")
+        return
     _, call = await parse_telephony_websocket(arguments.websocket)
     account = os.environ.get("TWILIO_ACCOUNT_SID")
     serializer = TwilioFrameSerializer(
@@ -99,6 +115,24 @@ async def bot(arguments: WebSocketRunnerArguments) -> None:
     await runner.run()
 
 
+def is_allowed(arguments: WebSocketRunnerArguments) -> bool:
+    """Whether it is Twilio that has connected, or anybody may."""
+    if UNSIGNED in os.environ:
+        return True
+    # The name that Twilio was told; without --proxy the one that the client says.
+    proxy = arguments.cli_args.proxy if arguments.cli_args else None
+    host = proxy or arguments.websocket.headers.get("host", "")
+    return is_signed(arguments.websocket, host, os.environ["TWILIO_AUTH_TOKEN"])
+
+
+def is_signed(websocket: WebSocket, host: str, token: str) -> bool:
+    """Whether the signature is Twilio's: https://www.twilio.com/docs/usage/security."""
+    url = f"wss://{host}{websocket.url.path}"
+    expected = base64.b64encode(hmac.digest(token.encode(), url.encode(), "sha1"))
+    signature = websocket.headers.get("x-twilio-signature", "")
+    return hmac.compare_digest(expected, signature.encode())
+
+
 def make_voice() -> TTSService:
     """The bot's voice: offline, or Cartesia's Sonic."""
     if OFFLINE in os.environ:
@@ -120,6 +154,9 @@ def offline_voice() -> Voice:
 if __name__ == "__main__":
     from pipecat.runner.run import main
 
+    if not (os.environ.get("TWILIO_AUTH_TOKEN") or UNSIGNED in os.environ):
+        print(f"TWILIO_AUTH_TOKEN: not set; to let anybody in, set {UNSIGNED}=1", file=sys.stderr)
+        sys.exit(2)
     if not {"-t", "--transport"} & set(sys.argv):
         sys.argv += ["--transport", "twilio"]
     with offline_without_key():

