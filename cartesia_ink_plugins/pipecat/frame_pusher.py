@@ -1,7 +1,8 @@
 """From the turn events of a session to Pipecat frames, in the order of the events.
 
-Only a prediction that is already taken back, by a resume or an end that has arrived meanwhile, is
-left out. What becomes of the frames is decided where they arrive, by the turn strategies.
+A prediction that a resume or the end of the turn has overtaken is left out, and one that is taken
+back waits a moment for the same words to end the turn again. What becomes of the frames is decided
+where they arrive, by the turn strategies.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Protocol, TypeAlias
 
 from pipecat.frames.frames import (
@@ -21,6 +22,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transcriptions.language import Language
+from pipecat.turns.user_stop import EagerMatchPolicy
 from pipecat.utils.time import time_now_iso8601
 
 from cartesia_ink_plugins.core.events import (
@@ -37,7 +39,6 @@ from cartesia_ink_plugins.pipecat.turn_frames import (
     EagerFrame,
     FinalFrame,
     StopFrame,
-    TurnResumedFrame,
     TurnStamp,
     uninterruptible,
 )
@@ -74,6 +75,8 @@ class FramePusher:
         *,
         language: Language | None,
         eager: bool,
+        match_policy: EagerMatchPolicy,
+        resume_grace: float,
         meter: LatencyMeter,
         user_id: Callable[[], str],
         has_own_strategies: Callable[[], bool],
@@ -87,6 +90,8 @@ class FramePusher:
             service: Where frames are pushed from.
             language: What the model understands, when it is only one.
             eager: Whether predicted ends of turns are pushed.
+            match_policy: Whether a reply to some words also answers some other words.
+            resume_grace: Seconds after a resume in which the same words may end the turn again.
             meter: Measures what the user waits for.
             user_id: Tells who speaks.
             has_own_strategies: Tells whether a user aggregator uses the recommended strategies.
@@ -97,6 +102,8 @@ class FramePusher:
         self._service = service
         self._language = language
         self._eager = eager
+        self._match_policy = match_policy
+        self._resume_grace = resume_grace
         self._meter = meter
         self._user_id = user_id
         self._has_own_strategies = has_own_strategies
@@ -107,11 +114,16 @@ class FramePusher:
         self._wake = asyncio.Event()
         self._closed = False
         self._muted_text = MutedText()
-        self._turn = 0
+        self._turn = self._predictions = 0
         self._is_turn_open = self._has_text = False
         self._text_pushed_at = 0.0
-        self.is_prediction_pending = False
+        self._prediction: str | None = None
+        self._take_back_at: float | None = None
+
+    @property
+    def is_prediction_pending(self) -> bool:
         """Whether a predicted end was pushed that is neither taken back nor confirmed."""
+        return self._prediction is not None
 
     def feed(self, event: TurnEvent) -> None:
         """Take the next turn event."""
@@ -125,12 +137,7 @@ class FramePusher:
 
     async def run(self) -> None:
         """Push the frames of events until `close`."""
-        while self._pending or not self._closed:
-            if not self._pending:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            event = self._pending.popleft()
+        while (event := await self._next()) is not None:
             match event:
                 case TurnStart():
                     await self._push_start()
@@ -147,6 +154,19 @@ class FramePusher:
                 case TurnEnd():
                     await self._push_end(event)
                     await self._call("on_turn_end", event.transcript)
+
+    async def _next(self) -> TurnEvent | None:
+        """Wait for the next event, and take a prediction back when its grace is over."""
+        while not self._pending:
+            if self._closed:
+                return None
+            self._wake.clear()
+            try:
+                async with asyncio.timeout_at(self._take_back_at):
+                    await self._wake.wait()
+            except TimeoutError:
+                await self._take_back()
+        return self._pending.popleft()
 
     # -- mute -------------------------------------------------------------------------------------
 
@@ -170,38 +190,50 @@ class FramePusher:
     async def _push_start(self) -> None:
         await self._let_text_arrive()
         self._turn += 1
-        self._is_turn_open, self._has_text = True, False
+        self._is_turn_open, self._has_text, self._predictions = True, False, 0
         self._muted_text.turn_started()
         self._meter.turn_started()
         down, up = ProposedUserStartedSpeakingFrame(), ProposedUserStartedSpeakingFrame()
-        await self._broadcast(down, up, TurnStamp(self._service.name, self._turn))
+        await self._broadcast(down, up, self._stamp())
 
     async def _push_interim(self, event: TurnUpdate) -> None:
         if text := self._text_of(event):
+            await self._take_back_unless_matching(text)
             await self._push_text(InterimTranscriptionFrame(text, *self._about(event)))
 
     async def _push_eager(self, event: TurnEagerEnd) -> None:
-        text = self._text_of(event)
-        taken_back = any(isinstance(e, TurnResume | TurnEnd) for e in self._pending)
-        if not self._eager or not text.strip() or taken_back:
+        if not (text := self._text_of(event)) or not self._eager:
             return
-        self.is_prediction_pending = True
-        await self._meter.turn_may_have_ended(event)
-        await self._push_text(uninterruptible(EagerFrame(text, *self._about(event))))
+        await self._take_back_unless_matching(text)
+        if any(isinstance(e, TurnResume | TurnEnd) for e in self._pending):
+            return
+        self._take_back_at = None
+        if self._prediction is None:
+            self._prediction = text
+            self._predictions += 1
+            await self._meter.turn_may_have_ended(event)
+            await self._push_text(uninterruptible(EagerFrame(text, *self._about(event))))
 
     async def _push_resume(self) -> None:
-        if not self.is_prediction_pending:
-            return
-        self.is_prediction_pending = False
-        if self._has_own_strategies():
-            stamp = TurnStamp(self._service.name, self._turn, self._has_text)
-            await self._service.push_frame(stamp.put_on(uninterruptible(TurnResumedFrame())))
+        if self._prediction is not None and self._has_own_strategies():
+            self._take_back_at = asyncio.get_running_loop().time() + self._resume_grace
         else:
+            await self._take_back()
+
+    async def _take_back_unless_matching(self, text: str) -> None:
+        if self._prediction and not self._match_policy.matches(self._prediction, text):
+            await self._take_back()
+
+    async def _take_back(self) -> None:
+        self._take_back_at = None
+        if self._prediction is not None:
+            self._prediction = None
             await self._let_text_arrive()
-            await self._service.push_frame(EagerEndOfTurnCancelFrame())
+            await self._service.push_frame(self._stamp().put_on(EagerEndOfTurnCancelFrame()))
 
     async def _push_end(self, event: TurnEnd) -> None:
-        self.is_prediction_pending = self._is_turn_open = False
+        self._is_turn_open = False
+        self._prediction = self._take_back_at = None
         if text := self._text_of(event):
             await self._before_final(event)
             await self._meter.turn_ended(event)
@@ -211,15 +243,13 @@ class FramePusher:
         await self._broadcast_stop(has_text=bool(text))
 
     async def _broadcast_stop(self, *, has_text: bool) -> None:
-        stamp = TurnStamp(self._service.name, self._turn, has_text)
+        stamp = replace(self._stamp(), has_text=has_text)
         await self._broadcast(uninterruptible(StopFrame()), uninterruptible(StopFrame()), stamp)
 
     async def _push_text(self, frame: Any) -> None:
         frame.includes_inter_frame_spaces = True
         self._has_text = True
-        await self._service.push_frame(
-            TurnStamp(self._service.name, self._turn, has_text=True).put_on(frame)
-        )
+        await self._service.push_frame(self._stamp().put_on(frame))
         self._text_pushed_at = time.monotonic()
 
     async def _broadcast(self, down: Frame, up: Frame, stamp: TurnStamp) -> None:
@@ -234,6 +264,9 @@ class FramePusher:
         """
         if not self._has_own_strategies():
             await asyncio.sleep(self._text_pushed_at + _TRAVEL_SECONDS - time.monotonic())
+
+    def _stamp(self) -> TurnStamp:
+        return TurnStamp(self._service.name, self._turn, self._predictions, self._has_text)
 
     def _text_of(self, event: TurnText) -> str:
         """The text of an event that counts; empty when it is nothing but spaces."""

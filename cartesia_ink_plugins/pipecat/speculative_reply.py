@@ -25,7 +25,6 @@ class SpeculativeReply:
         tracker: SpeculationTracker,
         *,
         timeout: float,
-        resume_grace: float,
         begin: Callable[[UserTurnSpeculation], Awaitable[None]],
         cancel: Callable[[], Awaitable[None]],
     ) -> None:
@@ -34,13 +33,11 @@ class SpeculativeReply:
         Args:
             tracker: Decides which predictions are answered, and is told what became of them.
             timeout: Seconds that a prediction may stay open.
-            resume_grace: Seconds after a resume in which the same words may end the turn again.
             begin: Has the aggregator run a speculative inference.
             cancel: Has the aggregator withdraw the reply.
         """
         self._tracker = tracker
         self._timeout = timeout
-        self._resume_grace = resume_grace
         self._begin = begin
         self._cancel = cancel
         self.observer = ReplyObserver(self.lost)
@@ -90,15 +87,12 @@ class SpeculativeReply:
         self._set_deadline(self._timeout)
         await self._begin(UserTurnSpeculation(text=self._text))
 
-    def turn_resumed(self) -> None:
-        """The user goes on; maybe the same words end the turn again."""
-        if self._text is not None:
-            self._set_deadline(self._resume_grace)
-
-    async def text_grew(self, text: str) -> None:
-        """The user has said more: a reply to other words is of no use."""
-        if self._text is not None and not self._matches(text):
-            await self.withdraw()
+    async def taken_back(self) -> None:
+        """The user goes on, and the frame that says so is on its way to the LLM service."""
+        if self.observer.has_begun or not self.observer.sees_any:
+            await self.lost(may_hold=False)
+        else:
+            self._begin_withdrawal()
 
     async def lost(self, may_hold: bool = True) -> None:
         """Somebody else has dropped the reply, or has given the LLM something else to answer.

@@ -40,7 +40,6 @@ from cartesia_ink_plugins.pipecat.speculation import SpeculationTracker
 from cartesia_ink_plugins.pipecat.speculative_reply import SpeculativeReply
 from cartesia_ink_plugins.pipecat.turn_frames import (
     RepeatedStopFrame,
-    TurnResumedFrame,
     TurnStamp,
     uninterruptible,
 )
@@ -62,7 +61,6 @@ class StrategyOptions:
         interrupt_on: Whether the start of a turn opens it and interrupts the bot, or its first
             words.
         speculation_timeout: Seconds that a prediction may stay open.
-        resume_grace: Seconds after a resume in which the same words may end the turn again.
         speculations: Decides which predictions are answered, and is told what became of them.
         adopted: Called with 1 when an aggregator adopts the strategies, and with -1 when it lets go
             of them.
@@ -73,7 +71,6 @@ class StrategyOptions:
     enable_interruptions: bool
     interrupt_on: InterruptOn
     speculation_timeout: float
-    resume_grace: float
     speculations: SpeculationTracker
     adopted: Callable[[int], None]
 
@@ -159,7 +156,6 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         self._reply = SpeculativeReply(
             options.speculations,
             timeout=options.speculation_timeout,
-            resume_grace=options.resume_grace,
             begin=lambda speculation: self.trigger_user_turn_inference_triggered(
                 speculation=speculation
             ),
@@ -225,17 +221,12 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
                 await self._stop_proposed(None)
             case TranscriptionFrame() if frame.text.strip():
                 await self._final_arrived(frame)
-            case InterimTranscriptionFrame():
-                if self._order.concerns_open(frame):
-                    await self._reply.text_grew(frame.text)
             case EagerTranscriptionFrame():
                 await self._end_predicted(frame)
-            case InterruptionFrame() | EagerEndOfTurnCancelFrame():
-                # Somebody else interrupts the LLM, or takes its reply back.
-                await self._reply.lost(may_hold=isinstance(frame, InterruptionFrame))
-            case _ if isinstance(frame, TurnResumedFrame):
-                if self._order.concerns_open(frame):
-                    self._reply.turn_resumed()
+            case EagerEndOfTurnCancelFrame():
+                await self._prediction_taken_back(frame)
+            case InterruptionFrame():
+                await self._reply.lost()
         return ProcessFrameResult.CONTINUE
 
     # -- predicted ends ---------------------------------------------------------------------------
@@ -244,8 +235,19 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         turn = self._order.open
         if turn is None or turn.stop_proposed or self._is_ending or not self._options.eager:
             return
+        stamp = self._order.stamp_of(frame)
+        if stamp is not None and self._order.is_taken_back(stamp):
+            return
         if self._order.concerns_open(frame) and frame.text.strip():
             await self._reply.begin(turn.text + frame.text)
+
+    async def _prediction_taken_back(self, frame: EagerEndOfTurnCancelFrame) -> None:
+        """The frame goes on to the LLM, but it may have overtaken the prediction on its way."""
+        if (stamp := self._order.stamp_of(frame)) is None:
+            await self._reply.lost(may_hold=False)
+        else:
+            self._order.take_back(stamp)
+            await self._reply.taken_back()
 
     # -- ends -------------------------------------------------------------------------------------
 

@@ -225,7 +225,6 @@ class InkTurnsSTTService(InkStreamingSTTService):
                 enable_interruptions=enable_interruptions,
                 interrupt_on=self._interrupt_on,
                 speculation_timeout=timeout_ms / 1000 + _SPECULATION_MARGIN,
-                resume_grace=self._resume_grace,
                 speculations=self._speculations,
                 adopted=self._count_adopters,
             )
@@ -277,6 +276,8 @@ class InkTurnsSTTService(InkStreamingSTTService):
             # The family of models that knows only one language.
             language=Language.EN if str(model).startswith("ink-2") else None,
             eager=self._eager,
+            match_policy=self._speculations.match_policy,
+            resume_grace=self._resume_grace,
             meter=LatencyMeter(self, self._first_token, model=model),
             user_id=lambda: self._user_id,
             has_own_strategies=lambda: self._adopters > 0,

@@ -1,8 +1,8 @@
-"""The frames of a turn: each carries a stamp with the number of its turn.
+"""The frames of a turn: each carries a stamp with the number of its turn and its place in it.
 
 Pipecat keeps the order of data and control frames, but a system frame overtakes them, and a
 processor on the way may hold some of them back. With the stamp, whoever receives a frame knows
-which turn it belongs to, in whatever order frames arrive.
+where it belongs, in whatever order frames arrive.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from pipecat.frames import frames
 from pipecat.frames.frames import (
-    ControlFrame,
     EagerTranscriptionFrame,
     Frame,
     ProposedUserStoppedSpeakingFrame,
@@ -26,16 +25,18 @@ AnyFrame = TypeVar("AnyFrame", bound=Frame)
 
 @dataclass(frozen=True, slots=True)
 class TurnStamp:
-    """Which turn a frame belongs to.
+    """Which turn a frame belongs to, and its place in it.
 
     Attributes:
         service: Name of the service that numbers the turns.
         turn: Number of the turn, from 1.
-        has_text: Whether text of the turn was pushed before this frame.
+        prediction: How many predicted ends of the turn were pushed so far, with this frame.
+        has_text: Whether text of the turn was pushed so far.
     """
 
     service: str
     turn: int
+    prediction: int = 0
     has_text: bool = False
 
     def put_on(self, frame: AnyFrame) -> AnyFrame:
@@ -64,15 +65,6 @@ def uninterruptible(frame: AnyFrame) -> AnyFrame:
     return frame
 
 
-@dataclass
-class _TurnResumed(ControlFrame):
-    """The user goes on after a predicted end of the turn.
-
-    Understood by the strategies that the service recommends. A control frame, so that it never
-    overtakes the prediction that it takes back.
-    """
-
-
 class RepeatedStopFrame(ProposedUserStoppedSpeakingFrame, SystemFrame):
     """A proposal to stop that is put to the user aggregator again, ahead of its queue."""
 
@@ -80,4 +72,3 @@ class RepeatedStopFrame(ProposedUserStoppedSpeakingFrame, SystemFrame):
 FinalFrame = _uninterruptible(TranscriptionFrame)
 EagerFrame = _uninterruptible(EagerTranscriptionFrame)
 StopFrame = _uninterruptible(ProposedUserStoppedSpeakingFrame)
-TurnResumedFrame = _uninterruptible(_TurnResumed)

@@ -39,6 +39,7 @@ class TurnOrder:
         self.open: OpenTurn | None = None
         self._last_closed = 0
         self._last_stopped = 0
+        self._taken_back = (0, 0)
         self._held: TurnStamp | None = None
 
     def stamp_of(self, frame: Frame) -> TurnStamp | None:
@@ -90,6 +91,14 @@ class TurnOrder:
             self._held = None
         if self.open is None:
             self._last_closed = max(self._last_closed, stamp.turn)
+
+    def take_back(self, stamp: TurnStamp) -> None:
+        """The predictions of a turn so far are taken back, even those that have not arrived yet."""
+        self._taken_back = max(self._taken_back, (stamp.turn, stamp.prediction))
+
+    def is_taken_back(self, stamp: TurnStamp) -> bool:
+        """Whether a prediction has arrived after the frame that takes it back."""
+        return (stamp.turn, stamp.prediction) <= self._taken_back
 
     def hold(self, stamp: TurnStamp) -> None:
         """A later turn has started; it is opened when the open one has ended."""

@@ -50,7 +50,7 @@ async def test_a_withdrawn_answer_is_not_paid_to_its_end(goes_on: str) -> None:
         await talk.until(lambda: talk.llm.busy)
         server.go_on()
         await talk.until(lambda: not talk.llm.busy)
-        assert talk.tap.up(EagerEndOfTurnCancelFrame)
+        assert talk.tap.down(EagerEndOfTurnCancelFrame)
 
 
 async def test_a_prediction_of_other_words_than_the_final_ones_is_answered_anew() -> None:
