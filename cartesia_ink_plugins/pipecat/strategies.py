@@ -112,6 +112,8 @@ class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[n
         return ProcessFrameResult.CONTINUE
 
     async def _start_proposed(self, stamp: TurnStamp | None) -> None:
+        if stamp is not None:
+            self._order.started(stamp)
         if self._order.open is not None:
             if stamp is not None and self._order.is_later(stamp):
                 self._order.hold(stamp)
@@ -131,10 +133,8 @@ class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[n
                 self._order.hold(stamp)
         elif stamp is not None and not self._order.is_over(stamp.turn):
             await self._open(stamp.turn)
-        elif isinstance(frame, TranscriptionFrame):
-            await self._open(None)
-            if self._order.open is not None:
-                self._order.open.stop_proposed = True
+        elif stamp is None and isinstance(frame, TranscriptionFrame) and self._order.unfinished:
+            await self._open(self._order.unfinished)
 
     async def _open(self, number: int | None) -> None:
         self._order.begin(number)

@@ -37,8 +37,7 @@ class TurnOrder:
         """
         self._service = service
         self.open: OpenTurn | None = None
-        self._last_closed = 0
-        self._last_stopped = 0
+        self._last_started = self._last_stopped = self._last_closed = 0
         self._taken_back = (0, 0)
         self._held: TurnStamp | None = None
 
@@ -46,6 +45,15 @@ class TurnOrder:
         """The stamp of a frame; None when it was not made by the service."""
         stamp = stamp_of(frame)
         return stamp if stamp is not None and stamp.service == self._service else None
+
+    @property
+    def unfinished(self) -> int | None:
+        """The turn that has started and is neither open nor has ended; None when there is none."""
+        return self._last_started if self._last_started > self._last_closed else None
+
+    def started(self, stamp: TurnStamp) -> None:
+        """The start of a turn has been proposed."""
+        self._last_started = max(self._last_started, stamp.turn)
 
     def begin(self, number: int | None) -> None:
         """A turn is opened; its end may have been proposed already."""

@@ -12,6 +12,7 @@ from pipecat.frames.frames import (
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from tests.pipecat.sides import talk_to
@@ -119,6 +120,42 @@ async def test_noise_between_the_end_of_a_turn_and_its_text() -> None:
         server.go_on()
         await talk.until(lambda: "re: two." in talk.voice.spoken)
         assert talk.user_messages == ["one", "two"]
+
+
+@KINDS
+async def test_text_that_comes_after_the_framework_has_closed_its_turn(anew: bool) -> None:
+    """The framework ends a turn of which it hears no more; here, after 0.1 s instead of 5 s."""
+    play: Play = [*(START, update("one"), end("one")), CUE, *(START, update("two"), end("two"))]
+    params = LLMUserAggregatorParams(user_turn_stop_timeout=0.1)
+    later = Later(0.5, anew=anew)
+    async with talk_to(play, before_aggregator=[later], params=params) as (talk, server):
+        await talk.hear()
+        await talk.until(lambda: "re: one." in [text.lower() for text in talk.voice.spoken])
+        server.go_on()
+        await talk.until(lambda: "re: two." in [text.lower() for text in talk.voice.spoken])
+        assert [text.lower() for text in talk.user_messages] == ["one", "two"]
+
+
+class Twice(FrameProcessor):
+    """Adds a translation to each final, a little later."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+        if isinstance(frame, TranscriptionFrame):
+            self.create_task(self._translate(frame))
+
+    async def _translate(self, frame: TranscriptionFrame) -> None:
+        await asyncio.sleep(0.1)
+        await self.push_frame(TranscriptionFrame("eins", frame.user_id, frame.timestamp))
+
+
+async def test_more_text_of_a_turn_that_was_answered_is_no_turn_of_its_own() -> None:
+    async with talk_to([START, end("one")], before_aggregator=[Twice()]) as (talk, _):
+        await talk.hear()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        await talk.quiet(0.3)
+        assert talk.voice.spoken == ["re: one."]
 
 
 class Swallow(FrameProcessor):
