@@ -233,6 +233,8 @@ class ManagedClient(Generic[T]):
                     logger.warning(f"{self._host}: going on with a new connection: {reason}")
                     await self._call("on_connection_error", reason)
             case DialFailed(reason=reason):
+                # It was to take the place of another connection, without a word of that.
+                await self._went_offline()
                 logger.warning(f"{self._host}: {reason}")
                 await self._call("on_connection_error", reason)
             case AudioGap(seconds=seconds):

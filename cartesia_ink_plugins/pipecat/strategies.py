@@ -211,7 +211,7 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         match frame:
             case RepeatedStopFrame():
                 if self._is_ending:
-                    await self._finalize()
+                    await self._try_to_finalize()
                     self._tried_again.set()
             case ProposedUserStoppedSpeakingFrame():
                 await self._stop_proposed(self._order.stamp_of(frame))
@@ -283,13 +283,14 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         try:
             if not turn.text.strip():
                 await self._reply.discard()
-                if await self._recovery.end_turn(lambda: self._trigger(turn)):
+                if await self._recovery.end_turn(lambda: self._finalize(turn)):
                     await self._reply.observer.context_arrived()
             elif await self._reply.confirm(turn.text):
-                await self._trigger(turn, is_answered=True)
+                await self._finalize(turn, confirms_speculation=True)
                 self._recovery.turn_answered()
             else:
-                await self._trigger(turn)
+                await self.trigger_user_turn_inference_triggered()
+                await self._finalize(turn)
                 self._recovery.turn_answered()
                 await self._reply.observer.context_arrived()
         finally:
@@ -297,14 +298,12 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
             self._is_ending = False
             await self._release_held_start()
 
-    async def _trigger(self, turn: OpenTurn, *, is_answered: bool = False) -> None:
+    async def _finalize(self, turn: OpenTurn, *, confirms_speculation: bool = False) -> None:
         self._ending = UserTurnStoppedParams(
             enable_user_speaking_frames=not turn.announced_elsewhere,
-            confirms_speculation=is_answered,
+            confirms_speculation=confirms_speculation,
         )
-        if not is_answered:
-            await self.trigger_user_turn_inference_triggered()
-        await self._finalize()
+        await self._try_to_finalize()
         if not self._has_ended:
             # The user has begun to speak again, and the aggregator ends no turn meanwhile.
             self._tried_again.clear()
@@ -312,7 +311,7 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._tried_again.wait(), _REPEAT_SECONDS)
 
-    async def _finalize(self) -> None:
+    async def _try_to_finalize(self) -> None:
         await self.trigger_user_turn_finalized(
             enable_user_speaking_frames=self._ending.enable_user_speaking_frames,
             confirms_speculation=self._ending.confirms_speculation,

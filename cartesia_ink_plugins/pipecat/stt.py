@@ -68,8 +68,8 @@ class InkTurnsSTTService(InkStreamingSTTService):
     `enable_eager_end_of_turn` is turned off; nothing of such an answer is spoken before the end.
 
     Event handlers, in addition to `on_connected(service)`, `on_disconnected(service)` and
-    `on_connection_error(service, error)`, which are called once for every connection that was
-    opened, that ended, and that failed:
+    `on_connection_error(service, error)`, which are called when the service comes online, goes
+    offline, and fails to connect; a connection that takes the place of another is no news:
 
     - on_turn_start(service, transcript): the user began to speak; `transcript` is empty
     - on_turn_update(service, transcript): the words of the turn so far
@@ -120,9 +120,9 @@ class InkTurnsSTTService(InkStreamingSTTService):
             sample_rate: Hz that a connection is opened with before the first audio frame. The
                 frames' own rate is what counts. Without it, the pipeline's input rate.
             should_interrupt: Whether the user interrupts the bot.
-            interrupt_on: Whether the start of a turn interrupts the bot, or its first words; words
-                take a little longer, and noise without words does not stop the bot. Applies, as
-                the next three, with the turn strategies that this service recommends.
+            interrupt_on: Whether a turn is opened, and the bot interrupted, by its start or by its
+                first words; words take a little longer, and noise without words does not stop the
+                bot. Applies, as the next three, with the strategies that this service recommends.
             enable_eager_end_of_turn: Whether a predicted end of a turn is answered ahead of it.
             eager_match_policy: Whether a reply to the predicted words also answers the final ones.
                 By default, they may differ in case, punctuation and spaces.

@@ -127,6 +127,18 @@ async def test_another_rate_of_the_audio_is_no_disconnection() -> None:
         assert len(calls["on_disconnected"]) == 1
 
 
+async def test_a_connection_that_cannot_be_replaced_is_a_disconnection() -> None:
+    async with wire_server([]) as server:
+        stt = ours(server.url)
+        calls = count(stt, "on_connected", "on_disconnected", "on_connection_error")
+        async with conversation(stt) as talk:
+            await talk.until(lambda: bool(calls["on_connected"]))
+            server.reject_for(600)
+            await talk.task.queue_frame(InputAudioRawFrame(bytes(320), 8_000, 1))
+            await talk.until(lambda: bool(calls["on_connection_error"]))
+            assert len(calls["on_disconnected"]) == 1
+
+
 async def test_new_settings_of_the_manual_service_are_no_disconnection() -> None:
     async with InkServer(Script("Hello there.")) as server:
         stt = manual(server.url)

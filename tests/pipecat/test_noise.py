@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pipecat.frames.frames import InterruptionFrame, UserStoppedSpeakingFrame
-from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMUserAggregator,
+    LLMUserAggregatorParams,
+)
 
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+from cartesia_ink_plugins.pipecat.llm_observer import all_processors
 from tests.pipecat.conversation import Conversation, ScriptedLLM, Voice
 from tests.pipecat.sides import (
     PIPECAT,
@@ -35,6 +39,21 @@ async def test_noise_ends_the_turn_at_once() -> None:
         assert talk.runs == []
 
     await only_ours(NOISE, check)
+
+
+async def test_noise_is_told_as_a_turn_without_an_inference() -> None:
+    async with talk_to(NOISE) as (talk, server):
+        aggregator = next(
+            p for p in all_processors(talk.task.pipeline) if isinstance(p, LLMUserAggregator)
+        )
+        events: list[str] = []
+        for event in ("on_user_turn_inference_triggered", "on_user_turn_stopped"):
+            aggregator.add_event_handler(event, lambda *_, event=event: events.append(event))
+        await talk.hear()
+        await server.played.wait()
+        await talk.until(lambda: bool(events))
+        await talk.quiet()
+        assert events == ["on_user_turn_stopped"]
 
 
 async def test_words_after_noise_are_answered() -> None:

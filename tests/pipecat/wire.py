@@ -97,6 +97,10 @@ class WireServer:
         """Give the next cue."""
         self._cues.release()
 
+    def reject_for(self, seconds: float) -> None:
+        """Answer further upgrades with a 503 for so many seconds."""
+        self._down_until = asyncio.get_running_loop().time() + seconds
+
     def answer(self, connection: ServerConnection, _: Request) -> Response | None:
         """Answer the upgrade."""
         if asyncio.get_running_loop().time() < self._down_until:
@@ -137,7 +141,7 @@ class WireServer:
                 elif isinstance(item, Cue):
                     await self._cues.acquire()
                 elif isinstance(item, Drop):
-                    self._down_until = asyncio.get_running_loop().time() + item.outage
+                    self.reject_for(item.outage)
                     connection.transport.abort()
                     return
                 elif isinstance(item, list):
