@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipecat.frames.frames import Frame
 
@@ -39,7 +39,7 @@ class TurnOrder:
         self.open: OpenTurn | None = None
         self._last_started = self._last_stopped = self._last_closed = 0
         self._taken_back = (0, 0)
-        self._held: TurnStamp | None = None
+        self._held: dict[int, TurnStamp] = {}
 
     def stamp_of(self, frame: Frame) -> TurnStamp | None:
         """The stamp of a frame; None when it was not made by the service."""
@@ -87,16 +87,14 @@ class TurnOrder:
         if self.open is not None and self.is_later(stamp):
             self.open.number = stamp.turn
             self.open.stop_proposed = stamp.turn <= self._last_stopped
-            if self._held is not None and self._held.turn <= stamp.turn:
-                self._held = None
+            self._drop_held(stamp.turn)
 
     def stopped(self, stamp: TurnStamp) -> None:
         """The end of a turn has been proposed."""
         self._last_stopped = max(self._last_stopped, stamp.turn)
         if stamp.has_text:
             return
-        if self._held is not None and self._held.turn <= stamp.turn:
-            self._held = None
+        self._held.pop(stamp.turn, None)
         if self.open is None:
             self._last_closed = max(self._last_closed, stamp.turn)
 
@@ -109,13 +107,16 @@ class TurnOrder:
         return (stamp.turn, stamp.prediction) <= self._taken_back
 
     def hold(self, stamp: TurnStamp) -> None:
-        """A later turn has started; it is opened when the open one has ended."""
-        if self._held is None or self._held.turn < stamp.turn:
-            self._held = stamp
-        elif stamp.has_text:
-            self._held = replace(self._held, has_text=True)
+        """A later turn has started; it is opened when those before it have ended."""
+        held = self._held.get(stamp.turn)
+        if held is None or stamp.has_text:
+            self._held[stamp.turn] = stamp
 
     def take_held(self) -> TurnStamp | None:
-        """The later turn that has started meanwhile."""
-        held, self._held = self._held, None
-        return held
+        """The first of the turns that have started meanwhile."""
+        self._drop_held(self._last_closed)
+        return self._held.pop(min(self._held)) if self._held else None
+
+    def _drop_held(self, last: int) -> None:
+        """Forget the starts of turns up to one that is over or open."""
+        self._held = {number: s for number, s in self._held.items() if number > last}
