@@ -125,6 +125,7 @@ class TestBehaviour:
         assert heard.texts(FINAL) == script.transcripts
 
     @BOTH
+    @pytest.mark.needs("livekit-agents>=1.8.9")  # with 1.8.0 the built-in one switches, too
     async def test_a_fallback_when_the_time_of_each_retry_is_up(
         self, make: MakeSTT, patience: float
     ) -> None:
