@@ -178,8 +178,8 @@ class Llm(llm.LLM[Any]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
         **_: Any,
     ) -> llm.LLMStream:
-        said = [m for m in chat_ctx.messages() if m.role == "user"]
-        inference = Inference((said[-1].text_content or "") if said else "", time.time())
+        spoken = [m for m in chat_ctx.messages() if m.role == "user"]
+        inference = Inference((spoken[-1].text_content or "") if spoken else "", time.time())
         self.inferences.append(inference)
         return _Answer(
             self, inference, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options
@@ -373,7 +373,7 @@ def _listen(running: Call) -> None:
 
 
 @dataclass
-class Heard:
+class Received:
     """What a bare stream said."""
 
     events: list[stt.SpeechEvent] = field(default_factory=list)
@@ -394,19 +394,19 @@ async def transcribe(
     frame: float = 0.05,
     channels: int = 1,
     conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
-) -> Heard:
+) -> Received:
     """Speak into a bare stream and end the input; return everything it said."""
-    heard = Heard(recorded=Recorded(frame))
+    received = Received(recorded=Recorded(frame))
     async with recogniser.stream(conn_options=conn_options) as stream:
 
         async def speak() -> None:
             async for piece in paced(pcm, rate=rate, frame=frame, channels=channels):
-                heard.recorded.note()
+                received.recorded.note()
                 stream.push_frame(piece)
             stream.end_input()
 
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(speak())
             async for event in stream:
-                heard.events.append(event)
-    return heard
+                received.events.append(event)
+    return received

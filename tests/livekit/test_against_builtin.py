@@ -100,8 +100,8 @@ class TestReply:
     async def test_an_empty_turn_has_no_final(self, make: MakeSTT) -> None:
         script = Script(Turn(noise=0.5), "Hello.")
         async with InkServer(script) as server:
-            heard = await transcribe(make(server.url), script.audio(ROOM))
-        assert [text.strip() for text in heard.texts(FINAL)] == ["Hello."]
+            received = await transcribe(make(server.url), script.audio(ROOM))
+        assert [text.strip() for text in received.texts(FINAL)] == ["Hello."]
 
 
 class TestOutage:
@@ -220,8 +220,8 @@ class TestAudio:
         script = Script("Hello there.")
         stereo = np.repeat(np.frombuffer(script.audio(ROOM), "<i2"), 2).tobytes()
         async with InkServer(script) as server:
-            heard = await transcribe(make(server.url), stereo, channels=2)
-        assert heard.texts(FINAL) == script.transcripts
+            received = await transcribe(make(server.url), stereo, channels=2)
+        assert received.texts(FINAL) == script.transcripts
 
     @BOTH
     async def test_room_audio_is_declared_as_what_it_is(self, make: MakeSTT) -> None:
@@ -237,8 +237,8 @@ class TestOptions:
         async with InkServer(script) as server:
             url = server.url.replace("http", "ws", 1)
             async with asyncio.timeout(3 + patience):
-                heard = await transcribe(make(url), script.audio(ROOM))
-        assert heard.texts(FINAL) == script.transcripts
+                received = await transcribe(make(url), script.audio(ROOM))
+        assert received.texts(FINAL) == script.transcripts
 
     @BOTH
     async def test_the_version_of_the_api_is_the_present_one(self, make: MakeSTT) -> None:

@@ -105,12 +105,12 @@ class TestBehaviour:
             both = stt.FallbackAdapter(
                 [first, make(good.url)], max_retry_per_stt=2, retry_interval=0.1
             )
-            heard = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
+            received = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
             await both.aclose()
             # Three for the call, and one to learn whether it has come back.
             assert dead.attempts() in (0, 4)
         assert told == [True, True, False, False]
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     @SAME
     async def test_a_fallback_when_time_is_up(self, make: MakeSTT) -> None:
@@ -119,10 +119,10 @@ class TestBehaviour:
             both = stt.FallbackAdapter(
                 [make(dead.url), make(good.url)], attempt_timeout=0.3, max_retry_per_stt=0
             )
-            heard = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
+            received = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
             await both.aclose()
             assert dead.attempts() == 2
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     @BOTH
     @pytest.mark.needs("livekit-agents>=1.8.9")  # with 1.8.0 the built-in one switches, too
@@ -145,9 +145,9 @@ class TestBehaviour:
         dies = dies_at(script.spans[0][1] + 2.0)
         async with InkServer(script, faults=[dies]) as first, InkServer(script) as second:
             both = stt.FallbackAdapter([make(first.url), make(second.url)])
-            heard = await transcribe(both, script.audio(ROOM))
+            received = await transcribe(both, script.audio(ROOM))
             await both.aclose()
-        assert [text.strip() for text in heard.texts(FINAL)] == ["Hello there.", "Good bye."]
+        assert [text.strip() for text in received.texts(FINAL)] == ["Hello there.", "Good bye."]
 
     @SAME
     async def test_the_first_is_taken_again_when_it_is_back(self, make: MakeSTT) -> None:

@@ -14,7 +14,7 @@ from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
-from tests.livekit.harness import ROOM_RATE, Heard, paced, transcribe, until
+from tests.livekit.harness import ROOM_RATE, Received, paced, transcribe, until
 from tests.livekit.outages import unused_url
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
@@ -53,8 +53,8 @@ async def errors_of_a_turn(make_ink: MakeSTT, fault: Close | str) -> list[stt.ST
     async with InkServer(script) as server:
         recogniser = make_ink(server.url)
         recogniser.on("error", errors.append)
-        heard = await transcribe(recogniser, script.audio(ROOM) + ROOM.silence(0.5))
-    assert heard.texts(FINAL) == script.transcripts
+        received = await transcribe(recogniser, script.audio(ROOM) + ROOM.silence(0.5))
+    assert received.texts(FINAL) == script.transcripts
     return errors
 
 
@@ -116,15 +116,15 @@ class TestEndOfInput:
     ) -> None:
         script = Script("These are my last words.")
         url = await unused_url()
-        heard = Heard()
+        received = Received()
         async with make_ink(url).stream() as stream:
             async for frame in paced(script.audio(ROOM)):
                 stream.push_frame(frame)
             stream.end_input()
             async with InkServer(script, port=port_of(url)):
                 async for event in stream:
-                    heard.events.append(event)
-        assert heard.texts(FINAL) == script.transcripts
+                    received.events.append(event)
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_in_an_outage_without_end_the_stream_ends_all_the_same(
         self, make_ink: MakeSTT
@@ -142,8 +142,8 @@ class TestEndOfInput:
     ) -> None:
         script = Script(Turn("So long.", after=0.1))
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
-        assert heard.texts(FINAL) == script.transcripts
+            received = await transcribe(make_ink(server.url), script.audio(ROOM))
+        assert received.texts(FINAL) == script.transcripts
 
 
 class TestTrouble:
@@ -162,8 +162,8 @@ class TestTrouble:
     ) -> None:
         script = Script("Hello there.", cues=[Cue(0.6, *messages)])
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
-        assert heard.texts(FINAL) == script.transcripts
+            received = await transcribe(make_ink(server.url), script.audio(ROOM))
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_words_without_a_start_are_not_lost(self, make_ink: MakeSTT) -> None:
         cues = [
@@ -171,9 +171,9 @@ class TestTrouble:
             Cue(0.4, '{"type":"turn.end","transcript":"Hello."}'),
         ]
         async with InkServer(Script(cues=cues)) as server:
-            heard = await transcribe(make_ink(server.url), ROOM.silence(0.6))
-        assert heard.texts(FINAL) == ["Hello."]
-        assert heard.events[0].type is stt.SpeechEventType.START_OF_SPEECH
+            received = await transcribe(make_ink(server.url), ROOM.silence(0.6))
+        assert received.texts(FINAL) == ["Hello."]
+        assert received.events[0].type is stt.SpeechEventType.START_OF_SPEECH
 
     @pytest.mark.parametrize("code", [1006, 1011, 1012])
     async def test_a_drop_is_told_as_recoverable_and_loses_no_word(
@@ -209,16 +209,16 @@ class TestFallback:
             adapter.on("stt_availability_changed", lambda event: changes.append(event.available))
             pcm = ROOM.silence(0.5) + script.audio(ROOM)
             async with InkServer(script, port=port_of(url), api_keys=["another"]):
-                heard = await transcribe(adapter, pcm)
-                assert heard.texts(FINAL) == script.transcripts
+                received = await transcribe(adapter, pcm)
+                assert received.texts(FINAL) == script.transcripts
             assert changes == [False]
             async with InkServer(script, port=port_of(url)) as first:
                 # The adapter tries the first one beside the second until it hears something.
                 await transcribe(adapter, pcm + ROOM.silence(0.5))
                 await until(lambda: changes == [False, True])
                 count = len(second.connections)
-                heard = await transcribe(adapter, pcm)
-                assert heard.texts(FINAL) == script.transcripts
+                received = await transcribe(adapter, pcm)
+                assert received.texts(FINAL) == script.transcripts
                 assert len(second.connections) == count
                 assert first.connections
             await adapter.aclose()

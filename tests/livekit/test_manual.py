@@ -32,7 +32,7 @@ from cartesia_ink_plugins.livekit.pauses import PauseDetector
 from cartesia_ink_plugins.server.script import ScriptEngine
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
-from tests.livekit.harness import ROOM_RATE, Ear, Heard, call, paced, until
+from tests.livekit.harness import ROOM_RATE, Ear, Received, call, paced, until
 
 START = SpeechEventType.START_OF_SPEECH
 INTERIM = SpeechEventType.INTERIM_TRANSCRIPT
@@ -50,7 +50,7 @@ def mapping() -> ManualSpeechEvents:
 class TestMapping:
     def test_words_are_framed_by_a_start_and_an_end(self) -> None:
         events = mapping()
-        told = [e.type for said in (Interim("One"), Final("One.")) for e in events.of(said)]
+        told = [e.type for spoken in (Interim("One"), Final("One.")) for e in events.of(spoken)]
         assert told == [START, INTERIM, FINAL, END]
 
     def test_an_empty_final_is_told_because_a_flush_waits_for_it(self) -> None:
@@ -59,7 +59,7 @@ class TestMapping:
 
     def test_words_times_ids_and_doubts_are_handed_on(self) -> None:
         timing = Timing(turn=4, position=9.0, speech_start=1_003.0, speech_end=1_005.0)
-        said = Final(
+        spoken = Final(
             " Bonjour",
             is_complete=False,
             words=(Word(" Bonjour", 1.0, 1.5),),
@@ -68,7 +68,7 @@ class TestMapping:
             timing=timing,
             request_id="r-1",
         )
-        start, final, end = mapping().of(said)
+        start, final, end = mapping().of(spoken)
         assert (start.speech_start_time, end.speech_end_time) == (1_003.0, 1_005.0)
         data = final.alternatives[0]
         assert (data.text, data.language, data.start_time, data.end_time) == (
@@ -93,12 +93,12 @@ class TestFlush:
         script = Script("One two three.", Turn("Four five.", gap=0.5))
         pcm = script.audio(ROOM)
         middle = ROOM.size(script.spans[0][1] + 0.5)
-        heard = Heard()
+        received = Received()
         async with (
             InkServer(script) as server,
             make_ink(server.url, endpoint="manual").stream() as stream,
         ):
-            listening = asyncio.create_task(collect(stream, heard))
+            listening = asyncio.create_task(collect(stream, received))
             for part in (pcm[:middle], pcm[middle:]):
                 async for frame in paced(part):
                     stream.push_frame(frame)
@@ -106,23 +106,23 @@ class TestFlush:
             stream.end_input()
             await listening
             assert server.connections[0].path == "/stt/websocket"
-        texts = [text for text in heard.texts(FINAL) if text]
+        texts = [text for text in received.texts(FINAL) if text]
         assert "".join(texts) == "One two three. Four five."
         assert len(texts) == 2
 
     async def test_it_gives_a_final_even_when_nothing_was_said(self, make_ink: MakeSTT) -> None:
-        heard = Heard()
+        received = Received()
         async with (
             InkServer(Script()) as server,
             make_ink(server.url, endpoint="manual").stream() as stream,
         ):
-            listening = asyncio.create_task(collect(stream, heard))
+            listening = asyncio.create_task(collect(stream, received))
             async for frame in paced(ROOM.silence(0.3)):
                 stream.push_frame(frame)
             stream.flush()
-            await until(lambda: heard.of(FINAL))
+            await until(lambda: received.of(FINAL))
             listening.cancel()
-        assert heard.texts(FINAL) == [""]
+        assert received.texts(FINAL) == [""]
 
 
 class TestPushToTalk:
@@ -320,6 +320,6 @@ def full_listener() -> Iterator[str]:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-async def collect(stream: stt.RecognizeStream, heard: Heard) -> None:
+async def collect(stream: stt.RecognizeStream, received: Received) -> None:
     async for event in stream:
-        heard.events.append(event)
+        received.events.append(event)

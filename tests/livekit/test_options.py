@@ -189,9 +189,9 @@ class TestWarmth:
             recogniser.on("metrics_collected", metrics.append)
             recogniser.prewarm()
             await until(lambda: server.connections and server.connections[0].sent)
-            heard = await transcribe(recogniser, script.audio(ROOM))
+            received = await transcribe(recogniser, script.audio(ROOM))
             assert len(server.connections) == 1
-        assert heard.events
+        assert received.events
         acquired = [m for m in metrics if not m.audio_duration]
         assert [(m.acquire_time, m.connection_reused) for m in acquired] == [(0.0, True)]
 
@@ -204,10 +204,10 @@ class TestWarmth:
             recogniser = make_ink(server.url)
             recogniser.prewarm()
             await until(lambda: server.connections and server.connections[0].sent)
-            heard = await transcribe(recogniser, pcm, rate=16_000)
+            received = await transcribe(recogniser, pcm, rate=16_000)
             rates = [connection.parameter("sample_rate") for connection in server.connections]
             assert rates == ["24000", "16000"]
-        assert heard.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == script.transcripts
+        assert received.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == script.transcripts
 
     async def test_a_cold_stream_tells_how_long_it_waited(self, make_ink: MakeSTT) -> None:
         metrics: list[STTMetrics] = []
@@ -360,7 +360,7 @@ def test_a_stream_takes_no_connection_that_waits_in_another_job() -> None:
     script = Script("Hello there.")
 
     async def talk(recogniser: ink.STT) -> None:
-        heard = await transcribe(recogniser, script.audio(ROOM))
-        assert heard.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == ["Hello there."]
+        received = await transcribe(recogniser, script.audio(ROOM))
+        assert received.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == ["Hello there."]
 
     in_two_jobs(script, talk)

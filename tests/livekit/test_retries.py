@@ -23,7 +23,7 @@ from cartesia_ink_plugins.livekit.retries import RetryBudget
 from cartesia_ink_plugins.server.faults import At, Fault, Silence
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
-from tests.livekit.harness import ROOM_RATE, Heard, call, paced, transcribe, until
+from tests.livekit.harness import ROOM_RATE, Received, call, paced, transcribe, until
 from tests.livekit.outages import KINDS, dies_at, unused_url
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
@@ -133,11 +133,11 @@ class TestFailure:
             recogniser = make_ink(server.url)
             told: list[stt.STTError] = []
             recogniser.on("error", told.append)
-            heard = Heard()
+            received = Received()
             with pytest.raises(ExceptionGroup) as raised:
                 pcm = script.audio(ROOM) + ROOM.silence(20.0)
-                heard = await transcribe(recogniser, pcm, conn_options=TWICE)
-            assert heard.events == []
+                received = await transcribe(recogniser, pcm, conn_options=TWICE)
+            assert received.events == []
         assert raised.group_contains(APIConnectionError if status < 1 else APIStatusError)
         # Of the loss, of the first attempt, and of the second one.
         assert [error.recoverable for error in told] == [True, True, False]
@@ -146,10 +146,10 @@ class TestFailure:
         script = Script(PHRASE, cues=[Cue(1.5, Close(1006), connection=0)])
         async with InkServer(script) as server:
             once = APIConnectOptions(max_retry=0, timeout=10.0)
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM), conn_options=once)
+            received = await transcribe(make_ink(server.url), script.audio(ROOM), conn_options=once)
             assert len(server.connections) == 2
-        assert heard.texts(FINAL) == [PHRASE]
-        assert len(heard.of(START)) == 1
+        assert received.texts(FINAL) == [PHRASE]
+        assert len(received.of(START)) == 1
 
 
 class TestWhoDecides:
@@ -214,9 +214,9 @@ class TestFallback:
         script = Script(PHRASE)
         async with KINDS[kind]() as dead, InkServer(script) as good:
             both = adapter(make_ink(dead.url), make_ink(good.url))
-            heard = await transcribe(both, script.audio(ROOM))
+            received = await transcribe(both, script.audio(ROOM))
             await both.aclose()
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_what_the_first_two_did_not_recognize_the_third_does(
         self, make_ink: MakeSTT
@@ -230,9 +230,9 @@ class TestFallback:
             good = await stack.enter_async_context(InkServer(script))
             urls = [*(server.url for server in dead), good.url]
             three = adapter(*(make_ink(url) for url in urls), max_retry_per_stt=0)
-            heard = await transcribe(three, script.audio(ROOM))
+            received = await transcribe(three, script.audio(ROOM))
             await three.aclose()
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     @pytest.mark.parametrize("status", [0, -1], ids=["refused", "hung"])
     async def test_a_turn_that_was_open_stays_one_turn(
@@ -276,10 +276,10 @@ class TestFallback:
                 make_ink(dead.url, sample_rate=16_000),
                 make_ink(good.url, sample_rate=8_000, encoding="pcm_mulaw"),
             )
-            heard = await transcribe(both, script.audio(ROOM))
+            received = await transcribe(both, script.audio(ROOM))
             assert good.connections[0].parameter("sample_rate") == "8000"
             await both.aclose()
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_audio_goes_to_no_other_conversation(self, make_ink: MakeSTT) -> None:
         script = Script(PHRASE)

@@ -49,13 +49,13 @@ class Clip:
     @property
     def script(self) -> Script:
         """What the server says, and when."""
-        said: list[tuple[float, TurnStart | TurnUpdate | TurnEagerEnd | TurnEnd]] = [
+        spoken: list[tuple[float, TurnStart | TurnUpdate | TurnEagerEnd | TurnEnd]] = [
             (self.start + 0.25, TurnStart()),
             (self.start + 0.4, TurnUpdate("words")),
             (self.end + 0.5, TurnEagerEnd("words")),
             (self.end + 0.9, TurnEnd("words")),
         ]
-        return Script(cues=[Cue(at, event) for at, event in said])
+        return Script(cues=[Cue(at, event) for at, event in spoken])
 
     def pcm(self, noise: float | None) -> bytes:
         """The audio, with white noise so many decibels below the voice."""
@@ -96,16 +96,16 @@ async def errors(make: MakeSTT, clip: Clip, noise: float | None) -> tuple[list[f
     """
     async with InkServer(clip.script) as server:
         pcm = clip.pcm(noise)
-        heard = await transcribe(make(server.url), pcm, rate=FORMAT.sample_rate, frame=FRAME)
-    [start] = heard.of(stt.SpeechEventType.START_OF_SPEECH)
-    [end] = heard.of(stt.SpeechEventType.END_OF_SPEECH)
+        received = await transcribe(make(server.url), pcm, rate=FORMAT.sample_rate, frame=FRAME)
+    [start] = received.of(stt.SpeechEventType.START_OF_SPEECH)
+    [end] = received.of(stt.SpeechEventType.END_OF_SPEECH)
     assert start.speech_start_time, f"{clip.name}: nobody told when it began"
     assert end.speech_end_time, f"{clip.name}: nobody told when it ended"
     off = [
-        abs(start.speech_start_time - heard.recorded.at(clip.start)),
-        abs(end.speech_end_time - heard.recorded.at(clip.end)),
+        abs(start.speech_start_time - received.recorded.at(clip.start)),
+        abs(end.speech_end_time - received.recorded.at(clip.end)),
     ]
-    return off, heard.recorded.lag
+    return off, received.recorded.lag
 
 
 @BOTH

@@ -73,9 +73,9 @@ class TestWords:
     ) -> None:
         script = Script("Hello there.", "A table ... for two.")
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
-        assert heard.texts(FINAL) == script.transcripts
-        framing = [e.type for e in heard.events if e.type in (START, FINAL, END)]
+            received = await transcribe(make_ink(server.url), script.audio(ROOM))
+        assert received.texts(FINAL) == script.transcripts
+        framing = [e.type for e in received.events if e.type in (START, FINAL, END)]
         assert framing == [START, FINAL, END] * 2
 
     async def test_a_pause_inside_a_turn_begins_a_reply_and_keeps_it_until_there_are_words(
@@ -83,8 +83,8 @@ class TestWords:
     ) -> None:
         script = Script("A table ... for two.")
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
-        told = [(e.type, e.alternatives[0].text) for e in heard.events if e.alternatives]
+            received = await transcribe(make_ink(server.url), script.audio(ROOM))
+        told = [(e.type, e.alternatives[0].text) for e in received.events if e.alternatives]
         begun = told.index((PREFLIGHT, "A table"))
         assert told[begun + 1] == (INTERIM, "A table")
         assert (PREFLIGHT, "A table for two.") in told[begun + 2 :]
@@ -93,21 +93,24 @@ class TestWords:
     async def test_noise_has_no_final_but_an_end(self, make_ink: MakeSTT) -> None:
         script = Script(Turn(noise=0.5), "Hello.")
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
-        framing = [e.type for e in heard.events if e.type in (START, FINAL, END)]
+            received = await transcribe(make_ink(server.url), script.audio(ROOM))
+        framing = [e.type for e in received.events if e.type in (START, FINAL, END)]
         assert framing == [START, END, START, FINAL, END]
 
     async def test_speech_times_are_the_callers_own(self, make_ink: MakeSTT) -> None:
         script = Script("Hello there.")
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
+            received = await transcribe(make_ink(server.url), script.audio(ROOM))
         [(begin, end)] = script.spans
-        off = 0.1 + heard.recorded.lag
-        spoke_for = heard.recorded.at(end) - heard.recorded.at(begin)
-        final = heard.of(FINAL)[0].alternatives[0]
+        off = 0.1 + received.recorded.lag
+        spoke_for = received.recorded.at(end) - received.recorded.at(begin)
+        final = received.of(FINAL)[0].alternatives[0]
         assert final.start_time == pytest.approx(begin, abs=off)
         assert final.end_time == pytest.approx(end, abs=off)
-        started, stopped = heard.of(START)[0].speech_start_time, heard.of(END)[0].speech_end_time
+        started, stopped = (
+            received.of(START)[0].speech_start_time,
+            received.of(END)[0].speech_end_time,
+        )
         assert started is not None
         assert stopped is not None
         assert stopped - started == pytest.approx(spoke_for, abs=off)
@@ -115,10 +118,10 @@ class TestWords:
     async def test_events_name_the_request_and_the_turn(self, make_ink: MakeSTT) -> None:
         script = Script("One.", "Two.")
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM))
+            received = await transcribe(make_ink(server.url), script.audio(ROOM))
             request_id = sent(server).request_id
-        assert {e.request_id for e in heard.events} == {request_id}
-        metadata = [e.alternatives[0].metadata or {} for e in heard.of(FINAL)]
+        assert {e.request_id for e in received.events} == {request_id}
+        metadata = [e.alternatives[0].metadata or {} for e in received.of(FINAL)]
         assert [(data["request_id"], data["turn"]) for data in metadata] == [
             (request_id, 1),
             (request_id, 2),
@@ -133,10 +136,10 @@ class TestAudio:
         script = Script("Hello there.")
         async with InkServer(script) as server:
             pcm = script.audio(AudioFormat(sample_rate=rate))
-            heard = await transcribe(make_ink(server.url), pcm, rate=rate)
+            received = await transcribe(make_ink(server.url), pcm, rate=rate)
             assert sent(server, -1).parameter("sample_rate") == str(rate)
             assert sent(server, -1).audio_seconds == pytest.approx(script.seconds, abs=0.05)
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_a_rate_that_was_asked_for_is_resampled_to(self, make_ink: MakeSTT) -> None:
         script = Script("Hello there.")
@@ -150,36 +153,36 @@ class TestAudio:
         mono = np.frombuffer(script.audio(ROOM), "<i2")
         stereo = np.repeat(mono, 2).tobytes()
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), stereo, channels=2)
+            received = await transcribe(make_ink(server.url), stereo, channels=2)
             assert sent(server).audio_seconds == pytest.approx(script.seconds, abs=0.05)
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     @pytest.mark.parametrize("inverted", [0, 1])
-    async def test_channels_that_cancel_one_another_are_heard(
+    async def test_channels_that_cancel_one_another_are_transcribed(
         self, make_ink: MakeSTT, inverted: int
     ) -> None:
         script = Script("Hello there.")
         stereo = np.repeat(np.frombuffer(script.audio(ROOM), "<i2"), 2).reshape(-1, 2)
         stereo[:, inverted] *= -1
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), stereo.tobytes(), channels=2)
-        assert heard.texts(FINAL) == script.transcripts
+            received = await transcribe(make_ink(server.url), stereo.tobytes(), channels=2)
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_telephone_encodings_are_sent_when_asked_for(self, make_ink: MakeSTT) -> None:
         script = Script("Hello there.")
         async with InkServer(script) as server:
             pcm = script.audio(AudioFormat(sample_rate=8_000))
             recogniser = make_ink(server.url, encoding="pcm_mulaw")
-            heard = await transcribe(recogniser, pcm, rate=8_000, frame=0.02)
+            received = await transcribe(recogniser, pcm, rate=8_000, frame=0.02)
             assert sent(server, -1).parameter("encoding") == "pcm_mulaw"
-        assert heard.texts(FINAL) == script.transcripts
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_the_last_words_do_not_wait_in_a_chunker(self, make_ink: MakeSTT) -> None:
         """The input ends right behind the last word, in the middle of a frame."""
         script = Script(Turn("So long.", after=0.0))
         async with InkServer(script) as server:
-            heard = await transcribe(make_ink(server.url), script.audio(ROOM), frame=0.07)
-        assert heard.texts(FINAL) == script.transcripts
+            received = await transcribe(make_ink(server.url), script.audio(ROOM), frame=0.07)
+        assert received.texts(FINAL) == script.transcripts
 
     async def test_every_frame_leaves_by_itself_however_short(self, make_ink: MakeSTT) -> None:
         engine = Lengths()
@@ -208,8 +211,8 @@ class TestAudio:
 
     async def test_a_stream_without_audio_dials_nothing(self, make_ink: MakeSTT) -> None:
         async with InkServer(Script()) as server:
-            heard = await transcribe(make_ink(server.url), b"")
-            assert (heard.events, server.connections) == ([], [])
+            received = await transcribe(make_ink(server.url), b"")
+            assert (received.events, server.connections) == ([], [])
 
 
 class TestUsage:
@@ -219,9 +222,11 @@ class TestUsage:
         async with InkServer(script) as server:
             recogniser = make_ink(server.url)
             recogniser.on("metrics_collected", metrics.append)
-            heard = await transcribe(recogniser, script.audio(ROOM))
+            received = await transcribe(recogniser, script.audio(ROOM))
             arrived = sent(server).audio_seconds
-        told = [e.recognition_usage.audio_duration for e in heard.of(USAGE) if e.recognition_usage]
+        told = [
+            e.recognition_usage.audio_duration for e in received.of(USAGE) if e.recognition_usage
+        ]
         assert len(told) > 1, "every five seconds, not once at the end"
         assert sum(told) == pytest.approx(arrived, abs=0.01)
         assert sum(m.audio_duration for m in metrics) == pytest.approx(arrived, abs=0.01)
