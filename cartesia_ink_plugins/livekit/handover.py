@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from livekit import rtc
 from livekit.agents import stt
+
+from cartesia_ink_plugins.core.audio import downmix
 
 Item: TypeAlias = "rtc.AudioFrame | stt.RecognizeStream._FlushSentinel"
 """What is pushed into a stream: audio, or the end of a segment."""
@@ -26,24 +27,44 @@ Item: TypeAlias = "rtc.AudioFrame | stt.RecognizeStream._FlushSentinel"
 _VALID_FOR = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Handover:
     """What of one conversation no STT has recognized.
 
     Attributes:
-        items: In order; the audio is 16-bit, mono and of one sample rate.
         room_rate: Sample rate of the audio that the conversation's streams are given, in Hz.
     """
 
-    items: Sequence[Item]
     room_rate: int
-    _offered_at: float = field(default_factory=time.monotonic)
+    _items: list[Item] = field(default_factory=list)
+    _failed_at: float = field(default_factory=time.monotonic)
     _taken_by: weakref.WeakSet[stt.STT[Any]] = field(default_factory=weakref.WeakSet)
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to hand over."""
+        return bool(self._items)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more can be added: no stream has taken it yet, and one still may."""
+        return not self._taken_by and time.monotonic() - self._failed_at < _VALID_FOR
+
+    def add(self, item: Item) -> None:
+        """Add what was pushed into the failed stream: 16-bit audio, or the end of a segment."""
+        if isinstance(item, rtc.AudioFrame) and item.num_channels > 1:
+            self.add_pcm(downmix(item.data.tobytes(), item.num_channels), item.sample_rate)
+        else:
+            self._items.append(item)
+
+    def add_pcm(self, pcm: bytes, sample_rate: int) -> None:
+        """Add 16-bit mono audio."""
+        if pcm:
+            self._items.append(rtc.AudioFrame(pcm, sample_rate, 1, len(pcm) // 2))
 
     def at_rate(self, rate: int) -> list[Item]:
         """The items with the audio at a sample rate, in Hz."""
         items: list[Item] = []
-        for item in self.items:
+        for item in self._items:
             if isinstance(item, rtc.AudioFrame) and item.sample_rate != rate:
                 items.append(_resampled(item, rate))
             else:
@@ -68,7 +89,7 @@ def take(by: stt.STT[Any]) -> Handover | None:
     handover = _offered.get()
     if handover is None or by in handover._taken_by:
         return None
-    if time.monotonic() - handover._offered_at > _VALID_FOR:
+    if time.monotonic() - handover._failed_at > _VALID_FOR:
         _offered.set(None)
         return None
     handover._taken_by.add(by)

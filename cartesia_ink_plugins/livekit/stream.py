@@ -86,7 +86,8 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._pauses: PauseDetector | None = None
         self._final: asyncio.Future[Final] | None = None
         self._inherited = handover.take(stt)
-        self._unrecognized: list[Item] = []
+        self._unsent: list[Item] = []
+        self._handover: Handover | None = None
         self._ended = asyncio.Event()
         self._failure: asyncio.Future[APIError] = asyncio.get_running_loop().create_future()
         self._is_expected = True
@@ -118,13 +119,15 @@ class InkRecognizeStream(stt.RecognizeStream):
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Push audio to be recognized; it leaves at once, without a turn of the event loop."""
-        super().push_frame(frame)
-        self._send_pushed()
+        if not self._keep_for_next(frame):
+            super().push_frame(frame)
+            self._send_pushed()
 
     def flush(self) -> None:
         """Mark the end of the current segment."""
-        super().flush()
-        self._send_pushed()
+        if not self._keep_for_next(self._FlushSentinel()):
+            super().flush()
+            self._send_pushed()
 
     def end_input(self) -> None:
         """Mark the end of input, no more audio will be pushed."""
@@ -145,7 +148,8 @@ class InkRecognizeStream(stt.RecognizeStream):
         try:
             return await super().__anext__()
         except APIError:
-            self._offer_unrecognized()
+            if self._handover:
+                handover.offer(self._handover)
             raise
 
     async def _run(self) -> None:
@@ -259,7 +263,8 @@ class InkRecognizeStream(stt.RecognizeStream):
                 # The turns endpoint decides by itself when speech is over.
                 self._final = client.request_final()
         except ClosedError:
-            pass  # The session is over, which the end of its events is about to tell.
+            # The session is over, which the end of its events is about to tell.
+            self._unsent.append(item)
 
     def _send_frame(self, client: Client, frame: rtc.AudioFrame) -> None:
         pcm = downmix(frame.data.tobytes(), frame.num_channels)
@@ -341,40 +346,35 @@ class InkRecognizeStream(stt.RecognizeStream):
         text = self._keep_unrecognized(self._client)
         if self._events is not None:
             self._send_events(self._events.interrupted(text, self._client.request_id))
-        self._client = None  # What is pushed from now on is for the next stream, too.
+        self._client = None
 
     def _keep_unrecognized(self, client: Client) -> str:
-        """Keep the audio; return the text that is known of the open turn before it."""
+        """Keep the audio for the next stream; return the text of the open turn before it."""
         rest, format = client.unrecognized(), client.options.format
+        kept = Handover(self._pushed_sr or format.sample_rate)
         samples = format.decode(rest.audio)
         pcm = AudioFormat(Encoding.PCM_S16LE, format.sample_rate).encode(samples)
-        self._unrecognized = [_mono_frame(pcm, format.sample_rate)] if pcm else []
+        kept.add_pcm(pcm, format.sample_rate)
         final = self._final
         if final is not None and (not final.done() or final.exception() is not None):
-            self._unrecognized.append(self._FlushSentinel())
+            kept.add(self._FlushSentinel())
+        for item in self._unsent:
+            kept.add(item)
+        self._handover = kept
         return rest.text
 
-    def _offer_unrecognized(self) -> None:
-        """Leave the audio, and what was pushed since it was kept, to the next stream."""
-        items, self._unrecognized = self._unrecognized, []
-        while not self._input_ch.empty():
-            item = self._input_ch.recv_nowait()
-            if isinstance(item, rtc.AudioFrame):
-                pcm = downmix(item.data.tobytes(), item.num_channels)
-                item = _mono_frame(pcm, item.sample_rate)
-            items.append(item)
-        if items:
-            handover.offer(Handover(items, self._pushed_sr or self._pool.options.sample_rate))
+    def _keep_for_next(self, item: Item) -> bool:
+        """Keep what is pushed after a failure, as long as the next stream has not taken over."""
+        if self._handover is None or not self._handover.is_open:
+            return False
+        self._handover.add(item)
+        return True
 
 
 async def _exhaust(client: Client) -> None:
     """Wait for the end of a client's events, which are handed to the stream."""
     async for _ in client:
         pass
-
-
-def _mono_frame(pcm: bytes, sample_rate: int) -> rtc.AudioFrame:
-    return rtc.AudioFrame(pcm, sample_rate, 1, len(pcm) // 2)
 
 
 def _seconds_sent(client: Client) -> float:

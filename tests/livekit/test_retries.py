@@ -269,6 +269,32 @@ class TestFallback:
             await both.aclose()
         assert running.user_texts == ["A table for two.", "Thank you."]
 
+    async def test_what_is_pushed_until_the_next_stream_is_open_is_recognized_too(
+        self, make_ink: MakeSTT
+    ) -> None:
+        """An adapter that closes the failed stream on a busy machine takes its time."""
+        script = Script(PHRASE)
+        frames = [frame async for frame in paced(script.audio(ROOM))]
+        told: list[stt.STTError] = []
+        async with InkServer(script) as good, asyncio.timeout(60.0):
+            first = make_ink(await unused_url())
+            first.on("error", told.append)
+            async with first.stream(conn_options=APIConnectOptions(max_retry=0)) as failed:
+                failed.push_frame(frames[0])
+                await until(lambda: told)
+                for frame in frames[1:10]:
+                    failed.push_frame(frame)
+                with pytest.raises(APIConnectionError):
+                    await anext(failed)
+                for frame in frames[10:]:
+                    failed.push_frame(frame)
+            async with make_ink(good.url).stream() as stream:
+                stream.end_input()
+                events = [event async for event in stream]
+            with pytest.raises(RuntimeError, match="ended"):
+                failed.push_frame(frames[0])
+        assert Received(events).texts(FINAL) == script.transcripts
+
     async def test_rates_may_differ(self, make_ink: MakeSTT) -> None:
         script = Script(PHRASE)
         async with KINDS["hung_upgrade"]() as dead, InkServer(script) as good:
