@@ -16,7 +16,6 @@ changes no state.
 
 from __future__ import annotations
 
-import logging
 from enum import Enum
 
 from cartesia_ink_plugins.core.errors import TurnOrderError
@@ -28,9 +27,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.log import LOGGER_NAME, Log
-
-_logger = logging.getLogger(LOGGER_NAME)
+from cartesia_ink_plugins.core.log import Log
 
 
 class TurnState(Enum):
@@ -64,12 +61,12 @@ class TurnMachine:
 
     __slots__ = ("_log", "_state", "name")
 
-    def __init__(self, name: str = "turn", log: Log = _logger) -> None:
+    def __init__(self, name: str = "turn", log: Log | None = None) -> None:
         """Start idle.
 
         Args:
             name: Whose turn events they are, for the log.
-            log: Where transitions are logged.
+            log: Where transitions are logged; None logs none.
         """
         self.name = name
         self._log = log
@@ -83,7 +80,8 @@ class TurnMachine:
     @state.setter
     def state(self, state: TurnState) -> None:
         if state is not self._state:
-            self._log.debug("%s: %s -> %s", self.name, self._state.value, state.value)
+            if self._log is not None:
+                self._log.debug("%s: %s -> %s", self.name, self._state.value, state.value)
             self._state = state
 
     def allows(self, event: type[TurnEvent]) -> bool:

@@ -56,7 +56,7 @@ class TurnsConnection:
         self._record = record
         self._engine = engine
         self._rules = rules
-        self._machine = TurnMachine(f"server {record.number}")
+        self._machine = TurnMachine(f"server {record.number}", logger)
         self._request: TurnsRequest | None = None
         self._thresholds = TurnThresholds()
         self._ear: Ear | None = None

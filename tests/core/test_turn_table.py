@@ -98,7 +98,7 @@ def test_a_step_that_is_not_allowed_is_an_error_of_this_package() -> None:
 
 def test_every_transition_is_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    machine = TurnMachine("turn 1")
+    machine = TurnMachine("turn 1", logging.getLogger("test"))
     for kind in (TurnStart, TurnUpdate, TurnEagerEnd, TurnEnd):
         machine.advance(kind)
     assert [record.getMessage() for record in caplog.records] == [

@@ -14,9 +14,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
-import logging
 import os
 import random
+import secrets
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.events import Word
+from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.http_errors import (
     decompress,
     explanation,
@@ -42,10 +43,8 @@ from cartesia_ink_plugins.core.wire import decode_transcript
 if TYPE_CHECKING:
     import aiohttp
 
-logger = logging.getLogger(__name__)
-
 BATCH_PATH = "/stt"
-_PIECE = 1 << 16
+_PIECE = 1 << 16  # bytes that are read from the file at a time; some network buffers full
 _LARGEST_ANSWER = 1 << 24
 """Bytes: a day of speech, each word with its times, makes 12 million."""
 _SCHEMES = {"wss": "https", "ws": "http"}
@@ -233,6 +232,7 @@ async def _with_retries(
     retries: int,
 ) -> Transcription:
     """Try until there is an answer that another attempt would not change."""
+    log = SessionLog(f"ink-{secrets.token_hex(3)}")
     backoff = Backoff(random.random)
     loop = asyncio.get_running_loop()
     start = file.tell()
@@ -248,7 +248,7 @@ async def _with_retries(
                 raise TranscriptionError(reason, status=status)
         if attempt < retries:
             wait = backoff.delay_when_busy(loop.time(), retry_after_seconds(retry_after))
-            logger.info("transcription failed, trying again in %.1f s: %s", wait, reason)
+            log.info("transcription failed, trying again in %.1f s: %s", wait, reason)
             await asyncio.sleep(wait)
     raise TranscriptionError(f"{reason} (after {retries + 1} attempts)", status=status)
 

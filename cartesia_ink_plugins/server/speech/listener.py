@@ -120,7 +120,7 @@ class Listener:
         self._voice = voice
         self._mel = LogMel()
         self._likelihood = Likelihood()
-        self._machine = TurnMachine("speech")
+        self._machine = TurnMachine("speech", logger)
         self._turn: _Turn | None = None
         self._partial: Asked | None = None
         self._judged: Asked | None = None
