@@ -59,7 +59,7 @@ def join_overlapping(before: str, after: str) -> str:
         return before
     for size in range(min(len(known), len(new)), 0, -1):
         if known[-size:] == new[:size]:
-            return before + skip_words(after, more[:size])
+            return before + without_prefix(after, more[:size])
     return join(before, after)
 
 
@@ -68,14 +68,14 @@ def normalized(text: str) -> list[str]:
     return ["".join(filter(str.isalnum, word)).casefold() or word for word in text.split()]
 
 
-def skip_words(text: str, words: list[str]) -> str:
+def without_prefix(text: str, prefix: list[str]) -> str:
     """Return what follows the first words of a text, verbatim."""
-    for word in words:
+    for word in prefix:
         text = text[text.index(word) + len(word) :]
     return text
 
 
-def complete_words(text: str) -> str:
+def without_last_word(text: str) -> str:
     """Return the text without its last word, which the next delta may continue."""
     found = _COMPLETE.match(text)
     return found.group().rstrip() if found else ""
@@ -97,5 +97,5 @@ def remainder(delivered: str, text: str) -> str:
     if delivered.startswith(text):
         return ""
     # Recognized differently the second time: skip as many words as were delivered.
-    words = _WORD.findall(text)
-    return "".join(words[len(_WORD.findall(delivered)) :])
+    tokens = _WORD.findall(text)
+    return "".join(tokens[len(_WORD.findall(delivered)) :])

@@ -123,14 +123,14 @@ def decode_transcript(message: Mapping[str, Any]) -> Transcript | None:
         is_final=message.get("is_final") is not False,
         duration=_number(message.get("duration")),
         language=_text(message, "language"),
-        words=_decode_words(message.get("words")),
+        words=_decode_word_times(message.get("words")),
         request_id=_text(message, "request_id"),
     )
 
 
-def _decode_words(items: object) -> tuple[Word, ...]:
+def _decode_word_times(items: object) -> tuple[Word, ...]:
     """Read words with times; an item that is no such word is left out."""
-    words = []
+    times = []
     for item in items if isinstance(items, list) else ():
         if isinstance(item, dict):
             word, start, end = (
@@ -138,8 +138,8 @@ def _decode_words(items: object) -> tuple[Word, ...]:
                 *map(_number, (item.get("start"), item.get("end"))),
             )
             if word is not None and start is not None and end is not None:
-                words.append(Word(word, start, end))
-    return tuple(words)
+                times.append(Word(word, start, end))
+    return tuple(times)
 
 
 def encode(message: Connected | TurnEvent | ManualMessage | ErrorMessage) -> str:
@@ -154,7 +154,7 @@ def encode(message: Connected | TurnEvent | ManualMessage | ErrorMessage) -> str
                 "is_final": message.is_final,
                 "duration": message.duration,
                 "language": message.language,
-                "words": encode_words(message.words),
+                "words": encode_word_times(message.words),
             }
         case ErrorMessage():
             body = {
@@ -171,9 +171,9 @@ def encode(message: Connected | TurnEvent | ManualMessage | ErrorMessage) -> str
     return json.dumps({name: value for name, value in body.items() if value is not None})
 
 
-def encode_words(words: Sequence[Word]) -> list[dict[str, Any]] | None:
+def encode_word_times(times: Sequence[Word]) -> list[dict[str, Any]] | None:
     """Write words with times as the API does; None when there are none."""
-    return [{"word": w.word, "start": w.start, "end": w.end} for w in words] or None
+    return [{"word": w.word, "start": w.start, "end": w.end} for w in times] or None
 
 
 def _text(message: Mapping[str, Any], name: str) -> str | None:

@@ -18,7 +18,7 @@ from aiohttp.http import HttpProcessingError
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.events import Transcript
-from cartesia_ink_plugins.core.wire import encode_words
+from cartesia_ink_plugins.core.wire import encode_word_times
 from cartesia_ink_plugins.server.manual_endpoint import language_code
 from cartesia_ink_plugins.server.manual_engine import BatchEngine
 from cartesia_ink_plugins.server.record import ConnectionRecord
@@ -104,7 +104,7 @@ def _answer(transcript: Transcript, request_id: str, *, with_words: bool) -> dic
         "text": transcript.text,
         "duration": transcript.duration,
         "language": transcript.language,
-        "words": encode_words(transcript.words) if with_words else None,
+        "words": encode_word_times(transcript.words) if with_words else None,
         "request_id": request_id,
     }
     return {name: value for name, value in answer.items() if value is not None}

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.text import (
     Seam,
-    complete_words,
     join,
     join_at,
     join_overlapping,
     join_surrogates,
     normalized,
     remainder,
-    skip_words,
     with_space,
+    without_last_word,
+    without_prefix,
 )
 
 
@@ -110,8 +110,8 @@ class TestJoinOverlapping:
         ]
 
     def test_what_follows_the_first_words_is_verbatim(self) -> None:
-        assert skip_words("  a  table,\nfor two ", ["a", "table,"]) == "\nfor two "
-        assert skip_words("a table", []) == "a table"
+        assert without_prefix("  a  table,\nfor two ", ["a", "table,"]) == "\nfor two "
+        assert without_prefix("a table", []) == "a table"
 
 
 class TestCompleteWords:
@@ -130,13 +130,13 @@ class TestCompleteWords:
         ],
     )
     def test_the_last_word_is_left_out_because_it_may_go_on(self, text: str, complete: str) -> None:
-        assert complete_words(text) == complete
+        assert without_last_word(text) == complete
 
     @given(st.text(), st.text(alphabet="abc'é", max_size=5))
     def test_what_is_complete_stays_so_whatever_follows(self, text: str, more: str) -> None:
-        complete = complete_words(text)
+        complete = without_last_word(text)
         assert text.startswith(complete)
-        assert complete_words(text + more).startswith(complete)
+        assert without_last_word(text + more).startswith(complete)
 
 
 class TestSurrogates:

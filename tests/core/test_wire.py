@@ -32,7 +32,7 @@ from cartesia_ink_plugins.core.wire import (
     decode,
     decode_transcript,
     encode,
-    encode_words,
+    encode_word_times,
     wire_fields,
 )
 
@@ -348,8 +348,8 @@ class TestTranscript:
         assert transcript.words == (Word("b", 1.0, 2.0),)
 
     def test_no_words_are_not_written(self) -> None:
-        assert encode_words(()) is None
-        assert encode_words([Word("a", 0.0, 1.0)]) == [{"word": "a", "start": 0.0, "end": 1.0}]
+        assert encode_word_times(()) is None
+        assert encode_word_times([Word("a", 0.0, 1.0)]) == [{"word": "a", "start": 0.0, "end": 1.0}]
         assert "words" not in json.loads(encode(Transcript("a")))
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from cartesia_ink_plugins.core.events import Final, Interim, Transcript, Word
 from cartesia_ink_plugins.core.text import (
     Seam,
-    complete_words,
     join_at,
     join_surrogates,
     remainder,
     with_space,
+    without_last_word,
 )
 
 _SENTENCE_MARKS = (".", "?", "!", "…")
@@ -33,13 +33,13 @@ class ManualCheckpoint:
     Attributes:
         position: In the stream; the text covers all speech of the segment before it.
         text: Of the segment up to there.
-        words: As many words with times came up to there.
+        word_count: Words with times that came up to there.
         duration: Of the transcripts up to there, in seconds.
     """
 
     position: int = 0
     text: str = ""
-    words: int = 0
+    word_count: int = 0
     duration: float | None = None
 
 
@@ -62,7 +62,7 @@ class ManualTranscript:
         self._delivered = ""
         self._shown = ""
         self._ends_complete = False
-        self._words: list[Word] = []
+        self._word_times: list[Word] = []
         self._duration: float | None = None
         self._language: str | None = None
         self._final_ended_with_space = True
@@ -92,7 +92,7 @@ class ManualTranscript:
         if delta.is_final:
             self._received += delta.text
             self._hypothesis = ""
-            self._words += (
+            self._word_times += (
                 replace(word, start=word.start + offset, end=word.end + offset)
                 for word in delta.words
             )
@@ -102,7 +102,7 @@ class ManualTranscript:
         else:
             self._hypothesis = delta.text
         shown = remainder(self._delivered, self._current())
-        shown = join_surrogates(shown if self._ends_complete else complete_words(shown))
+        shown = join_surrogates(shown if self._ends_complete else without_last_word(shown))
         if len(shown) <= len(self._shown):
             return None
         self._shown = shown
@@ -113,7 +113,7 @@ class ManualTranscript:
         if self._received:
             self._hypothesis = ""
             self.checkpoint = ManualCheckpoint(
-                position, self._current(), len(self._words), self._duration
+                position, self._current(), len(self._word_times), self._duration
             )
             self._received = ""
             self._seam = Seam.NONE
@@ -130,10 +130,10 @@ class ManualTranscript:
         self._former = self._best()
         if keep_known:
             # A word that may be broken is recognized again, if the replay begins before it.
-            known = complete_words(self._former) if overlaps else self._former
+            known = without_last_word(self._former) if overlaps else self._former
             self.checkpoint = replace(self.checkpoint, text=known)
         self._received = self._hypothesis = ""
-        del self._words[self.checkpoint.words :]
+        del self._word_times[self.checkpoint.word_count :]
         self._duration = self.checkpoint.duration
         self._seam = Seam.OVERLAP if keep_known and overlaps else Seam.NEW_CONNECTION
 
@@ -144,7 +144,7 @@ class ManualTranscript:
         fresh = self._seam is not Seam.NONE and not self._received
         self.checkpoint = ManualCheckpoint(position)
         self._received = self._hypothesis = self._former = self._delivered = ""
-        self._words.clear()
+        self._word_times.clear()
         self._duration = None
         if not fresh:
             self._seam = Seam.NONE
@@ -160,7 +160,7 @@ class ManualTranscript:
         rest = remainder(self._delivered, raw)
         text = rest
         if not self._ends_complete and not text.endswith(_SENTENCE_MARKS):
-            text = complete_words(text)
+            text = without_last_word(text)
         self._delivered = raw[: len(raw) - len(rest) + len(text)]
         return self._final(text, is_complete=False)
 
@@ -168,7 +168,7 @@ class ManualTranscript:
 
     def _final(self, text: str, *, is_complete: bool) -> Final:
         # Words that were delivered without times cannot be told from the rest.
-        words: Sequence[Word] = self._words if is_complete and not self._delivered else ()
+        times: Sequence[Word] = self._word_times if is_complete and not self._delivered else ()
         self.number += 1
         self._shown = ""
         if text:
@@ -176,7 +176,7 @@ class ManualTranscript:
         return Final(
             join_surrogates(text),
             is_complete=is_complete,
-            words=tuple(words),
+            words=tuple(times),
             duration=self._duration,
             language=self._language,
         )

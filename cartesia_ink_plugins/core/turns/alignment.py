@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from cartesia_ink_plugins.core.text import normalized, skip_words
+from cartesia_ink_plugins.core.text import normalized, without_prefix
 from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 
-_MIN_TAIL_WORDS = 3  # with a lead of one word or more, four words in a row are no coincidence
-_MAX_LEAD_WORDS = 20  # more are not spoken in the margin
-_MAX_EXTRA_WORDS = 12  # without a match beyond the tail, after which none is expected any more
+# Counts of words.
+_MIN_TAIL = 3  # with a lead of one word or more, four words in a row are no coincidence
+_MAX_LEAD = 20  # more are not spoken in the margin
+_MAX_EXTRA = 12  # without a match beyond the tail, after which none is expected any more
+
 _MAX_UPDATES = 64  # a count; updates come two to four times a second
 
 # Seconds of audio.
@@ -53,41 +55,41 @@ class Overlap:
 
     def join(self, transcript: str) -> str | None:
         """Join the known text with that of the replay; None while the overlap is not found."""
-        words = transcript.split()
+        tokens = transcript.split()
         if self._skipped is None:
             self._skipped = self._find(normalized(transcript))
         if self._skipped is None:
             return None
-        return self.text + skip_words(transcript, words[: self._skipped])
+        return self.text + without_prefix(transcript, tokens[: self._skipped])
 
     def is_missing(self, transcript: str) -> bool:
         """Whether so much text has no overlap that none is to be expected."""
-        return len(transcript.split()) > len(self._tail) + _MAX_EXTRA_WORDS
+        return len(transcript.split()) > len(self._tail) + _MAX_EXTRA
 
     @property
     def is_distinct(self) -> bool:
         """Whether the overlap occurs once in the known text that may be replayed."""
         pattern = [*self._lead[-1:], *self._tail]
-        known = [*self._lead[-_MAX_LEAD_WORDS:], *self._tail]
+        known = [*self._lead[-_MAX_LEAD:], *self._tail]
         places = range(len(known) - len(pattern) + 1)
         return sum(known[at : at + len(pattern)] == pattern for at in places) == 1
 
-    def _find(self, words: list[str]) -> int | None:
+    def _find(self, tokens: list[str]) -> int | None:
         """Count the words that are known: the only place where lead and tail match."""
         size = len(self._tail)
         found = [
             at + size
-            for at in range(1, min(len(words) - size, len(self._lead)) + 1)
-            if words[at : at + size] == self._tail and self._matches_lead(words[:at])
+            for at in range(1, min(len(tokens) - size, len(self._lead)) + 1)
+            if tokens[at : at + size] == self._tail and self._matches_lead(tokens[:at])
         ]
         return found[0] if len(found) == 1 else None
 
-    def _matches_lead(self, words: list[str]) -> bool:
+    def _matches_lead(self, tokens: list[str]) -> bool:
         """Whether words end the lead; the first may be a fragment, if there are more."""
-        expected = self._lead[len(self._lead) - len(words) :]
-        if len(words) == 1:
-            return words == expected
-        return words[1:] == expected[1:]
+        expected = self._lead[len(self._lead) - len(tokens) :]
+        if len(tokens) == 1:
+            return tokens == expected
+        return tokens[1:] == expected[1:]
 
 
 class UpdateHistory:
@@ -120,10 +122,10 @@ class UpdateHistory:
         Returns:
             The position, and what its text must overlap; None when only the long replay is safe.
         """
-        words = len(text.split())
+        word_count = len(text.split())
         for settled in reversed(self._updates):
             overlap = Overlap(text, settled)
-            if words - len(settled.text.split()) < _MIN_TAIL_WORDS or not overlap.is_distinct:
+            if word_count - len(settled.text.split()) < _MIN_TAIL or not overlap.is_distinct:
                 continue
             position = speech.position_before(settled.position, _MIN_SPEECH, _MAX_MARGIN)
             if position is None or position - checkpoint < speech.size(_MIN_SAVED):
