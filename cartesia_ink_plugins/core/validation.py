@@ -12,8 +12,9 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from cartesia_ink_plugins.core.errors import UsageError
 
-MAX_KEYTERMS = 100
-MAX_KEYTERM_CHARACTERS = 1200
+# Limits of the API: https://docs.cartesia.ai/api-reference/stt/turns/websocket
+MAX_KEYTERMS = 100  # a count
+MAX_KEYTERM_CHARACTERS = 1200  # of all keyterms together
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OUR_HEADERS = frozenset(
     "authorization x-api-key cartesia-version host connection upgrade content-length "

@@ -18,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 
-_LONGEST_ANSWER = 2**16
+_LONGEST_ANSWER = 2**16  # bytes; the head of an HTTP answer is a few hundred
 
 
 @dataclass(frozen=True, slots=True)
