@@ -1,6 +1,6 @@
 """Cartesia Ink speech-to-text for Pipecat, LiveKit Agents and plain asyncio."""
 
-from cartesia_ink_plugins.core.audio import Encoding
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.credentials import Credentials, TokenProvider
 from cartesia_ink_plugins.core.errors import (
     ClosedError,
@@ -29,23 +29,28 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
     Word,
 )
-from cartesia_ink_plugins.core.net.batch import Progress, Transcription, transcribe
+from cartesia_ink_plugins.core.net.batch import AudioSource, Progress, Transcription, transcribe
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import (
+    ConnectionOptions,
     ManualOptions,
     Resilience,
     TurnSettings,
     TurnsOptions,
 )
-from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized
+from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Span, Tap
 
 __all__ = [
+    "AudioFormat",
     "AudioGap",
+    "AudioSource",
     "ClosedError",
     "ConnectFailed",
     "Connected",
+    "ConnectionOptions",
     "Credentials",
     "Disconnected",
     "Encoding",
@@ -61,6 +66,7 @@ __all__ = [
     "Moment",
     "MomentKind",
     "Progress",
+    "ReconnectPolicy",
     "RejectedError",
     "Resilience",
     "SettingsRejected",
@@ -79,6 +85,7 @@ __all__ = [
     "TurnStart",
     "TurnUpdate",
     "TurnsOptions",
+    "Unrecognized",
     "UsageError",
     "Word",
     "transcribe",

@@ -13,6 +13,7 @@ from cartesia_ink_plugins.pipecat.speculation import (
     SpeculationPolicy,
     SpeculationReport,
 )
+from cartesia_ink_plugins.pipecat.strategies import InterruptOn
 from cartesia_ink_plugins.pipecat.stt import InkTurnsSTTService
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "InkManualSTTSettings",
     "InkTurnsSTTService",
     "InkTurnsSTTSettings",
+    "InterruptOn",
     "SpeculateWhileKept",
     "SpeculationCounts",
     "SpeculationMetricsData",

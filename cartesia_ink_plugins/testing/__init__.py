@@ -4,29 +4,110 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cartesia_ink_plugins.server.app import InkServer
-    from cartesia_ink_plugins.server.cues import Cue
-    from cartesia_ink_plugins.server.engine import Close, Raw
-    from cartesia_ink_plugins.server.proxy import FaultProxy
+    from cartesia_ink_plugins.core.events import (
+        Done,
+        FlushDone,
+        Malformed,
+        Message,
+        Transcript,
+        Unknown,
+    )
+    from cartesia_ink_plugins.server.app import InkServer, Watch
+    from cartesia_ink_plugins.server.cues import Cue, Line
+    from cartesia_ink_plugins.server.engine import (
+        Close,
+        Ear,
+        Emit,
+        Engine,
+        Outgoing,
+        Raw,
+        TurnThresholdChanges,
+        TurnThresholds,
+    )
+    from cartesia_ink_plugins.server.faults import (
+        Action,
+        At,
+        CloseAll,
+        Deaf,
+        Fault,
+        Fin,
+        HalfOpen,
+        IgnoreClose,
+        Join,
+        Latency,
+        NoPongs,
+        Outage,
+        Refuse,
+        Reset,
+        Say,
+        Silence,
+        Slice,
+        Throttle,
+    )
+    from cartesia_ink_plugins.server.frames import WireItem
+    from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest
+    from cartesia_ink_plugins.server.proxy import FaultProxy, Strike
     from cartesia_ink_plugins.server.record import ConnectionRecord
-    from cartesia_ink_plugins.server.rules import Rules
-    from cartesia_ink_plugins.server.script import Script, Turn
-    from cartesia_ink_plugins.server.script_ear import ScriptTiming
+    from cartesia_ink_plugins.server.rules import Range, Rules, ThresholdRanges
+    from cartesia_ink_plugins.server.script import Script, ScriptEngine, Turn
+    from cartesia_ink_plugins.server.script_ear import ScriptEar, ScriptTiming
+    from cartesia_ink_plugins.server.script_manual import ScriptManualEar
     from cartesia_ink_plugins.testing.asserts import assert_heard, assert_turn_order
     from cartesia_ink_plugins.testing.local import LocalInk
 
 __all__ = [
+    "Action",
+    "At",
     "Close",
+    "CloseAll",
     "ConnectionRecord",
     "Cue",
+    "Deaf",
+    "Done",
+    "Ear",
+    "Emit",
+    "Engine",
+    "Fault",
     "FaultProxy",
+    "Fin",
+    "FlushDone",
+    "HalfOpen",
+    "IgnoreClose",
     "InkServer",
+    "Join",
+    "Latency",
+    "Line",
     "LocalInk",
+    "Malformed",
+    "ManualEmit",
+    "ManualRequest",
+    "Message",
+    "NoPongs",
+    "Outage",
+    "Outgoing",
+    "Range",
     "Raw",
+    "Refuse",
+    "Reset",
     "Rules",
+    "Say",
     "Script",
+    "ScriptEar",
+    "ScriptEngine",
+    "ScriptManualEar",
     "ScriptTiming",
+    "Silence",
+    "Slice",
+    "Strike",
+    "ThresholdRanges",
+    "Throttle",
+    "Transcript",
     "Turn",
+    "TurnThresholdChanges",
+    "TurnThresholds",
+    "Unknown",
+    "Watch",
+    "WireItem",
     "assert_heard",
     "assert_turn_order",
 ]
@@ -34,15 +115,81 @@ __all__ = [
 # pytest loads `testing.plugin`, and with it this package, wherever we are installed: also without
 # the extra [server], and in runs that never use it.
 _WHERE = {
-    "server.app": ("InkServer",),
-    "server.cues": ("Cue",),
-    "server.engine": ("Close", "Raw"),
-    "server.proxy": ("FaultProxy",),
+    "core.events": (
+        "Done",
+        "FlushDone",
+        "Malformed",
+        "Message",
+        "Transcript",
+        "Unknown",
+    ),
+    "server.app": (
+        "InkServer",
+        "Watch",
+    ),
+    "server.cues": (
+        "Cue",
+        "Line",
+    ),
+    "server.engine": (
+        "Close",
+        "Ear",
+        "Emit",
+        "Engine",
+        "Outgoing",
+        "Raw",
+        "TurnThresholdChanges",
+        "TurnThresholds",
+    ),
+    "server.faults": (
+        "Action",
+        "At",
+        "CloseAll",
+        "Deaf",
+        "Fault",
+        "Fin",
+        "HalfOpen",
+        "IgnoreClose",
+        "Join",
+        "Latency",
+        "NoPongs",
+        "Outage",
+        "Refuse",
+        "Reset",
+        "Say",
+        "Silence",
+        "Slice",
+        "Throttle",
+    ),
+    "server.frames": ("WireItem",),
+    "server.manual_engine": (
+        "ManualEmit",
+        "ManualRequest",
+    ),
+    "server.proxy": (
+        "FaultProxy",
+        "Strike",
+    ),
     "server.record": ("ConnectionRecord",),
-    "server.rules": ("Rules",),
-    "server.script": ("Script", "Turn"),
-    "server.script_ear": ("ScriptTiming",),
-    "testing.asserts": ("assert_heard", "assert_turn_order"),
+    "server.rules": (
+        "Rules",
+        "Range",
+        "ThresholdRanges",
+    ),
+    "server.script": (
+        "Script",
+        "ScriptEngine",
+        "Turn",
+    ),
+    "server.script_ear": (
+        "ScriptEar",
+        "ScriptTiming",
+    ),
+    "server.script_manual": ("ScriptManualEar",),
+    "testing.asserts": (
+        "assert_heard",
+        "assert_turn_order",
+    ),
     "testing.local": ("LocalInk",),
 }
 

@@ -50,7 +50,7 @@ _LARGEST_ANSWER = 1 << 24
 _SCHEMES = {"wss": "https", "ws": "http"}
 
 Progress: TypeAlias = Callable[[int, int], None]
-Source: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
+AudioSource: TypeAlias = "str | os.PathLike[str] | bytes | BinaryIO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class _Request:
 
 
 async def transcribe(
-    audio: Source,
+    audio: AudioSource,
     *,
     model: str = "ink-whisper",
     language: str | None = None,
@@ -196,7 +196,7 @@ def _address(
     return (f"{url}?{urlencode(query)}" if query else url), fields
 
 
-def _open(audio: Source, stack: contextlib.ExitStack) -> tuple[BinaryIO, str, int]:
+def _open(audio: AudioSource, stack: contextlib.ExitStack) -> tuple[BinaryIO, str, int]:
     """The file, its name and the size of what is to be sent."""
     if isinstance(audio, bytes | bytearray | memoryview):
         file: BinaryIO = io.BytesIO(audio)
