@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from cartesia_ink_plugins.core.turns.alignment import Overlap
 from cartesia_ink_plugins.core.turns.replay import TurnReplay
 from cartesia_ink_plugins.core.turns.transcript import TurnTranscript
-from tests.core.chaos import Case, case, check, mute_case
+from tests.core.chaos import Case, case, check, long_case, mute_case
 
 CONVERSATIONS = 320
 GROUP = 20
@@ -43,6 +44,12 @@ def test_so_they_do_when_two_servers_in_a_row_are_mute(first: int) -> None:
     assert not failed
 
 
+@pytest.mark.parametrize("first", range(0, 60, GROUP))
+def test_so_they_do_when_a_turn_is_long_and_its_replay_short(first: int) -> None:
+    failed = [seed for seed in range(first, first + GROUP) if _fails(long_case(seed))]
+    assert not failed, f"replay with: python -m tests.core.chaos {failed[0]} long"
+
+
 def test_the_same_seed_gives_the_same_history() -> None:
     assert case(7).run().history == case(7).run().history
 
@@ -74,6 +81,17 @@ def _forget_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
         self.checkpoints[-1:] = [replace(self.checkpoints[-1], text="")]
 
     monkeypatch.setattr(TurnTranscript, "add_checkpoint", forget)
+
+
+def test_a_short_replay_that_is_joined_in_doubt_does_not_pass(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def skip(self: Overlap, tokens: list[str]) -> int:
+        """Skip as many words as are expected to repeat, whether they do or not."""
+        return len(self._tail) + 1
+
+    monkeypatch.setattr(Overlap, "_find", skip)
+    assert any(_fails(long_case(seed)) for seed in range(20))
 
 
 @pytest.mark.parametrize("mutate", [_replay_too_little, _replay_too_much, _forget_the_text])

@@ -29,6 +29,7 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
+from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.core.turns.session import TurnsSession
 from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.engine import Close, Ear, Outgoing, Raw, TurnThresholds
@@ -128,6 +129,7 @@ class World:
     repeat: int = 1
     chunk: float = FRAME
     patience: float = 60.0
+    taps: Sequence[Tap] = ()
     now: float = 0.0
     history: list[tuple[float, Event]] = field(default_factory=list)
     dials: list[float] = field(default_factory=list)
@@ -138,7 +140,11 @@ class World:
         """Put session and server together."""
         self.random = random.Random(self.seed)
         self.session = TurnsSession(
-            self.options, self.resilience, jitter=self.random.random, epoch=1000.0
+            self.options,
+            self.resilience,
+            jitter=self.random.random,
+            epoch=1000.0,
+            taps=self.taps,
         )
         self.engine = self.script.engine()
         self.wire: Wire | None = None
