@@ -50,7 +50,7 @@ class TestEncodings:
         assert Encoding.parse(encoding) is encoding
 
     @pytest.mark.parametrize("name", ["linear16", "PCM_S16LE", "", "opus"])
-    def test_an_unknown_name_is_told_with_the_known_ones(self, name: str) -> None:
+    def test_an_unknown_name_is_an_error_that_lists_the_known_ones(self, name: str) -> None:
         with pytest.raises(UsageError, match=r"^encoding: .* is not one of pcm_s16le, .*pcm_alaw"):
             Encoding.parse(name)
 
@@ -291,7 +291,7 @@ class TestDownmix:
         mono = mixed(np.round(np.outer(SPEECH, gains)))
         assert np.abs(mono - expected * SPEECH).max() <= 1
 
-    def test_two_who_speak_at_once_are_both_heard(self) -> None:
+    def test_two_who_speak_at_once_are_both_in_the_mix(self) -> None:
         other = np.round(np.random.default_rng(2).normal(0, 2000, len(SPEECH)))
         mono = mixed(np.stack([SPEECH, other], axis=1))
         assert np.abs(mono - (SPEECH + other) / 2).max() <= 0.5

@@ -317,8 +317,8 @@ class TestBadInput:
                 await ink.aclose()
 
 
-class TestRefusals:
-    async def test_a_wrong_key_is_told_once_and_not_tried_again(self) -> None:
+class TestRejections:
+    async def test_a_wrong_key_is_raised_once_and_not_retried(self) -> None:
         async with InkServer(HELLO, api_keys=["other"]) as server, client(server.url) as ink:
             ink.send_audio(PCM16.silence(0.5))
             with pytest.raises(RejectedError) as refused:
@@ -331,14 +331,14 @@ class TestRefusals:
                 ink.send_audio(b"\0\0")
             assert len(server.connections) == 1
 
-    async def test_finish_does_not_wait_for_a_server_that_refuses(self) -> None:
+    async def test_finish_does_not_wait_for_a_server_that_rejects(self) -> None:
         async with InkServer(HELLO, api_keys=["other"]) as server, client(server.url) as ink:
             ink.send_audio(PCM16.silence(0.5))
             await ink.finish()
             with pytest.raises(RejectedError):
                 await rest(ink)
 
-    async def test_settings_that_are_wrong_are_told_with_their_code(self) -> None:
+    async def test_wrong_settings_raise_with_status_and_request_id(self) -> None:
         async with InkServer(HELLO) as server, client(server.url, model="ink-3") as ink:
             with pytest.raises(RejectedError) as refused:
                 await rest(ink)
@@ -378,7 +378,7 @@ class TestRefusals:
 
 
 class TestCredentials:
-    async def test_a_token_is_asked_for_with_every_dial(self) -> None:
+    async def test_a_token_is_requested_with_every_connect(self) -> None:
         tokens = iter(["one", "two", "three"])
 
         async def provider() -> str:
@@ -468,7 +468,7 @@ class TestCredentials:
                 assert SECRET not in repr(thing)
         assert SECRET not in caplog.text
 
-    async def test_extra_headers_go_with_every_dial_and_into_no_log(
+    async def test_extra_headers_go_with_every_connect_and_into_no_log(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def talk(peer: Peer) -> None:
@@ -655,7 +655,7 @@ class TestTheEnd:
         assert await rest(ink) == []
         await ink.finish()
 
-    async def test_closing_while_dialling(self) -> None:
+    async def test_closing_while_connecting(self) -> None:
         async with raw_server(Peer.read_request) as server:
             ink = client(server.url)
             ink.start()
@@ -708,7 +708,7 @@ class TestTheEnd:
 
 
 class TestBackpressure:
-    async def test_audio_that_the_server_does_not_take_stays_in_the_ledger(self) -> None:
+    async def test_audio_that_the_server_does_not_take_stays_in_the_replay_buffer(self) -> None:
         go_on = asyncio.Event()
         received = 0
 

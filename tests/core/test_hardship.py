@@ -11,7 +11,6 @@ from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.events import (
     AudioGap,
     Connected,
-    ConnectFailed,
     Disconnected,
     Done,
     ErrorMessage,
@@ -26,7 +25,7 @@ from cartesia_ink_plugins.core.manual.session import ManualSession
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.script import Script, Turn
-from tests.core.hand import Hand, connected, taken, words
+from tests.core.hand import connected, taken, words
 from tests.core.manual_world import ManualWorld
 from tests.core.world import Away, HalfOpen, Reset, World, check_order
 
@@ -76,7 +75,7 @@ class TestAudio:
         assert world.finals == script.transcripts
         assert not [event for event in world.events if isinstance(event, AudioGap)]
 
-    def test_an_outage_longer_than_the_ledger_is_one_gap(self) -> None:
+    def test_an_outage_longer_than_the_replay_buffer_is_one_gap(self) -> None:
         world = ManualWorld(
             SCRIPT, resilience=Resilience(replay_buffer_seconds=1.0), away=(1.0, 4.0)
         )
@@ -98,7 +97,7 @@ class TestAMutedMicrophone:
         hand.speak(words(8))
         assert hand.dials == 0
 
-    def test_but_a_server_that_does_not_hear_it_is_replaced(self) -> None:
+    def test_but_a_server_that_does_not_transcribe_it_is_replaced(self) -> None:
         hand = connected()
         hand.silence(1.0)
         hand.wait(20.0)
@@ -221,7 +220,7 @@ class TestSettings:
         assert "turn_end_threshold=0.2" in world.session.options.url()
         assert len(world.configs) <= 1
 
-    def test_behind_the_close_nothing_is_said(self) -> None:
+    def test_behind_the_close_nothing_is_sent(self) -> None:
         hand = connected()
         hand.session.finish(hand.now)
         hand.session.configure(TurnSettings(turn_end_threshold=0.2), hand.now)
@@ -266,20 +265,11 @@ class TestMessagesOfTheOtherEndpoint:
         }
 
 
-class TestRefusals:
-    def test_each_final_that_is_waited_for_is_told_no_more_than_the_refusal(self) -> None:
+class TestRejections:
+    def test_finals_that_are_waited_for_end_with_one_rejection(self) -> None:
         world = ManualWorld(SCRIPT, answers=False)
         error = encode(ErrorMessage(402, "No credit.", code="quota_exceeded"))
         world.at(SCRIPT.seconds - 0.5, lambda: world.session.message_received(error, world.now))
         world.run(finish=False)
         assert world.session.rejection is not None
         assert len([event for event in world.events if isinstance(event, Final)]) == 1
-
-    def test_the_request_that_was_refused_can_be_quoted(self) -> None:
-        hand = Hand()
-        hand.session.start(0.0)
-        hand.session.connection_rejected(401, 0.1, message="Bad key.", request_id="r-17")
-        refusal = hand.session.rejection
-        assert refusal is not None
-        assert (str(refusal), refusal.request_id) == ("HTTP 401: Bad key.", "r-17")
-        assert not [event for event in hand.settle().events if isinstance(event, ConnectFailed)]

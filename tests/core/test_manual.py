@@ -66,7 +66,7 @@ class TestWithoutTrouble:
         assert world.finals == [WORDS]
         assert world.interims[-1] == "Hello there. I'd like a table for two people. Tomorrow"
 
-    def test_a_final_knows_when_its_words_were_said(self) -> None:
+    def test_a_final_has_the_times_of_its_speech(self) -> None:
         world = ManualWorld(SCRIPT)
         world.run()
         finals = [event for event in world.events if isinstance(event, Final)]
@@ -174,7 +174,7 @@ class TestFinalize:
 class TestLostConnections:
     @settings(max_examples=60, deadline=None)
     @given(cuts=st.lists(st.floats(0.2, 7.5), min_size=1, max_size=4))
-    def test_no_word_is_lost_or_said_twice(self, cuts: list[float]) -> None:
+    def test_no_word_is_lost_or_doubled(self, cuts: list[float]) -> None:
         world = ManualWorld(SCRIPT)
         for cut in cuts:
             world.at(cut, world.cut)
@@ -234,14 +234,14 @@ class TestLostConnections:
         replayed = world.session.sender.counts.replayed
         assert world.options.format.seconds(replayed) < 5.0
 
-    def test_a_stream_longer_than_the_ledger_goes_on_from_what_is_known(self) -> None:
+    def test_a_stream_longer_than_the_replay_buffer_goes_on_from_the_known_text(self) -> None:
         script = Script(Turn(" ".join(f"word{n}" for n in range(40)), after=2.0))
         world = ManualWorld(script, resilience=Resilience(replay_buffer_seconds=3.0))
         world.at(8.0, world.cut)
         world.run()
         assert "".join(world.finals) == script.transcripts[0]
 
-    def test_an_error_of_the_server_is_told_and_survived(self) -> None:
+    def test_an_error_of_the_server_is_reported_and_survived(self) -> None:
         world = ManualWorld(SCRIPT)
         error = encode(ErrorMessage(500, "The server says so.", "Internal Server Error"))
         world.at(3.0, lambda: world.session.message_received(error, world.now))
@@ -249,7 +249,7 @@ class TestLostConnections:
         assert world.finals == SCRIPT.transcripts
         assert any(isinstance(event, ErrorMessage) for event in world.events)
 
-    def test_an_idle_connection_rests_until_there_is_audio(self) -> None:
+    def test_an_idle_connection_is_replaced_when_there_is_audio(self) -> None:
         world = ManualWorld(Script("Hello."))
         world.session.start(0.0)
         world.run_until(179.0)
@@ -270,7 +270,7 @@ class TestTheEnd:
         [final] = [event for event in world.events if isinstance(event, Final)]
         assert (final.text, final.is_complete) == ("Good bye.", True)
 
-    def test_a_refusal_is_permanent_and_told_with_what_is_known(self) -> None:
+    def test_a_rejection_is_permanent_and_gives_the_known_text(self) -> None:
         world = ManualWorld(SCRIPT)
         error = encode(ErrorMessage(402, "No credit.", code="quota_exceeded"))
         world.at(3.0, lambda: world.session.message_received(error, world.now))

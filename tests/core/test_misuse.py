@@ -65,7 +65,7 @@ async def silent(peer: Peer) -> None:
 
 class TestATokenProvider:
     @pytest.mark.parametrize("rubbish", [None, "", " \n", 17, b"token"])
-    async def test_that_returns_no_token_is_told_so_and_asked_again(self, rubbish: Any) -> None:
+    async def test_that_returns_no_token_fails_the_attempt_only(self, rubbish: Any) -> None:
         answers = [rubbish, "a token"]
 
         async def provider() -> Any:
@@ -81,7 +81,7 @@ class TestATokenProvider:
             assert finals(events) == HELLO.transcripts
             assert len(server.connections) == 1
 
-    async def test_that_is_no_coroutine_function_is_told_so(self) -> None:
+    async def test_that_is_no_coroutine_function_fails_the_attempt_with_the_reason(self) -> None:
         provider: Any = lambda: "a token"  # noqa: E731
         async with (
             raw_server(silent) as server,
@@ -105,7 +105,7 @@ class TestATokenProvider:
 
 
 class TestThreads:
-    async def test_audio_from_another_thread_is_refused_with_advice(self) -> None:
+    async def test_audio_from_another_thread_is_an_error_with_advice(self) -> None:
         async with raw_server(silent) as server, client(server.url) as ink:
             with pytest.raises(UsageError, match="call_soon_threadsafe"):
                 await asyncio.to_thread(ink.send_audio, PCM16.silence(0.1))
@@ -124,7 +124,7 @@ class TestThreads:
             await ink.finish()
             assert finals(await rest(ink)) == HELLO.transcripts
 
-    async def test_another_event_loop_is_refused(self) -> None:
+    async def test_another_event_loop_is_an_error(self) -> None:
         raised: list[str] = []
 
         async def elsewhere() -> None:
@@ -161,7 +161,7 @@ class TestBeforeTheStart:
         assert record.received == []
 
     @pytest.mark.parametrize("end", [InkTurnsClient.finish, InkTurnsClient.aclose])
-    async def test_the_end_is_at_once_and_dials_nothing(
+    async def test_the_end_is_at_once_and_nothing_connects(
         self, end: Callable[[InkTurnsClient], Awaitable[None]]
     ) -> None:
         async with raw_server(silent) as server:
@@ -190,7 +190,7 @@ class TestAudio:
             assert finals(await rest(ink)) == HELLO.transcripts
 
     @pytest.mark.parametrize("pcm", [None, 640, "\0\0", [0, 0], 0.5])
-    async def test_what_is_no_audio_is_refused_by_name(self, pcm: Any) -> None:
+    async def test_what_is_no_audio_is_an_error_that_names_it(self, pcm: Any) -> None:
         for ink in (
             client("http://127.0.0.1:1"),
             InkManualClient(ManualOptions(base_url="http://127.0.0.1:1"), KEY),
@@ -228,7 +228,7 @@ class TestTheEnd:
             with pytest.raises(ClosedError):
                 ink.send_audio(PCM16.silence(0.1))
 
-    async def test_finishing_while_dialling_sends_what_was_said(self) -> None:
+    async def test_finishing_while_connecting_sends_the_audio_received_meanwhile(self) -> None:
         async with InkServer(HELLO) as server, client(server.url) as ink:
             ink.send_audio(HELLO.audio())
             assert not ink.is_connected
@@ -286,7 +286,7 @@ class TestReaders:
             events = [event for part in await asyncio.gather(*readers) for event in part]
             assert sorted(finals(events)) == sorted(HELLO.transcripts)
 
-    async def test_of_two_one_is_told_of_a_refusal_and_the_other_comes_to_the_end(self) -> None:
+    async def test_of_two_one_raises_the_rejection_and_the_other_ends(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.read_request()
             peer.answer("401 Unauthorized", headers="X-Request-Id: r-17\r\n")

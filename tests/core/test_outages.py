@@ -28,7 +28,7 @@ def test_audio_flows_soon_after_the_server_is_back(away: float, within: float, s
     assert not any(isinstance(event, AudioGap) for event in world.events)
 
 
-def test_what_an_outage_outlasts_is_told() -> None:
+def test_audio_that_an_outage_outlasts_is_reported() -> None:
     world = World(CALLER, [Away(MID_TURN, 200.0)], tail=230.0).run(limit=1000.0)
     gaps = [event for event in world.events if isinstance(event, AudioGap)]
     accounts = world.session.sender.counts

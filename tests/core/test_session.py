@@ -81,7 +81,7 @@ class TestStarting:
         hand.wait(60.0)
         assert hand.actions == []
 
-    def test_it_dials_at_once_and_waits_for_nothing(self) -> None:
+    def test_it_connects_at_once_and_waits_for_nothing(self) -> None:
         assert started().actions == [Connect()]
 
     def test_the_first_audio_starts_it_too(self) -> None:
@@ -90,7 +90,7 @@ class TestStarting:
         assert hand.actions == [Connect()]
 
     @pytest.mark.parametrize("fault", [Hung(0.0, 3.0), Away(0.0, 3.0), Refusing(0.0, 1.0)])
-    def test_what_is_said_meanwhile_is_heard(self, fault: Fault) -> None:
+    def test_speech_during_the_connect_is_transcribed(self, fault: Fault) -> None:
         held(fault)
 
     def test_audio_flows_before_connected_comes(self) -> None:
@@ -100,7 +100,7 @@ class TestStarting:
         assert hand.audio == PCM16.silence(0.5)
         assert hand.events == []
 
-    def test_connected_is_told_once_for_each_connection(self) -> None:
+    def test_there_is_one_connected_event_for_each_connection(self) -> None:
         world = held(Reset(2.0), Reset(5.0))
         ids = [event.request_id for event in world.events if isinstance(event, Connected)]
         assert ids == ["request-1", "request-2", "request-3"]
@@ -127,7 +127,7 @@ class TestALostConnection:
         for stamp in stamps:
             assert stamp.speech_start == pytest.approx(1000.0 + start, abs=0.1)
 
-    def test_is_replaced_at_once_and_told_for_the_log(self) -> None:
+    def test_is_replaced_at_once_with_an_event_that_has_the_reason(self) -> None:
         world = held(Reset(3.0))
         assert world.dials == pytest.approx([0.0, 3.0], abs=0.05)
         (lost,) = of(Disconnected, world.events)
@@ -159,7 +159,7 @@ class TestALostConnection:
         world = held(Mute(start - 1.0), Reset(start + 0.4), script=script)
         assert len(world.dials) == 2
 
-    def test_a_turn_whose_silence_nobody_hears_any_more_ends_in_bounded_time(self) -> None:
+    def test_a_turn_whose_end_silence_was_lost_ends_in_bounded_time(self) -> None:
         _, end = SCRIPT.spans[0]
         script = Script("Hello there.", Turn("I'd like a table.", after=30.0))
         _, end = script.spans[1]
@@ -193,7 +193,7 @@ class TestReplay:
         # At twice real time, 20 s and what is said meanwhile take 20 s.
         assert hand.now - begun == pytest.approx(20.0, abs=1.0)
 
-    def test_is_slowed_down_by_a_server_in_trouble_but_never_below_real_time(self) -> None:
+    def test_is_slowed_down_after_server_errors_but_never_below_real_time(self) -> None:
         hand = connected(resilience=Resilience(catch_up_rate=3.0))
         rates = []
         for _ in range(3):
@@ -242,14 +242,14 @@ class TestDeathIsNoticed:
         start, _ = script.spans[turn]
         held(Mute(start + before), Mute(start + 6.5), script=script)
 
-    def test_nor_do_they_lose_what_was_said_in_an_outage_before_them(self) -> None:
+    def test_nor_do_they_lose_the_speech_of_an_outage_before_them(self) -> None:
         """The second one is sent 20 s of the backlog in the 10 s that it is waited for."""
         script = Script("Hello there.", "Are you there?", Turn("Hello again.", gap=6.0, after=40.0))
         held(Away(2.0, 20.0), Mute(22.2), Mute(29.0), script=script)
 
     @pytest.mark.parametrize("fault", [HalfOpen, Mute])
     @pytest.mark.parametrize("level", [0.08, 0.055])
-    def test_a_whisper_that_nobody_heard_is_sent_again_with_the_words_it_runs_into(
+    def test_a_whisper_without_an_event_is_replayed_with_the_words_that_follow(
         self, fault: type[HalfOpen | Mute], level: float
     ) -> None:
         """It is too soft to be told from the room, beside the voice that was heard before."""
@@ -295,7 +295,7 @@ class TestDeathIsNoticed:
         world = World(DEAF, audio=PCM16.silence(120.0)).run()
         assert len(world.dials) == 1
 
-    def test_a_noisy_room_is_not_dialled_again_and_again(self) -> None:
+    def test_a_noisy_room_does_not_cause_endless_reconnects(self) -> None:
         generator = np.random.default_rng(0)
         level = np.repeat(10 ** (generator.uniform(-60, -15, 600) / 20), 8000)
         noise = generator.standard_normal(len(level)) * level
@@ -311,7 +311,7 @@ class TestDeathIsNoticed:
         assert hand.dials >= 1
 
 
-class TestRedialling:
+class TestReconnecting:
     def test_at_once_then_later_and_later_for_ever(self) -> None:
         world = World(SCRIPT, [Away(2.0, 300.0)], tail=400.0).run(limit=320.0, finish=False)
         assert world.dials[1] == pytest.approx(2.0, abs=0.01)
@@ -321,7 +321,7 @@ class TestRedialling:
         assert world.dials[-1] > 298.0
         assert not world.session.is_closed
 
-    def test_nothing_but_a_refusal_makes_a_session_deaf(self) -> None:
+    def test_only_a_permanent_rejection_ends_the_attempts(self) -> None:
         script = Script("Hello there.", Turn("Are you there?", gap=400.0, after=2.0))
         world = World(
             script, [Away(2.0, 300.0)], resilience=Resilience(replay_buffer_seconds=10.0)
@@ -366,15 +366,17 @@ class TestRedialling:
         ]
 
 
-class TestRefusals:
+class TestRejections:
     @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 422])
-    def test_for_good_are_told_and_not_tried_again(self, status: int) -> None:
+    def test_permanent_ones_end_the_session_and_nothing_connects_again(self, status: int) -> None:
         hand = started()
-        hand.session.connection_rejected(status, hand.now, message="because")
+        hand.session.connection_rejected(status, hand.now, message="because", request_id="r-17")
         hand.wait(600.0)
         refusal = hand.session.rejection
         assert refusal is not None
         assert (refusal.status, str(refusal)) == (status, f"HTTP {status}: because")
+        assert refusal.request_id == "r-17"
+        assert not of(ConnectFailed, hand.events)
         assert hand.session.is_closed
         assert hand.dials == 1
         with pytest.raises(ClosedError):
@@ -399,7 +401,7 @@ class TestRefusals:
         assert hand.session.rejection is not None
         assert hand.session.is_closed
 
-    def test_the_last_words_and_the_lost_audio_are_still_told(self) -> None:
+    def test_the_known_text_and_the_lost_audio_are_still_reported(self) -> None:
         hand = connected()
         hand.receives(TurnStart(), TurnUpdate("I'd like a table"))
         hand.close(1006)
@@ -413,7 +415,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("status", [429, 503])
     @pytest.mark.parametrize("told", [0.5, 3.0])
-    def test_for_now_are_tried_again_not_sooner_than_told(self, status: int, told: float) -> None:
+    def test_temporary_ones_are_retried_after_retry_after(self, status: int, told: float) -> None:
         hand = started()
         hand.silence(0.1)
         hand.session.connection_rejected(status, hand.now, retry_after=told)
@@ -425,7 +427,7 @@ class TestRefusals:
         assert hand.session.rejection is None
 
     @pytest.mark.parametrize("status", [429, 503])
-    def test_nobody_is_deaf_for_hours_because_he_was_told_to_wait(self, status: int) -> None:
+    def test_retry_after_is_bounded(self, status: int) -> None:
         """What is said until the server is asked again waits in the ledger."""
         world = held(Refusing(2.0, 25.0, status, retry_after=7200.0), tail=60.0)
         assert world.dials[2] - world.dials[1] <= 45.2
@@ -439,7 +441,7 @@ class TestRefusals:
 
 
 class TestIdle:
-    def test_a_close_for_idleness_is_no_error_and_not_redialled(self) -> None:
+    def test_a_close_for_idleness_is_no_error_and_causes_no_reconnect(self) -> None:
         hand = connected()
         hand.silence(1.0)
         hand.wait(180.0)
@@ -449,7 +451,7 @@ class TestIdle:
         assert hand.events == [Disconnected("Idle timeout", 1001, None)]
         assert not hand.session.is_closed
 
-    def test_the_next_audio_dials(self) -> None:
+    def test_the_next_audio_connects(self) -> None:
         hand = connected()
         hand.silence(1.0)
         hand.wait(180.0)
@@ -462,7 +464,7 @@ class TestIdle:
         hand.wait(1.0)
         assert hand.audio.endswith(words())
 
-    def test_a_resting_session_does_nothing_at_all(self) -> None:
+    def test_an_idle_session_does_nothing_at_all(self) -> None:
         hand = connected()
         hand.wait(180.0)
         hand.close(1001)
@@ -484,7 +486,7 @@ class TestIdle:
         hand.wait(600.0)
         assert hand.audio == b""
 
-    def test_finishing_a_resting_session_is_over_at_once(self) -> None:
+    def test_finishing_an_idle_session_is_over_at_once(self) -> None:
         hand = connected()
         hand.wait(180.0)
         hand.close(1001)
@@ -502,7 +504,7 @@ class TestAudioThatStopsInMidTurn:
 
     @pytest.mark.parametrize("fault", [Reset, HalfOpen, Mute, lambda at: Away(at, 3.0)])
     @pytest.mark.parametrize("after", [-0.3, 0.02, 0.4, 0.8, 2.0])
-    def test_no_word_is_lost_or_said_twice_when_the_connection_is_lost_then(
+    def test_no_word_is_lost_or_doubled_when_the_connection_is_lost_then(
         self, fault: Callable[[float], Fault], after: float
     ) -> None:
         script = Script("Hello there.", Turn("I'd like a table for two people", after=0.0))
@@ -571,20 +573,20 @@ class TestSettingsInMidSession:
         hand.session.configure(TurnSettings(), hand.now)
         assert hand.settle().commands == []
 
-    def test_out_of_order_is_refused_at_the_call_and_nothing_changes(self) -> None:
+    def test_out_of_order_is_an_error_at_the_call_and_nothing_changes(self) -> None:
         hand = connected(TurnsOptions(turn=TurnSettings(turn_end_threshold=0.4)))
         with pytest.raises(UsageError, match=r"^turn_eager_end_threshold: "):
             hand.session.configure(TurnSettings(turn_eager_end_threshold=0.3), hand.now)
         assert hand.settle().commands == []
         assert hand.session.options.turn == TurnSettings(turn_end_threshold=0.4)
 
-    def test_while_dialling_they_are_sent_as_soon_as_the_connection_is_there(self) -> None:
+    def test_while_connecting_they_are_sent_as_soon_as_the_connection_is_open(self) -> None:
         hand = started()  # the URL is on its way
         hand.session.configure(TurnSettings(turn_end_threshold=0.2), hand.now)
         hand.open()
         assert hand.commands == [{"type": "config", "turn": {"end_threshold": 0.2}}]
 
-    def test_what_the_server_rejects_is_told_and_taken_back(self) -> None:
+    def test_what_the_server_rejects_is_reported_and_reverted(self) -> None:
         before = TurnSettings(turn_start_threshold=0.7)
         hand = connected(TurnsOptions(turn=before))
         hand.session.configure(TurnSettings(turn_start_threshold=0.95), hand.now)
@@ -678,7 +680,7 @@ class TestKeyterms:
         hand.silence(2.0)
         assert hand.dials == 1
 
-    def test_too_many_are_refused_at_the_call(self) -> None:
+    def test_too_many_are_an_error_at_the_call(self) -> None:
         hand = connected()
         with pytest.raises(UsageError, match=r"^keyterms: "):
             hand.session.update_keyterms(["a"] * 101, hand.now)
@@ -686,7 +688,7 @@ class TestKeyterms:
 
 
 class TestFinishing:
-    def test_close_is_said_after_the_last_audio(self) -> None:
+    def test_close_is_sent_after_the_last_audio(self) -> None:
         hand = connected()
         hand.speak(words())
         hand.session.finish(hand.now)
@@ -735,7 +737,7 @@ class TestFinishing:
         world = World(script, [Away(0.0, script.seconds + 2.0)], tail=0.1).run()
         assert world.finals == script.transcripts
 
-    def test_a_loss_while_draining_is_redialled(self) -> None:
+    def test_a_loss_while_draining_reconnects(self) -> None:
         script = Script(Turn("I'd like a table for two people please", after=0.0))
         world = World(script, [Reset(script.seconds + 0.1)], tail=0.05).run()
         assert world.finals == script.transcripts
@@ -766,7 +768,7 @@ class TestFinishing:
 
 
 class TestAudioIsAccountedFor:
-    def test_what_the_ledger_cannot_hold_is_told_and_counted(self) -> None:
+    def test_what_the_replay_buffer_cannot_hold_is_reported_and_counted(self) -> None:
         script = Script("Hello there.", Turn("Are you there?", gap=30.0, after=2.0))
         world = World(
             script, [Away(3.0, 20.0)], resilience=Resilience(replay_buffer_seconds=5.0)
@@ -780,7 +782,7 @@ class TestAudioIsAccountedFor:
         assert accounts.received == accounts.sent + accounts.lost
         assert world.finals == script.transcripts
 
-    def test_a_gap_on_an_open_connection_is_told_while_it_lasts(self) -> None:
+    def test_a_gap_on_an_open_connection_is_reported_while_it_lasts(self) -> None:
         hand = connected(resilience=Resilience(replay_buffer_seconds=2.0, catch_up_rate=1.0))
         hand.session.writable(hand.now, is_writable=False)
         hand.silence(4.0)
@@ -795,7 +797,7 @@ class TestAudioIsAccountedFor:
         assert world.largest_buffer <= PCM16.size(5.1)
 
     @pytest.mark.parametrize("size", [1, 3, 321])
-    def test_half_samples_are_refused_at_the_call(self, size: int) -> None:
+    def test_half_samples_are_an_error_at_the_call(self, size: int) -> None:
         hand = connected()
         with pytest.raises(UsageError, match=r"^pcm: "):
             hand.session.audio_received(bytes(size), hand.now)

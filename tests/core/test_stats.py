@@ -60,7 +60,7 @@ def test_every_second_is_sent_or_waits_or_is_lost(
 
 
 class TestSnapshot:
-    def test_bytes_are_told_as_seconds_of_audio(self) -> None:
+    def test_bytes_are_counted_as_seconds_of_audio(self) -> None:
         audio = AudioFormat(Encoding.PCM_MULAW, 8000)
         counts = ByteCounts(
             received=80_000, sent=40_000, replayed=8000, lost=16_000, silence=4000, connections=3

@@ -37,7 +37,7 @@ class WithoutAudio(Recorder):
     watches_audio = False
 
 
-def test_taps_are_told_in_their_order_one_moment_after_the_other() -> None:
+def test_taps_are_called_in_their_order_one_moment_after_the_other() -> None:
     order: list[str] = []
     taps = Taps([Recorder("first", order), Recorder("second", order)], LOG)
     taps.on(1.0, MomentKind.CONNECTING)
@@ -63,7 +63,7 @@ def test_all_taps_receive_the_same_moment() -> None:
     assert first.moments[0] is second.moments[0]
 
 
-def test_a_tap_that_raises_is_logged_and_the_others_are_told(
+def test_a_tap_that_raises_is_logged_and_the_others_are_called(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     before, after = Recorder(), Recorder()

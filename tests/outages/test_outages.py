@@ -7,13 +7,12 @@ import asyncio
 import pytest
 
 from tests.outages.calls import OURS, Client, call
-from tests.outages.scenarios import CALLER, CROWD, REFUSALS, SCENARIOS, Scenario, busy
+from tests.outages.scenarios import CALLER, CROWD, SCENARIOS, Scenario, busy
 
 IN_SUITE = [scenario for scenario in SCENARIOS if not scenario.slow]
 _HANDSHAKE_IS_GIVEN_UP = 5.0
 
 each_scenario = pytest.mark.parametrize("scenario", IN_SUITE, ids=lambda scenario: scenario.name)
-each_refusal = pytest.mark.parametrize("scenario", REFUSALS, ids=lambda scenario: scenario.name)
 
 
 @each_scenario
@@ -28,15 +27,6 @@ async def test_every_word_comes_once_in_turns_that_are_whole(scenario: Scenario)
         if scenario.muted:
             assert outcome.told == [], side
             assert len(outcome.dials) == 2, f"{side} was not closed for idleness"
-
-
-@each_refusal
-async def test_a_refusal_is_told_once_and_not_tried_again(scenario: Scenario) -> None:
-    outcomes = await asyncio.gather(*(call(scenario, client) for client in OURS.values()))
-    for side, outcome in zip(OURS, outcomes, strict=True):
-        assert outcome.crash is None, side
-        assert len(outcome.told) == 1, side
-        assert len(outcome.dials) == 1, side
 
 
 @pytest.mark.parametrize(
