@@ -175,6 +175,14 @@ class ManagedClient(Generic[T]):
                 # The session ended between two frames; whoever ended it has said why.
                 return
 
+    def audio_stopped(self) -> None:
+        """Say that no audio follows for now."""
+        if self._client:
+            try:
+                self._client.audio_stopped()
+            except ClosedError:
+                return  # the session ended; whoever ended it has said why
+
     def configure(self, changes: TurnSettings) -> None:
         """Change thresholds in mid-session."""
         if isinstance(self._client, InkTurnsClient):
