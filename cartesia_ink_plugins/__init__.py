@@ -1,6 +1,6 @@
 """Cartesia Ink speech-to-text for Pipecat, LiveKit Agents and plain asyncio."""
 
-from cartesia_ink_plugins.core.audio import Encoding
+from cartesia_ink_plugins.core.audio import Encoding, FrameConverter
 from cartesia_ink_plugins.core.credentials import Credentials, TokenProvider
 from cartesia_ink_plugins.core.errors import (
     ClosedError,
@@ -38,7 +38,7 @@ from cartesia_ink_plugins.core.options import (
     TurnSettings,
     TurnsOptions,
 )
-from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.stats import Snapshot, UsageMeter
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Span, Tap
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "ErrorMessage",
     "Event",
     "Final",
+    "FrameConverter",
     "InkError",
     "InkManualClient",
     "InkTurnsClient",
@@ -80,6 +81,7 @@ __all__ = [
     "TurnUpdate",
     "TurnsOptions",
     "UsageError",
+    "UsageMeter",
     "Word",
     "transcribe",
 ]
