@@ -1,6 +1,6 @@
 """Cartesia Ink speech-to-text for Pipecat, LiveKit Agents and plain asyncio."""
 
-from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, FrameConverter
 from cartesia_ink_plugins.core.credentials import Credentials, TokenProvider
 from cartesia_ink_plugins.core.errors import (
     ClosedError,
@@ -39,7 +39,7 @@ from cartesia_ink_plugins.core.options import (
     TurnSettings,
     TurnsOptions,
 )
-from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized
+from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized, UsageMeter
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Span, Tap
 
@@ -57,6 +57,7 @@ __all__ = [
     "ErrorMessage",
     "Event",
     "Final",
+    "FrameConverter",
     "InkError",
     "InkManualClient",
     "InkTurnsClient",
@@ -87,6 +88,7 @@ __all__ = [
     "TurnsOptions",
     "Unrecognized",
     "UsageError",
+    "UsageMeter",
     "Word",
     "transcribe",
 ]

@@ -8,8 +8,10 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cartesia_ink_plugins.demo import caller
 from tests.needs import ROOT
 
 PACKAGE = ROOT / "cartesia_ink_plugins"
@@ -41,12 +43,30 @@ def names(wheel: Path) -> set[str]:
         return set(archive.namelist())
 
 
-def test_the_wheel_carries_types_licence_the_page_and_the_recorded_caller(names: set[str]) -> None:
+def test_the_wheel_carries_types_and_licence(names: set[str]) -> None:
     assert "cartesia_ink_plugins/py.typed" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    carried = [*PACKAGE.rglob("*.opus"), *PACKAGE.rglob("*.html")]
-    assert len(carried) == 8
-    assert {str(path.relative_to(ROOT)) for path in carried} <= names
+
+
+def test_what_the_wheel_leaves_out_is_imported_by_no_module_in_it(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
+    for left_out in ("demo.evals", "demo.page_events", "demo.web"):
+        assert f"cartesia_ink_plugins/{left_out.replace('.', '/')}.py" not in modules
+        assert not [name for name, text in modules.items() if left_out.encode() in text]
+
+
+def test_an_installed_demo_speaks_its_caller_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("piper", reason="pip install -e '.[demo]'")
+    recorded = caller.recording(caller.LINES[-1])
+    monkeypatch.setattr(caller, "FOLDER", Path("left out of the wheel"))
+    spoken = caller.recording(caller.LINES[-1])
+    assert len(spoken) == pytest.approx(len(recorded), rel=0.3)
+    assert loudness(spoken) == pytest.approx(loudness(recorded), rel=0.5)
+
+
+def loudness(pcm: bytes) -> float:
+    return float(np.sqrt(np.square(np.frombuffer(pcm, "<i2").astype(float)).mean()))
 
 
 def test_the_wheel_carries_the_command(wheel: Path, names: set[str]) -> None:
@@ -64,8 +84,8 @@ def test_the_wheel_is_small(wheel: Path) -> None:
 
 def test_the_wheel_carries_no_benchmark_and_no_uncompressed_sound(names: set[str]) -> None:
     assert not {name for name in names if name.startswith(OURS)}
-    assert not {name for name in names if "bench" in name or name.endswith("caller/make.py")}
-    assert not {name for name in names if name.endswith((".wav", ".flac"))}
+    assert not {name for name in names if "bench" in name}
+    assert not {name for name in names if name.endswith((".wav", ".flac", ".opus", ".html"))}
 
 
 def test_the_source_distribution_carries_what_verifies_and_measures_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from itertools import islice
 
 _NO_SPACE_BEFORE = ".,;:!?)]}'\""
 # A word is complete after a space, or after a character of a script without spaces.
@@ -97,5 +98,7 @@ def remainder(delivered: str, text: str) -> str:
     if delivered.startswith(text):
         return ""
     # Recognized differently the second time: skip as many words as were delivered.
-    tokens = _WORD.findall(text)
-    return "".join(tokens[len(_WORD.findall(delivered)) :])
+    end = 0
+    for word in islice(_WORD.finditer(text), len(delivered.split())):
+        end = word.end()
+    return text[end:]

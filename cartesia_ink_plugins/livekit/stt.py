@@ -21,6 +21,7 @@ from livekit.agents.utils import AudioBuffer, is_given
 from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.credentials import Credentials, TokenProvider
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError
+from cartesia_ink_plugins.core.models import Model, model_for_language, model_named
 from cartesia_ink_plugins.core.net.batch import transcribe
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.validation import validated_keyterms
@@ -298,9 +299,13 @@ class STT(stt.STT[Any]):
 
     def _warn_about_language(self) -> None:
         listens_for = getattr(self._pool.options, "language", None)
-        if self.model == "ink-2" and self._language.language != "en":
+        only = model_named(self.model).language
+        if only and self._language.language != only:
             logger.warning(
-                "ink-2 only knows English, not %s; ink-preview knows more", self._language
+                "%s recognizes %r only, not %s; see the other models",
+                self.model,
+                only,
+                self._language,
             )
         elif listens_for and listens_for != self._language.language:
             logger.warning("%s still listens for %r; make another STT", self.model, listens_for)
@@ -308,13 +313,15 @@ class STT(stt.STT[Any]):
 
 def _endpoint_of(model: NotGivenOr[str], language: str | None) -> Literal["turns", "manual"]:
     """Where a model is; without one, the model is the one for the language."""
-    if is_given(model):
-        is_whisper = "whisper" in model
-    else:
-        is_whisper = LanguageCode(language or "en").language != "en"
-    if is_whisper:
-        logger.info("ink-whisper detects no turns: the session's VAD or turn detector has to")
-    return "manual" if is_whisper else "turns"
+    row = model_named(model) if is_given(model) else _model_for(language)
+    if row.has_turns:
+        return "turns"
+    logger.info("%s detects no turns: the session's VAD or turn detector has to", row.name)
+    return "manual"
+
+
+def _model_for(language: str | None) -> Model:
+    return model_for_language(LanguageCode(language).language if language else None)
 
 
 def _manual_options(
@@ -330,20 +337,18 @@ def _manual_options(
             "of half a second ends a segment"
         )
     code = LanguageCode(language).language if language else None
-    if "model" not in common and code not in (None, "en"):
-        common["model"] = "ink-whisper"
-    return ManualOptions(language=code, **common)
+    return ManualOptions(language=code, **{"model": _model_for(language).name, **common})
 
 
 def _capabilities(options: TurnsOptions | ManualOptions) -> stt.STTCapabilities:
-    is_manual, is_whisper = isinstance(options, ManualOptions), "whisper" in options.model
+    is_manual, model = isinstance(options, ManualOptions), model_named(options.model)
     return stt.STTCapabilities(
         streaming=True,
         interim_results=True,
-        aligned_transcript="word" if is_whisper else False,
+        aligned_transcript="word" if model.has_word_times else False,
         offline_recognize=True,
         diarization=False,
-        keyterms=not is_whisper,
+        keyterms=model.has_keyterms,
         **({"manual_flush": True} if is_manual and _CAN_FLUSH else {}),
     )
 

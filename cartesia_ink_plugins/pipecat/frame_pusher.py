@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from pipecat.frames.frames import (
     EagerEndOfTurnCancelFrame,
@@ -21,6 +21,7 @@ from pipecat.frames.frames import (
     ProposedUserStartedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.turns.user_stop import EagerMatchPolicy
 from pipecat.utils.time import time_now_iso8601
@@ -50,29 +51,12 @@ TurnText: TypeAlias = TurnUpdate | TurnEagerEnd | TurnEnd
 _TRAVEL_SECONDS = 0.01
 
 
-class Processor(Protocol):
-    """The service, as far as frames are pushed from its place in the pipeline."""
-
-    @property
-    def name(self) -> str:
-        """Name of the processor."""
-
-    @property
-    def metrics_enabled(self) -> bool:
-        """Whether metrics are collected."""
-
-    async def push_frame(
-        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
-    ) -> None:
-        """Push a frame to the next processor."""
-
-
 class FramePusher:
     """Pushes the frames of one service; `feed` it, while a task runs `run`."""
 
     def __init__(
         self,
-        service: Processor,
+        service: STTService,
         *,
         language: Language | None,
         eager: bool,

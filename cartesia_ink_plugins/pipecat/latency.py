@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
-from pipecat.frames.frames import Frame, MetricsFrame
+from pipecat.frames.frames import MetricsFrame
 from pipecat.metrics.metrics import MetricsData
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd
 from cartesia_ink_plugins.pipecat.llm_observer import FirstTokenObserver
@@ -33,28 +33,11 @@ class TurnLatencyMetricsData(MetricsData):
     value: float
 
 
-class MeteredService(Protocol):
-    """The service, as far as the meter needs it."""
-
-    @property
-    def name(self) -> str:
-        """Name of the processor."""
-
-    @property
-    def metrics_enabled(self) -> bool:
-        """Whether metrics are collected."""
-
-    async def push_frame(
-        self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
-    ) -> None:
-        """Push a frame to the next processor."""
-
-
 class LatencyMeter:
     """Measures the turns of a service."""
 
     def __init__(
-        self, service: MeteredService, first_token: FirstTokenObserver, *, model: str | None
+        self, service: STTService, first_token: FirstTokenObserver, *, model: str | None
     ) -> None:
         """Measure nothing yet.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Generic, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar, cast
 
 from loguru import logger
 from pipecat.frames.frames import InputAudioRawFrame
+from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins.core.errors import ClosedError
 from cartesia_ink_plugins.core.events import (
@@ -41,33 +42,12 @@ _CONNECTION_EVENTS = (
 _LAST_EVENTS = 0.25
 
 
-class Host(Protocol):
-    """The service, as far as its client needs it."""
-
-    def create_task(
-        self, coroutine: Coroutine[Any, Any, None], name: str | None = None
-    ) -> asyncio.Task[None]:
-        """Run something beside the pipeline."""
-
-    async def cancel_task(self, task: asyncio.Task[None], timeout: float | None = 1.0) -> None:
-        """Stop it."""
-
-    async def push_error(
-        self,
-        error_msg: str,
-        exception: Exception | None = None,
-        *,
-        force_treat_as_permanent: bool = False,
-    ) -> None:
-        """Report an error up the pipeline."""
-
-
 class ManagedClient(Generic[T]):
     """Makes one client after another: a new one for another sample rate, or after a rejection."""
 
     def __init__(
         self,
-        host: Host,
+        host: STTService,
         *,
         make: Callable[[int], Client],
         call: Callable[..., Awaitable[None]],
@@ -174,6 +154,14 @@ class ManagedClient(Generic[T]):
             except ClosedError:
                 # The session ended between two frames; whoever ended it has said why.
                 return
+
+    def audio_stopped(self) -> None:
+        """Say that no audio follows for now."""
+        if self._client:
+            try:
+                self._client.audio_stopped()
+            except ClosedError:
+                return  # the session ended; whoever ended it has said why
 
     def configure(self, changes: TurnSettings) -> None:
         """Change thresholds in mid-session."""

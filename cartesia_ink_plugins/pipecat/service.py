@@ -13,6 +13,7 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InputAudioRawFrame,
+    STTMuteFrame,
     UserAudioRawFrame,
 )
 from pipecat.metrics.metrics import STTUsage
@@ -157,6 +158,17 @@ class InkStreamingSTTService(STTService):
         await self._session.close()
 
     # -- audio ------------------------------------------------------------------------------------
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Handle a frame; a muted service says that no audio follows, so that a turn can end.
+
+        Args:
+            frame: The frame.
+            direction: Where it goes.
+        """
+        await super().process_frame(frame, direction)
+        if isinstance(frame, STTMuteFrame) and frame.mute:
+            self._session.audio_stopped()
 
     async def process_audio_frame(
         self, frame: InputAudioRawFrame, direction: FrameDirection

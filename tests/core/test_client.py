@@ -183,6 +183,24 @@ class TestAConversation:
             ink.on_event = events.append
             assert finals(events) == HELLO.transcripts
 
+    async def test_another_sample_rate_before_the_first_audio_is_no_news(self) -> None:
+        events: list[Event] = []
+        async with InkServer(HELLO) as server:
+            options = TurnsOptions(base_url=server.url)
+            async with InkTurnsClient(options, KEY, on_event=events.append) as ink:
+                waiting = asyncio.create_task(ink.wait_closed())
+                while not ink.is_connected:
+                    await asyncio.sleep(0.01)
+                ink.set_sample_rate(8000)
+                ink.send_audio(HELLO.audio(ink.options.format))
+                with pytest.raises(UsageError, match="sent already"):
+                    ink.set_sample_rate(16_000)
+                await ink.finish()
+                await waiting
+            assert server.connections[-1].parameter("sample_rate") == "8000"
+        assert finals(events) == HELLO.transcripts
+        assert not [event for event in events if isinstance(event, Disconnected)]
+
     async def test_a_callback_that_raises_is_logged_and_costs_nothing(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:

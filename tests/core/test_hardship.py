@@ -138,10 +138,10 @@ class TestTheClock:
         hand = connected()
         hand.receives(TurnStart(), TurnUpdate("Hey"))
         hand.speak(words())
-        for _ in range(4):
+        for _ in range(8):
             hand.now += 1.0
             hand.wait(0.0)
-        assert hand.session.sender.counts.silence >= hand.session.sender.format.size(2.0)
+        assert hand.session.sender.counts.silence >= hand.session.sender.format.size(1.0)
 
     def test_and_what_died_meanwhile_is_replaced(self) -> None:
         hand = connected()

@@ -502,6 +502,30 @@ class TestAudioThatStopsInMidTurn:
         accounts = world.session.sender.counts
         assert 0.5 < PCM16.seconds(accounts.silence) < 3.0
 
+    def test_silence_begins_at_once_when_the_application_says_that_audio_stopped(self) -> None:
+        hand = connected()
+        hand.speak(words())
+        hand.receives(TurnStart())
+        hand.forget()
+        hand.session.audio_stopped(hand.now)
+        hand.wait(1.0)
+        assert 0.9 <= PCM16.seconds(len(hand.audio)) <= 1.2
+        hand.forget()
+        hand.speak(words())
+        assert hand.audio == words()
+
+    @pytest.mark.parametrize("stall", [0.7, 1.9])
+    def test_a_line_that_stalls_inside_a_word_gets_no_silence(self, stall: float) -> None:
+        hand = connected()
+        pcm = words(1)
+        half = len(pcm) // 4 * 2
+        hand.speak(pcm[:half])
+        hand.receives(TurnStart())
+        hand.wait(stall)
+        hand.speak(pcm[half:])
+        assert hand.audio == pcm
+        assert hand.session.sender.counts.silence == 0
+
     @pytest.mark.parametrize("fault", [Reset, HalfOpen, Mute, lambda at: Away(at, 3.0)])
     @pytest.mark.parametrize("after", [-0.3, 0.02, 0.4, 0.8, 2.0])
     def test_no_word_is_lost_or_doubled_when_the_connection_is_lost_then(
@@ -523,8 +547,8 @@ class TestAudioThatStopsInMidTurn:
         hand.receives(TurnStart())
         hand.forget()
         hand.wait(5.0)
-        # It begins with the first look at the clock that comes 0.6 s after the last audio.
-        assert 3.8 <= PCM16.seconds(len(hand.audio)) <= 4.6
+        # It begins with the first housekeeping 2.1 s after the last audio.
+        assert 2.3 <= PCM16.seconds(len(hand.audio)) <= 3.1
 
     def test_it_ends_when_the_turn_does(self) -> None:
         hand = connected()
@@ -541,14 +565,14 @@ class TestAudioThatStopsInMidTurn:
         hand.silence(0.5)
         hand.receives(TurnStart())
         hand.forget()
-        hand.wait(2.0)
+        hand.wait(3.0)
         assert set(hand.audio) == {0xD5}
 
     def test_made_silence_is_counted_apart_and_never_replayed(self) -> None:
         hand = connected()
         hand.speak(words())
         hand.receives(TurnStart())
-        hand.wait(3.0)
+        hand.wait(5.0)
         received = hand.session.sender.counts.received
         assert received == len(words())
         assert hand.session.sender.buffer.end == len(words())

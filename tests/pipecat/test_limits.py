@@ -152,7 +152,6 @@ async def test_new_settings_of_the_manual_service_are_no_disconnection() -> None
             assert calls["on_disconnected"] == []
 
 
-@pytest.mark.xfail(reason="the core sends silence after 0.6 s and does not take it back")
 @pytest.mark.parametrize("stall", [1.0, 1.9])
 async def test_a_stall_of_the_line_inside_a_word_costs_nothing(stall: float) -> None:
     async with (

@@ -160,6 +160,16 @@ class StreamClient(ABC, Generic[S, E]):
         session.audio_received(pcm if isinstance(pcm, bytes) else as_bytes(pcm), loop.time())
         self._drive()
 
+    def audio_stopped(self) -> None:
+        """Say that no audio follows for now, as when a microphone is muted.
+
+        Silence is sent at once, so that an open turn can end, until the next `send_audio`. Without
+        this call it is sent 2.1 s after the last audio, because a network may stall for as long.
+        """
+        session, loop = self._started()
+        session.audio_stopped(loop.time())
+        self._drive()
+
     async def finish(self, timeout: float | None = None) -> None:
         """Say that there is no more audio, and wait until the last transcripts have arrived.
 
@@ -185,8 +195,7 @@ class StreamClient(ABC, Generic[S, E]):
 
     async def wait_closed(self) -> None:
         """Wait until the session is over, by `finish`, `aclose` or a rejection."""
-        session, _ = self._get_or_make()
-        while not session.is_closed:
+        while not self._get_or_make()[0].is_closed:
             await self._change()
 
     def set_reconnect_policy(
@@ -205,9 +214,6 @@ class StreamClient(ABC, Generic[S, E]):
 
     def set_sample_rate(self, sample_rate: int) -> None:
         """Declare another sample rate, in Hz, before the first audio; nobody is told of it.
-
-        Frameworks tell the rate of the audio with its first frame, and the API wants it when a
-        connection is opened.
 
         Raises:
             UsageError: Audio was sent already, or the rate is no rate.
@@ -228,10 +234,7 @@ class StreamClient(ABC, Generic[S, E]):
             self.start()
 
     def unrecognized(self) -> Unrecognized:
-        """Return what has no final text yet, so that another client can continue from there.
-
-        To be called while there is no connection.
-        """
+        """Return what has no final text yet; to be called while there is no connection."""
         session, _ = self._get_or_make()
         return session.unrecognized()
 
@@ -251,8 +254,7 @@ class StreamClient(ABC, Generic[S, E]):
             StopAsyncIteration: The session is over.
             RejectedError: The server rejected it; raised once.
         """
-        session, _ = self._started()
-        while not session.events or self._on_event is not None:
+        while not (session := self._started()[0]).events or self._on_event is not None:
             if session.is_closed:
                 if session.rejection is not None and not self._is_rejection_raised:
                     self._is_rejection_raised = True
@@ -280,9 +282,6 @@ class StreamClient(ABC, Generic[S, E]):
             session.start(loop.time())
             self._drive()
         return session, loop
-
-    def _event_ready(self, event: E) -> None:
-        """An event is about to be given to the application."""
 
     def _ended(self) -> None:
         """The session is over; may be called more than once."""

@@ -9,7 +9,7 @@ SILENCE = 0.1
 """Seconds of silence in one message."""
 
 # All in seconds.
-_STOPPED_AFTER = 0.6  # frames are up to 0.1 s long and may be late by some more
+_STOPPED_AFTER = 2.1  # a line may stall for 2 s inside a word, and silence would cut it in two
 _MAX_FRAME = 1.5  # a source that hands in frames longer than this one is waited for no longer
 _IDLE_INTERVAL = 60.0  # the server closes an idle connection after 180 s
 _NEVER = float("inf")
@@ -38,7 +38,9 @@ class KeepaliveSilence:
         self.next_at = _NEVER
         """When to ask again."""
 
-    def messages_due(self, now: float, *, audio_at: float, frame: float, in_turn: bool) -> int:
+    def messages_due(
+        self, now: float, *, audio_at: float, frame: float, in_turn: bool, is_stopped: bool = False
+    ) -> int:
         """Return how many messages of silence are due now.
 
         Args:
@@ -46,9 +48,10 @@ class KeepaliveSilence:
             audio_at: When audio was received last.
             frame: Seconds of audio in that frame: the next one may take as long to come.
             in_turn: Whether a turn is open.
+            is_stopped: Whether the application has said that the audio has stopped.
         """
         self.next_at = _NEVER
-        if now - audio_at < _STOPPED_AFTER + min(frame, _MAX_FRAME):
+        if not is_stopped and now - audio_at < _STOPPED_AFTER + min(frame, _MAX_FRAME):
             return 0
         sent_until = self._until if self._until > audio_at else None
         if not in_turn:

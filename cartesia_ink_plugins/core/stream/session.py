@@ -88,7 +88,7 @@ class StreamSession(Endpoint[T]):
         self.rejection: RejectedError | None = None
         self._jitter = jitter
         self._keepalive = KeepaliveSilence(idle=resilience.idle == "silence")
-        self._audio_at = _NEVER
+        self._audio_at, self._stopped_at = _NEVER, -_NEVER
         self._frame_size = 0
         self._unanalysed: list[bytes] = []
         self._analyse_at = 0.0
@@ -147,6 +147,12 @@ class StreamSession(Endpoint[T]):
             self._housekeeping_at = now + _HOUSEKEEPING_INTERVAL
         elif now >= self._housekeeping_at - _HOUSEKEEPING_EARLY:
             self.timeout(now)
+
+    def audio_stopped(self, now: float) -> None:
+        """No audio follows for now, as from a muted microphone: a turn can end in silence."""
+        self._stopped_at = now
+        self._housekeeping_at = min(self._housekeeping_at, now)
+        self.timeout(now)
 
     def finish(self, now: float, timeout: float | None = None) -> None:
         """Take no more audio; send what is left, then `close`, and wait for the last transcripts.
@@ -297,6 +303,7 @@ class StreamSession(Endpoint[T]):
             audio_at=self._audio_at,
             frame=self.sender.format.seconds(self._frame_size),
             in_turn=in_turn,
+            is_stopped=self._stopped_at >= self._audio_at,
         )
         for _ in range(count):
             self.sender.send_silence(SILENCE, now)

@@ -1,7 +1,8 @@
 """The recorded caller: what he says, when he says it, and what must come of it.
 
-The recordings lie beside this file, 16 kHz mono, as Ogg Opus; `make.py` made them with the offline
-voice, higher and slower than the bot, so that the two are easily told apart.
+In a checkout the recordings are beside this file, 16 kHz mono, Ogg Opus; `make.py` made them with
+the offline voice, higher and slower than the bot, so that the two are easily told apart. The wheel
+leaves them out: there they are made on the first use, which takes some seconds.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
-from importlib.resources import files
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cartesia_ink_plugins.demo.voice import INSTALL, MissingExtraError
+from cartesia_ink_plugins.demo.voice import INSTALL, MissingExtraError, Voice
+
+FOLDER = Path(__file__).parent
 
 SAMPLE_RATE = 16_000
 TICK_SECONDS = 0.02
@@ -68,18 +72,33 @@ def recording(line: Line) -> bytes:
     """The audio of a line, 16-bit mono at 16 kHz.
 
     Raises:
-        MissingExtraError: soundfile is not installed.
+        MissingExtraError: soundfile, or the offline voice, is not installed.
         ValueError: The recording has another format.
     """
+    path = FOLDER / f"{line.name}.opus"
+    if not path.is_file():
+        return _made(line)
     try:
         import soundfile
     except ImportError:
         raise MissingExtraError(f"the recorded caller needs soundfile: {INSTALL}") from None
-    with files(__package__).joinpath(f"{line.name}.opus").open("rb") as file:
-        samples, sample_rate = soundfile.read(file, dtype="int16")
+    samples, sample_rate = soundfile.read(path, dtype="int16")
     if (sample_rate, samples.ndim) != (SAMPLE_RATE, 1):
         raise ValueError(f"{line.name}.opus is not mono at {SAMPLE_RATE} Hz")
     return bytes(samples.astype("<i2").tobytes())
+
+
+@cache
+def _made(line: Line) -> bytes:
+    """Speak a line with the offline voice, as `make.py` does."""
+    from cartesia_ink_plugins.core.audio import AudioFormat
+    from cartesia_ink_plugins.demo.caller.make import record
+
+    voice = Voice.load_now()
+    try:
+        return AudioFormat(sample_rate=SAMPLE_RATE).encode(record(voice, line))
+    finally:
+        voice.close()
 
 
 class Mood(Enum):
