@@ -32,15 +32,14 @@ from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.drain import DrainState
 from cartesia_ink_plugins.core.stream.endpoint import Append, Endpoint
+from cartesia_ink_plugins.core.stream.housekeeping import Housekeeping
 from cartesia_ink_plugins.core.stream.keepalive import SILENCE, KeepaliveSilence
 from cartesia_ink_plugins.core.stream.reconnect import MAX_RETRY_AFTER, Jitter
+from cartesia_ink_plugins.core.stream.repeated_loss import RepeatedLoss
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.wire import decode
 
 # Seconds.
-_HOUSEKEEPING_INTERVAL = 0.5
-_HOUSEKEEPING_EARLY = 0.06  # done with a frame that arrives shortly before, which saves a timer
-_HOUSEKEEPING_LATE = 0.1  # later than this, the process was held up
 _ANALYSIS_INTERVAL = 0.1  # audio is analysed in pieces: five frames of 20 ms at a time
 _IDLE_AFTER = 2.0  # without audio, a lost connection is not replaced before there is some
 _BACKLOG = 0.3  # of unsent audio, above which a server error is taken for overload
@@ -92,9 +91,10 @@ class StreamSession(Endpoint[T]):
         self._frame_size = 0
         self._unanalysed: list[bytes] = []
         self._analyse_at = 0.0
-        self._housekeeping_at = _NEVER
-        self._late_housekeepings = 0
+        self._housekeeping = Housekeeping()
         self._reconnect_pending = False
+        self._repeated_loss = RepeatedLoss(format)
+        self._text_reached: tuple[int, ...] = ()
 
     # --- outputs ------------------------------------------------------------------------------
 
@@ -102,15 +102,14 @@ class StreamSession(Endpoint[T]):
     def next_timeout(self) -> float:
         """When `timeout` must be called next; infinity when only an input can change anything."""
         connection, sender = self.connection.next_at, self.sender.next_at
-        return min(self._housekeeping_at, self.drain.deadline, connection, sender)
+        return min(self._housekeeping.at, self.drain.deadline, connection, sender)
 
     # --- inputs of the application ------------------------------------------------------------
 
     def start(self, now: float) -> None:
         """Connect at once, so that the first words do not wait for a handshake."""
         self._audio_at = now
-        # Sessions that start in one instant are not all looked after in one.
-        self._housekeeping_at = now + _HOUSEKEEPING_INTERVAL * self._jitter()
+        self._housekeeping.start(now, self._jitter())
         self.connection.connect(now)
 
     def audio_received(self, pcm: bytes, now: float) -> None:
@@ -143,10 +142,10 @@ class StreamSession(Endpoint[T]):
             sender.pump(now)
         elif connection.state is ConnectionState.IDLE:
             connection.connect(now)
-        if self._housekeeping_at == _NEVER:
-            self._housekeeping_at = now + _HOUSEKEEPING_INTERVAL
-        elif now >= self._housekeeping_at - _HOUSEKEEPING_EARLY:
+        if now >= self._housekeeping.early:
             self.timeout(now)
+        elif self._housekeeping.at == _NEVER:
+            self._housekeeping.start(now)
 
     def finish(self, now: float, timeout: float | None = None) -> None:
         """Take no more audio; send what is left, then `close`, and wait for the last transcripts.
@@ -181,8 +180,9 @@ class StreamSession(Endpoint[T]):
         """The upgrade succeeded; audio may be sent before `connected` arrives."""
         self.analyse()
         self.connection.opened(now, request_id)
-        self._housekeeping_at = min(self._housekeeping_at, now + _HOUSEKEEPING_INTERVAL)
-        self.sender.connection_opened(self._begin_replay(now), now)
+        self._housekeeping.start(now)
+        hold_back = self._repeated_loss.hold_back
+        self.sender.connection_opened(self._begin_replay(now), now, hold_back)
         self.emit_gap(now)
         self._send_commands(now)
 
@@ -231,7 +231,7 @@ class StreamSession(Endpoint[T]):
         elif code == _POLICY_CLOSE and not self.connection.is_accepted:
             self._reject(reason, 400, now)
         else:
-            self._replace_connection(reason, code, now)
+            self._replace_connection(reason, code, now, by_server=True)
 
     def message_received(self, data: str | bytes, now: float) -> None:
         """One message arrived."""
@@ -267,12 +267,9 @@ class StreamSession(Endpoint[T]):
         elif self.connection.state is ConnectionState.OPEN:
             self.sender.pump(now, flush=True)
         self._send_commands(now)
-        if now < self._housekeeping_at - _HOUSEKEEPING_EARLY:
+        if now < self._housekeeping.early:
             return
-        is_late = now - self._housekeeping_at > _HOUSEKEEPING_LATE
-        self._late_housekeepings = self._late_housekeepings + 1 if is_late else 0
-        is_idle = self.connection.state is ConnectionState.IDLE
-        self._housekeeping_at = _NEVER if is_idle else now + _HOUSEKEEPING_INTERVAL
+        self._housekeeping.done(now, is_idle=self.connection.state is ConnectionState.IDLE)
         self.analyse()
         self._do_housekeeping(now)
 
@@ -290,7 +287,7 @@ class StreamSession(Endpoint[T]):
         self.emit_gap(now)
         # After one delay of the process, audio waits to be handed in; a process that is always
         # late has none waiting.
-        if self.is_finishing or self._late_housekeepings == 1 or self.sender.backlog:
+        if self.is_finishing or self._housekeeping.is_late_once or self.sender.backlog:
             return False
         count = self._keepalive.messages_due(
             now,
@@ -300,8 +297,15 @@ class StreamSession(Endpoint[T]):
         )
         for _ in range(count):
             self.sender.send_silence(SILENCE, now)
-        self._housekeeping_at = min(self._housekeeping_at, self._keepalive.next_at)
+        self._housekeeping.do_by(self._keepalive.next_at)
         return count > 0
+
+    def text_reached(self, reached: tuple[int, ...], now: float) -> None:
+        """A message said how far the text has come; only what is further than ever is progress."""
+        if reached > self._text_reached:
+            self._text_reached = reached
+            self._repeated_loss.made_progress(self.sender.server.at_least(now))
+            self.connection.made_progress()
 
     def options_changed(self, now: float) -> None:
         """The options have changed in a way that takes a new connection."""
@@ -328,7 +332,8 @@ class StreamSession(Endpoint[T]):
             self.log.debug("%s after close", reason)
         elif instead is not None or not is_permanent(message.status):
             self.emit(message if instead is None else instead, now)
-            self.drop(reason, now, message.status)
+            self.connection.drop()
+            self._replace_connection(reason, message.status, now, by_server=True)
         else:
             self.connection.request_id = message.request_id or self.connection.request_id
             text = f"{message.title or 'rejected'}: {message.message}"
@@ -350,9 +355,11 @@ class StreamSession(Endpoint[T]):
         *,
         delay: float | None = None,
         timed_out: bool = False,
+        by_server: bool = False,
     ) -> None:
         """Reconnect after the backoff, or when there is audio."""
         was_open = self.connection.state is ConnectionState.OPEN
+        place = self.sender.server.likely(now)
         if was_open:
             sender = self.sender
             if code in _OVERLOAD and sender.backlog > sender.format.size(_BACKLOG):
@@ -364,13 +371,19 @@ class StreamSession(Endpoint[T]):
         if self._can_idle(now):
             delay = None
         elif delay is None:
-            delay = self.connection.backoff.delay(now)
+            delay = self.connection.reconnect_delay(now)
         self.connection.lost(now, delay)
         failed = ConnectFailed(reason, code, delay, timed_out)
         event = Disconnected(reason, code, delay) if was_open else failed
         self.taps.on(now, MomentKind.LOST, event)
         if reason != _NEW_OPTIONS:
             self.emit(event, now)
+        lost = self._repeated_loss.connection_lost(place) if was_open and by_server else None
+        if lost is not None:
+            self.log.info("each connection ends at the same audio; going on behind it")
+            self.emit_gap(now)
+            self._give_up(*lost, now)
+            self.emit_gap(now)
 
     def _can_idle(self, now: float) -> bool:
         """Whether nobody waits: then the next audio connects."""
@@ -394,5 +407,6 @@ class StreamSession(Endpoint[T]):
         self.sender.give_up_backlog()
         self.emit_gap(now)
         self.connection.close()
-        self._housekeeping_at = self.drain.deadline = _NEVER
+        self._housekeeping.stop()
+        self.drain.deadline = _NEVER
         self.taps.on(now, MomentKind.FINISHED)

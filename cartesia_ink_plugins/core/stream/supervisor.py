@@ -10,7 +10,12 @@ from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionMachine, ConnectionState
 from cartesia_ink_plugins.core.stream.heartbeat import Heartbeat
 from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
-from cartesia_ink_plugins.core.stream.reconnect import Backoff, Jitter, ReconnectPolicy
+from cartesia_ink_plugins.core.stream.reconnect import (
+    Backoff,
+    ConnectionBudget,
+    Jitter,
+    ReconnectPolicy,
+)
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 from cartesia_ink_plugins.core.tap import MomentKind, Taps
 
@@ -33,6 +38,7 @@ class ConnectionSupervisor(ConnectionMachine):
     """
 
     __slots__ = (
+        "_budget",
         "_connect_timeout",
         "_default_timeout",
         "_due_at",
@@ -71,6 +77,7 @@ class ConnectionSupervisor(ConnectionMachine):
         self.is_accepted = False
         self.opened_at = 0.0
         self.backoff: ReconnectPolicy = Backoff(jitter)
+        self._budget = ConnectionBudget()
         self._sender = sender
         self._connect_timeout = self._default_timeout = connect_timeout
         self._jitter = jitter
@@ -115,6 +122,7 @@ class ConnectionSupervisor(ConnectionMachine):
     def opened(self, now: float, request_id: str | None) -> None:
         """The attempt succeeded."""
         self.become(ConnectionState.OPEN)
+        self._budget.spend(now)
         self._due_at = _NEVER
         self.request_id = request_id
         self.is_accepted = self._is_healthy = False
@@ -124,6 +132,10 @@ class ConnectionSupervisor(ConnectionMachine):
         self._taps.on(now, MomentKind.OPENED, request_id)
         self._ping(now)
         self._schedule()
+
+    def reconnect_delay(self, now: float) -> float:
+        """Seconds until the next attempt, after the connection or attempt was lost."""
+        return max(self.backoff.delay(now), self._budget.wait(now))
 
     def lost(self, now: float, delay: float | None) -> None:
         """The connection or attempt is gone.
