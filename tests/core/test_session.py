@@ -404,7 +404,7 @@ class TestRefusals:
         hand.receives(TurnStart(), TurnUpdate("I'd like a table"))
         hand.close(1006)
         hand.silence(1.0)
-        hand.session.connection_rejected(402, hand.now)
+        hand.session.connection_rejected(402, hand.now, is_api_error=True)
         hand.settle()
         *_, end, gap = hand.events
         assert isinstance(end, TurnEnd)

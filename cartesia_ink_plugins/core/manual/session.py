@@ -234,7 +234,7 @@ class ManualSession(StreamSession[TextResult]):
                 self.count_violation(f"{message.type} without a request")
 
     def _accepted(self) -> None:
-        self.connection.is_accepted = True
+        self.connection.accepted()
 
     def _emit_text(self, events: Sequence[TextResult], now: float) -> None:
         for event in events:

@@ -22,7 +22,11 @@ from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import RejectedError, UsageError
 from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
-from cartesia_ink_plugins.core.net.http_errors import explanation, retry_after_seconds
+from cartesia_ink_plugins.core.net.http_errors import (
+    explanation,
+    is_api_error,
+    retry_after_seconds,
+)
 from cartesia_ink_plugins.core.net.log_tap import LogTap
 from cartesia_ink_plugins.core.net.websocket import Callbacks
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
@@ -375,6 +379,7 @@ class StreamClient(ABC, Generic[S, E]):
             retry_after=retry_after_seconds(headers.get("retry-after")),
             message=self._connector.redact(explanation(body)),
             request_id=headers.get("x-request-id"),
+            is_api_error=is_api_error(body),
         )
         self._drive()
 

@@ -25,6 +25,18 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     return fields if isinstance(fields, dict) else None
 
 
+def is_api_error(body: bytes) -> bool:
+    """Whether an answer has the shape of the API's errors, of any version.
+
+    What stands between us and the API, such as a load balancer or a proxy, answers otherwise.
+    """
+    fields = json_object(body)
+    if fields is None or fields.get("type") != "error":
+        return False
+    status = fields.get("status_code", fields.get("code"))
+    return isinstance(fields.get("message"), str) and isinstance(status, int)
+
+
 def decompress(body: bytes, encoding: str, limit: int) -> bytes | None:
     """Undo a Content-Encoding: gzip or deflate.
 

@@ -23,12 +23,9 @@ from typing import TypeVar
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import RejectedError, is_permanent
-from cartesia_ink_plugins.core.events import (
-    ConnectFailed,
-    Disconnected,
-    ErrorMessage,
-)
+from cartesia_ink_plugins.core.events import ConnectFailed, Disconnected, ErrorMessage
 from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.core.stream.analysis import AnalysisQueue
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.drain import DrainState
 from cartesia_ink_plugins.core.stream.endpoint import Append, Endpoint
@@ -40,12 +37,11 @@ from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.wire import decode
 
 # Seconds.
-_ANALYSIS_INTERVAL = 0.1  # audio is analysed in pieces: five frames of 20 ms at a time
 _IDLE_AFTER = 2.0  # without audio, a lost connection is not replaced before there is some
 _BACKLOG = 0.3  # of unsent audio, above which a server error is taken for overload
 _NEVER = float("inf")
 
-_NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008  # WebSocket close codes
+_NORMAL_CLOSE = 1000  # WebSocket close code
 _OVERLOAD, _BUSY = (500, 1011), (429, 503)  # statuses, and a close code
 _NEW_OPTIONS = "new options"
 
@@ -59,6 +55,7 @@ class StreamSession(Endpoint[T]):
         actions: What the driver has to do, in order; it empties the queue.
         events: What the application receives, in order; the driver empties the queue.
         rejection: Why the server rejects this session permanently, once it does.
+        analyse: Analyses the audio that was received since the last time.
     """
 
     def __init__(
@@ -89,8 +86,8 @@ class StreamSession(Endpoint[T]):
         self._keepalive = KeepaliveSilence(idle=resilience.idle == "silence")
         self._audio_at = _NEVER
         self._frame_size = 0
-        self._unanalysed: list[bytes] = []
-        self._analyse_at = 0.0
+        self._analysis = AnalysisQueue(self._audio_analysed)
+        self.analyse = self._analysis.flush
         self._housekeeping = Housekeeping()
         self._reconnect_pending = False
         self._repeated_loss = RepeatedLoss(format)
@@ -130,13 +127,8 @@ class StreamSession(Endpoint[T]):
             return
         if size % sender.format.sample_width:
             sender.format.validate(size)
-        if now >= self._analyse_at and now - self._audio_at > _ANALYSIS_INTERVAL:
-            self.analyse()  # what came before the pause
         self._audio_at, self._frame_size = now, size
-        self._unanalysed.append(pcm)
-        if now >= self._analyse_at:
-            self.analyse()
-            self._analyse_at = now + _ANALYSIS_INTERVAL
+        self._analysis.append(pcm, now)
         sender.audio_received(pcm)
         if connection.state is ConnectionState.OPEN:
             sender.pump(now)
@@ -194,6 +186,7 @@ class StreamSession(Endpoint[T]):
         retry_after: float | None = None,
         message: str = "",
         request_id: str | None = None,
+        is_api_error: bool = False,
     ) -> None:
         """The upgrade was answered with an HTTP status instead.
 
@@ -203,20 +196,19 @@ class StreamSession(Endpoint[T]):
             retry_after: Seconds of its Retry-After header.
             message: Its explanation.
             request_id: Of the rejected request.
+            is_api_error: Whether it is an error in the shape of the API.
         """
         if self.connection.state is not ConnectionState.CONNECTING:
             return
         self.connection.request_id = request_id or self.connection.request_id
         reason = f"HTTP {status}" + (f": {message}" if message else "")
-        if is_permanent(status):
+        if self.connection.rejections.is_final(status, now, is_api_error=is_api_error):
             self._reject(reason, status, now)
-        elif status in _BUSY:
-            delay = self.connection.backoff.delay_when_busy(now, retry_after)
-            if retry_after is not None and retry_after > MAX_RETRY_AFTER:
-                reason += f" (Retry-After is {retry_after:.0f} s; retrying in {delay:.0f} s)"
-            self._replace_connection(reason, status, now, delay=delay)
-        else:
-            self._replace_connection(reason, status, now)
+            return
+        delay = self.connection.busy_delay(now, retry_after) if status in _BUSY else None
+        if delay is not None and retry_after is not None and retry_after > MAX_RETRY_AFTER:
+            reason += f" (Retry-After is {retry_after:.0f} s; retrying in {delay:.0f} s)"
+        self._replace_connection(reason, status, now, delay=delay)
 
     def connection_lost(self, reason: str, now: float, code: int | None = None) -> None:
         """The connection closed or broke, or could not be opened."""
@@ -228,7 +220,7 @@ class StreamSession(Endpoint[T]):
         )
         if is_drained:
             self._end(now, is_complete=True)
-        elif code == _POLICY_CLOSE and not self.connection.is_accepted:
+        elif self.connection.is_rejected_by_close(code, now):
             self._reject(reason, 400, now)
         else:
             self._replace_connection(reason, code, now, by_server=True)
@@ -340,12 +332,6 @@ class StreamSession(Endpoint[T]):
             self._reject(text, message.status, now, message.code)
 
     # --- inside -------------------------------------------------------------------------------
-
-    def analyse(self) -> None:
-        """Analyse the audio that was received since the last time."""
-        if self._unanalysed:
-            pcm, self._unanalysed = b"".join(self._unanalysed), []
-            self._audio_analysed(pcm, self._audio_at)
 
     def _replace_connection(
         self,

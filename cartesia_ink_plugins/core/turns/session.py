@@ -174,7 +174,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
     def _accepted(self, request_id: str | None, now: float) -> None:
         connection = self.connection
         if not connection.is_accepted:
-            connection.is_accepted = True
+            connection.accepted()
             self._settings.accepted(connection.opened_at)
             connection.request_id = request_id or connection.request_id
             self.emit(Connected(connection.request_id), now)
