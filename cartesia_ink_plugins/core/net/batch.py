@@ -35,6 +35,7 @@ from cartesia_ink_plugins.core.net.http_errors import (
     retry_after_seconds,
 )
 from cartesia_ink_plugins.core.options import API_VERSION, DEFAULT_BASE_URL
+from cartesia_ink_plugins.core.redaction import Redactor
 from cartesia_ink_plugins.core.stream.reconnect import Backoff
 from cartesia_ink_plugins.core.validation import language_code, validate_sample_rate, websocket_url
 from cartesia_ink_plugins.core.wire import decode_transcript
@@ -233,16 +234,19 @@ async def _with_retries(
     retries: int,
 ) -> Transcription:
     """Try until there is an answer that another attempt would not change."""
+    redact = credentials.redactor()
     backoff = Backoff(random.random)
     loop = asyncio.get_running_loop()
     start = file.tell()
     for attempt in range(retries + 1):
         file.seek(start)
-        status, retry_after, body, reason = await _attempt(session, request, file, credentials)
+        status, retry_after, body, reason = await _attempt(
+            session, request, file, credentials, redact
+        )
         if status == 200:
-            return _transcription(body)
+            return _transcription(body, redact)
         if status is not None:
-            message = credentials.redact(explanation(body or b""))
+            message = explanation(body or b"", redact)
             reason = f"HTTP {status}" + (f": {message}" if message else "")
             if is_permanent(status) or 300 <= status < 400:
                 raise TranscriptionError(reason, status=status)
@@ -254,7 +258,11 @@ async def _with_retries(
 
 
 async def _attempt(
-    session: aiohttp.ClientSession, request: _Request, file: BinaryIO, credentials: Credentials
+    session: aiohttp.ClientSession,
+    request: _Request,
+    file: BinaryIO,
+    credentials: Credentials,
+    redact: Redactor,
 ) -> tuple[int | None, str | None, bytes | None, str]:
     """Make one attempt.
 
@@ -266,6 +274,7 @@ async def _attempt(
     boundary = uuid.uuid4().hex
     head, tail = _form(request, boundary)
     token = await credentials.token()
+    redact.add(token)
     headers = {
         "Accept-Encoding": "gzip",
         "Cartesia-Version": request.cartesia_version,
@@ -339,13 +348,17 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return decompress(bytes(body), encoding, _LARGEST_ANSWER)
 
 
-def _transcription(body: bytes | None) -> Transcription:
+def _transcription(body: bytes | None, redact: Redactor) -> Transcription:
     if body is None:
         limit = _LARGEST_ANSWER >> 20
         raise TranscriptionError(
             f"the answer is larger than {limit} MiB, or cannot be decompressed", status=200
         )
-    transcript = decode_transcript(json_object(body) or {})
+    fields = json_object(body) or {}
+    for name in ("language", "request_id"):
+        if isinstance(value := fields.get(name), str):
+            fields[name] = redact(value)
+    transcript = decode_transcript(fields)
     if transcript is None:
         raise TranscriptionError("the answer is not a transcript", status=200)
     return Transcription(

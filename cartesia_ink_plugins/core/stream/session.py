@@ -24,6 +24,7 @@ from typing import TypeVar
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import RejectedError, is_permanent
 from cartesia_ink_plugins.core.events import ConnectFailed, Disconnected, ErrorMessage
+from cartesia_ink_plugins.core.log import one_line
 from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.stream.analysis import AnalysisQueue
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
@@ -344,6 +345,7 @@ class StreamSession(Endpoint[T]):
         by_server: bool = False,
     ) -> None:
         """Reconnect after the backoff, or when there is audio."""
+        reason = one_line(reason)
         was_open = self.connection.state is ConnectionState.OPEN
         place = self.sender.server.likely(now)
         if was_open:
@@ -378,7 +380,9 @@ class StreamSession(Endpoint[T]):
 
     def _reject(self, text: str, status: int, now: float, code: str | None = None) -> None:
         request_id = self.connection.request_id
-        self.rejection = RejectedError(text, status=status, code=code, request_id=request_id)
+        self.rejection = RejectedError(
+            one_line(text), status=status, code=code, request_id=request_id
+        )
         self.taps.on(now, MomentKind.REJECTED, self.rejection)
         self._forget_commands()
         self._end(now, is_complete=False)
