@@ -37,7 +37,13 @@ from cartesia_ink_plugins.core.net.http_errors import (
 from cartesia_ink_plugins.core.options import API_VERSION, DEFAULT_BASE_URL
 from cartesia_ink_plugins.core.redaction import Redactor
 from cartesia_ink_plugins.core.stream.reconnect import Backoff
-from cartesia_ink_plugins.core.validation import language_code, validate_sample_rate, websocket_url
+from cartesia_ink_plugins.core.validation import (
+    insecure_allowed,
+    language_code,
+    require_encryption,
+    validate_sample_rate,
+    websocket_url,
+)
 from cartesia_ink_plugins.core.wire import decode_transcript
 
 if TYPE_CHECKING:
@@ -99,6 +105,7 @@ async def transcribe(
     credentials: Credentials | None = None,
     base_url: str | None = None,
     cartesia_version: str = API_VERSION,
+    allow_insecure: bool | None = None,
     timeout: float = 120.0,
     connect_timeout: float = 10.0,
     retries: int = 3,
@@ -118,6 +125,8 @@ async def transcribe(
         credentials: Who asks; the API key in `CARTESIA_API_KEY` by default.
         base_url: Scheme and host of the API; by default `CARTESIA_BASE_URL` or Cartesia's own.
         cartesia_version: Version of the API.
+        allow_insecure: Whether key and audio may go unencrypted to another machine; by default only
+            if `CARTESIA_ALLOW_INSECURE` is 1.
         timeout: Seconds without any progress until an attempt is given up; the server may compute
             for as long.
         connect_timeout: Seconds until an attempt to connect is given up.
@@ -134,7 +143,10 @@ async def transcribe(
         TranscriptionError: The server refused the file, or did not answer in spite of the retries.
         UsageError: An argument is wrong, the file cannot be read, or aiohttp is not installed.
     """
+    base_url = base_url or os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     request_url, fields = _address(model, language, encoding, sample_rate, base_url)
+    allow_insecure = insecure_allowed() if allow_insecure is None else allow_insecure
+    require_encryption(base_url, allow_insecure=allow_insecure)
     if word_timestamps:
         fields.append(("timestamp_granularities[]", "word"))
     for argument, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
@@ -177,7 +189,7 @@ def _address(
     language: str | None,
     encoding: Encoding | str | None,
     sample_rate: int | None,
-    base_url: str | None,
+    base_url: str,
 ) -> tuple[str, list[tuple[str, str]]]:
     """Where to post, and the fields of the form beside the file."""
     if not model:
@@ -192,7 +204,6 @@ def _address(
             raise UsageError("encoding, sample_rate: raw audio needs both")
         validate_sample_rate(sample_rate)
         query = {"encoding": Encoding.parse(encoding).value, "sample_rate": str(sample_rate)}
-    base_url = base_url or os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     scheme, _, rest = websocket_url(base_url, BATCH_PATH).partition("://")
     url = f"{_SCHEMES[scheme]}://{rest}"
     return (f"{url}?{urlencode(query)}" if query else url), fields
