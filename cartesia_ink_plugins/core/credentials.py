@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.redaction import Redactor
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 
@@ -53,12 +54,9 @@ class Credentials:
         """The headers of the upgrade request."""
         return {"X-API-Key": self.api_key} if self.api_key else {}
 
-    def redact(self, text: str) -> str:
-        """Replace secrets in text from elsewhere."""
-        for secret in (self.api_key, self.access_token):
-            if secret:
-                text = text.replace(secret, "***")
-        return text
+    def redactor(self) -> Redactor:
+        """What takes these secrets out of text; tokens of a provider are added as they come."""
+        return Redactor(self.api_key, self.access_token)
 
     async def token(self) -> str | None:
         """Return the access token for the next connect, if one is used.

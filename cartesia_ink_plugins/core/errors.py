@@ -69,7 +69,8 @@ class TurnOrderError(InkError):
 def is_permanent(status: int) -> bool:
     """Tell whether a status means that the same request can never succeed.
 
-    4xx other than 408 and 429 is the client's fault and stays so; everything else may pass.
+    4xx is the client's fault and stays so; everything else may pass, and so may what is said of a
+    connection (408, 421, 425), by a proxy (407) or of the load (429).
     See https://docs.cartesia.ai/use-the-api/api-conventions.
     """
-    return 400 <= status < 500 and status not in (408, 429)
+    return 400 <= status < 500 and status not in (407, 408, 421, 425, 429)

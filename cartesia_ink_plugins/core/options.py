@@ -21,7 +21,9 @@ from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.models import INK_2, INK_WHISPER, model_named
 from cartesia_ink_plugins.core.validation import (
+    insecure_allowed,
     language_code,
+    require_encryption,
     validate_sample_rate,
     validate_version,
     validated_headers,
@@ -115,6 +117,8 @@ class ConnectionOptions:
         keyterms: Terms to expect: at most 100 terms and 1200 characters in total.
         base_url: Scheme and host of the API; `https`, `wss`, `http`, `ws` or no scheme at all.
         cartesia_version: Version of the API.
+        allow_insecure: Whether key and audio may go unencrypted (`ws`, `http`) to another machine;
+            by default only if `CARTESIA_ALLOW_INSECURE` is 1. This machine needs no permission.
         extra_headers: More headers of the upgrade request, for what stands between you and the
             API; never printed. Authentication belongs into `Credentials` only.
     """
@@ -129,6 +133,7 @@ class ConnectionOptions:
         default_factory=lambda: os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     )
     cartesia_version: str = API_VERSION
+    allow_insecure: bool = field(default_factory=insecure_allowed)
     extra_headers: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
 
     def __post_init__(self) -> None:
@@ -141,6 +146,7 @@ class ConnectionOptions:
         validate_sample_rate(self.sample_rate)
         validate_version(self.cartesia_version)
         websocket_url(self.base_url, self.path)
+        require_encryption(self.base_url, allow_insecure=self.allow_insecure)
 
     @property
     def format(self) -> AudioFormat:

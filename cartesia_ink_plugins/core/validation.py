@@ -5,6 +5,8 @@ Limits of the API: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -128,6 +130,37 @@ def websocket_url(base_url: str, path: str) -> str:
     if "/stt" in prefix:
         prefix = prefix[: prefix.index("/stt")]
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, prefix + path, "", ""))
+
+
+def insecure_allowed() -> bool:
+    """Whether `CARTESIA_ALLOW_INSECURE` is set to 1."""
+    return os.environ.get("CARTESIA_ALLOW_INSECURE") == "1"
+
+
+def require_encryption(base_url: str, *, allow_insecure: bool) -> None:
+    """Check that a key and a caller's audio go to another machine over TLS only.
+
+    Raises:
+        UsageError: The address is plain `ws` or `http`, and is not of this machine.
+    """
+    parts = _split(base_url)
+    if parts is None or _SCHEMES[parts.scheme] == "wss" or allow_insecure:
+        return
+    if not _is_loopback(parts.hostname or ""):
+        raise UsageError(
+            f"base_url: {_host_only(base_url)!r} is not encrypted, so that everyone on the way can "
+            "read the key and the audio; use https or wss, or allow it with allow_insecure=True or "
+            "CARTESIA_ALLOW_INSECURE=1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _split(base_url: object) -> SplitResult | None:

@@ -34,6 +34,7 @@ from cartesia_ink_plugins.core.events import (
     Unknown,
     Word,
 )
+from cartesia_ink_plugins.core.log import one_line
 
 # Larger numbers are no times in seconds; an integer of JSON may exceed any float.
 _MAX_SECONDS = 1e12
@@ -75,7 +76,7 @@ def decode(data: str | bytes) -> Message:
     if kind in _TURN_MESSAGES:
         return _decode_turn(_TURN_MESSAGES[kind], message)
     if kind in _BARE:
-        return _BARE[kind](request_id=_text(message, "request_id"))
+        return _BARE[kind](request_id=_line(message, "request_id"))
     if kind == ErrorMessage.type:
         return _decode_error(message)
     if kind == Transcript.type:
@@ -86,8 +87,7 @@ def decode(data: str | bytes) -> Message:
 def _decode_turn(cls: type[TurnEvent], message: dict[str, Any]) -> TurnEvent | Malformed:
     """Read a turn message by the attributes of its class."""
     known = {name: message.pop(name) for name in _WIRE_FIELDS[cls] if name in message}
-    if not isinstance(known.get("request_id"), str):
-        known["request_id"] = None
+    known["request_id"] = _line(known, "request_id")
     if "transcript" in _WIRE_FIELDS[cls] and not isinstance(known.get("transcript"), str):
         return Malformed(f"{cls.type} without transcript")
     return cls(**known, extra=MappingProxyType(message) if message else NO_FIELDS)
@@ -105,11 +105,11 @@ def _decode_error(message: Mapping[str, Any]) -> ErrorMessage:
     status = next(n for n in numbers if isinstance(n, int) and not isinstance(n, bool))
     return ErrorMessage(
         status=status,
-        message=_text(message, "message") or "",
-        title=_text(message, "title"),
-        code=_text(message, "error_code"),
-        doc_url=_text(message, "doc_url"),
-        request_id=_text(message, "request_id"),
+        message=_line(message, "message") or "",
+        title=_line(message, "title"),
+        code=_line(message, "error_code"),
+        doc_url=_line(message, "doc_url"),
+        request_id=_line(message, "request_id"),
     )
 
 
@@ -122,9 +122,9 @@ def decode_transcript(message: Mapping[str, Any]) -> Transcript | None:
         text,
         is_final=message.get("is_final") is not False,
         duration=_number(message.get("duration")),
-        language=_text(message, "language"),
+        language=_line(message, "language"),
         words=_decode_word_times(message.get("words")),
-        request_id=_text(message, "request_id"),
+        request_id=_line(message, "request_id"),
     )
 
 
@@ -179,6 +179,12 @@ def encode_word_times(times: Sequence[Word]) -> list[dict[str, Any]] | None:
 def _text(message: Mapping[str, Any], name: str) -> str | None:
     value = message.get(name)
     return value if isinstance(value, str) else None
+
+
+def _line(message: Mapping[str, Any], name: str) -> str | None:
+    """Read what is printed as it is: one line, of bounded length. Transcripts are no such text."""
+    value = message.get(name)
+    return one_line(value) if isinstance(value, str) else None
 
 
 def _number(value: object) -> float | None:

@@ -302,7 +302,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         return InkTurnsClient(options, self._credentials, resilience=self._resilience)
 
     def _options(self, sample_rate: int) -> TurnsOptions:
-        where = {"base_url": self._url} if self._url else {}
+        where: dict[str, Any] = {"base_url": self._url} if self._url else {}
         return TurnsOptions(
             model=str(self._settings.model),
             encoding=self._encoding,

@@ -46,8 +46,11 @@ def test_a_rejection_has_what_support_asks_for() -> None:
         (402, True),
         (403, True),
         (404, True),
+        (407, False),
         (408, False),
+        (421, False),
         (422, True),
+        (425, False),
         (429, False),
         (499, True),
         (500, False),
@@ -58,7 +61,7 @@ def test_a_rejection_has_what_support_asks_for() -> None:
         (200, False),
     ],
 )
-def test_4xx_is_permanent_but_for_408_and_429_and_all_else_may_pass(
+def test_4xx_is_permanent_but_for_what_may_change_and_all_else_may_pass(
     status: int, permanent: bool
 ) -> None:
     assert is_permanent(status) is permanent

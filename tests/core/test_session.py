@@ -338,12 +338,12 @@ class TestReconnecting:
 
     def test_a_turn_event_is_progress(self) -> None:
         hand = started()
-        for _ in range(6):
+        for _ in range(4):
             hand.open()
             hand.receives(TurnStart(), TurnEnd("Hey"))
             hand.close(1011)
             hand.silence(0.1)
-        assert delays(hand.events) == [0.0] * 6
+        assert delays(hand.events) == [0.0] * 4
 
     def test_so_are_ten_seconds_of_health(self) -> None:
         hand = started()
@@ -406,7 +406,7 @@ class TestRejections:
         hand.receives(TurnStart(), TurnUpdate("I'd like a table"))
         hand.close(1006)
         hand.silence(1.0)
-        hand.session.connection_rejected(402, hand.now)
+        hand.session.connection_rejected(402, hand.now, is_api_error=True)
         hand.settle()
         *_, end, gap = hand.events
         assert isinstance(end, TurnEnd)
@@ -925,7 +925,7 @@ class TestTime:
     def test_housekeeping_that_is_nearly_due_is_done_with_a_frame(self) -> None:
         hand = connected()
         hand.silence(0.2)
-        due = hand.session._housekeeping_at
+        due = hand.session._housekeeping.at
         hand.now = due - 0.05
         hand.session.audio_received(bytes(640), hand.now)
-        assert hand.session._housekeeping_at == pytest.approx(hand.now + 0.5)
+        assert hand.session._housekeeping.at == pytest.approx(hand.now + 0.5)

@@ -42,7 +42,9 @@ TURN_KINDS = (TurnStart, TurnResume, *TEXTUAL)
 KINDS = (Connected, *TURN_KINDS, ErrorMessage, Transcript, FlushDone, Done)
 
 texts = st.text(max_size=40)
-maybe = st.none() | st.text(min_size=1, max_size=20)
+# What is printed as it is comes back as one printable line.
+lines = st.text(min_size=1, max_size=20).filter(str.isprintable)
+maybe = st.none() | lines
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
@@ -70,8 +72,8 @@ messages: st.SearchStrategy[WireMessage] = st.one_of(
     st.builds(
         ErrorMessage,
         status=st.integers(100, 599),
-        message=texts,
-        title=st.text(min_size=1, max_size=20),
+        message=lines,
+        title=lines,
         code=maybe,
         doc_url=maybe,
         request_id=maybe,

@@ -78,6 +78,17 @@ class ManualReplay:
         self.pending.connection_lost()
         self.update_limit()
 
+    def give_up(self, start: int, end: int) -> None:
+        """The audio between two positions is replayed no more; the text known so far is kept.
+
+        Args:
+            start: What precedes it has been transcribed.
+            end: Where it ends at the earliest; it ends with a pause.
+        """
+        start = max(start, self.transcript.checkpoint.position)
+        end = self._sender.give_up(start, self.speech.speech_end(end))
+        self.transcript.keep_known_text(max(self.transcript.checkpoint.position, end))
+
     def unrecognized(self) -> Unrecognized:
         """Return what the next connection would begin with."""
         buffer, transcript = self._sender.buffer, self.transcript

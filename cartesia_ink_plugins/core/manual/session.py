@@ -212,11 +212,13 @@ class ManualSession(StreamSession[TextResult]):
             case Transcript():
                 self._accepted()
                 self._emit_text(self.replay.receive(message, now), now)
+                self.text_reached(self.replay.transcript.reached, now)
             case FlushDone():
                 self._accepted()
                 finals = self.replay.acknowledged()
                 if not finals:
                     self.count_violation("flush_done without finalize")
+                self.text_reached(self.replay.transcript.reached, now)
                 self._emit_text(finals, now)
             case Done() if self.is_close_sent:
                 # All text has arrived; the server closes, or the session does.
@@ -232,8 +234,7 @@ class ManualSession(StreamSession[TextResult]):
                 self.count_violation(f"{message.type} without a request")
 
     def _accepted(self) -> None:
-        self.connection.made_progress()
-        self.connection.is_accepted = True
+        self.connection.accepted()
 
     def _emit_text(self, events: Sequence[TextResult], now: float) -> None:
         for event in events:
@@ -255,6 +256,9 @@ class ManualSession(StreamSession[TextResult]):
 
     def _interrupt_transcript(self) -> None:
         self.replay.connection_lost()
+
+    def _give_up(self, start: int, end: int, now: float) -> None:
+        self.replay.give_up(start, end)
 
     def _send_commands(self, now: float) -> None:
         """Send `finalize` where it belongs, then let the audio behind it go."""

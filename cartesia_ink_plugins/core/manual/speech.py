@@ -35,6 +35,10 @@ class ManualSpeech:
         """Whether there was speech between two positions."""
         return self._vad.seconds(after, before) > _MIN_SPEECH
 
+    def speech_end(self, position: int) -> int:
+        """Where the speech around a position ends, as far as is known; itself in silence."""
+        return self._vad.speech_end(position)
+
     def settled_position(self, checkpoint: int, received: int) -> int | None:
         """The pause up to which the text that arrived just now is complete.
 

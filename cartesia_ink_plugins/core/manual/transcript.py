@@ -73,6 +73,11 @@ class ManualTranscript:
         return join_surrogates(remainder(self._delivered, self._best()))
 
     @property
+    def reached(self) -> tuple[int, int]:
+        """How far the text has come: number of the next final, characters of the segment."""
+        return self.number, len(self._best())
+
+    @property
     def text_at_checkpoint(self) -> str:
         """The text of the open segment before the checkpoint that was not delivered yet."""
         return join_surrogates(remainder(self._delivered, self.checkpoint.text))
@@ -119,6 +124,11 @@ class ManualTranscript:
             self._seam = Seam.NONE
         else:
             self.checkpoint = replace(self.checkpoint, position=position)
+
+    def keep_known_text(self, position: int) -> None:
+        """The audio before a position is replayed no more: what follows continues the text."""
+        self.connection_replaced(keep_known=True, overlaps=False)
+        self.checkpoint = replace(self.checkpoint, position=position)
 
     def connection_replaced(self, *, keep_known: bool, overlaps: bool) -> None:
         """Another connection continues, from the checkpoint.

@@ -36,8 +36,15 @@ from cartesia_ink_plugins.core.net.http_errors import (
     retry_after_seconds,
 )
 from cartesia_ink_plugins.core.options import API_VERSION, DEFAULT_BASE_URL
+from cartesia_ink_plugins.core.redaction import Redactor
 from cartesia_ink_plugins.core.stream.reconnect import Backoff
-from cartesia_ink_plugins.core.validation import language_code, validate_sample_rate, websocket_url
+from cartesia_ink_plugins.core.validation import (
+    insecure_allowed,
+    language_code,
+    require_encryption,
+    validate_sample_rate,
+    websocket_url,
+)
 from cartesia_ink_plugins.core.wire import decode_transcript
 
 if TYPE_CHECKING:
@@ -97,6 +104,7 @@ async def transcribe(
     credentials: Credentials | None = None,
     base_url: str | None = None,
     cartesia_version: str = API_VERSION,
+    allow_insecure: bool | None = None,
     timeout: float = 120.0,
     connect_timeout: float = 10.0,
     retries: int = 3,
@@ -116,6 +124,8 @@ async def transcribe(
         credentials: Who asks; the API key in `CARTESIA_API_KEY` by default.
         base_url: Scheme and host of the API; by default `CARTESIA_BASE_URL` or Cartesia's own.
         cartesia_version: Version of the API.
+        allow_insecure: Whether key and audio may go unencrypted to another machine; by default only
+            if `CARTESIA_ALLOW_INSECURE` is 1.
         timeout: Seconds without any progress until an attempt is given up; the server may compute
             for as long.
         connect_timeout: Seconds until an attempt to connect is given up.
@@ -132,7 +142,10 @@ async def transcribe(
         TranscriptionError: The server refused the file, or did not answer in spite of the retries.
         UsageError: An argument is wrong, the file cannot be read, or aiohttp is not installed.
     """
+    base_url = base_url or os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     request_url, fields = _address(model, language, encoding, sample_rate, base_url)
+    allow_insecure = insecure_allowed() if allow_insecure is None else allow_insecure
+    require_encryption(base_url, allow_insecure=allow_insecure)
     if word_timestamps:
         fields.append(("timestamp_granularities[]", "word"))
     for argument, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
@@ -175,7 +188,7 @@ def _address(
     language: str | None,
     encoding: Encoding | str | None,
     sample_rate: int | None,
-    base_url: str | None,
+    base_url: str,
 ) -> tuple[str, list[tuple[str, str]]]:
     """Where to post, and the fields of the form beside the file."""
     if not model:
@@ -190,7 +203,6 @@ def _address(
             raise UsageError("encoding, sample_rate: raw audio needs both")
         validate_sample_rate(sample_rate)
         query = {"encoding": Encoding.parse(encoding).value, "sample_rate": str(sample_rate)}
-    base_url = base_url or os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     scheme, _, rest = websocket_url(base_url, BATCH_PATH).partition("://")
     url = f"{_SCHEMES[scheme]}://{rest}"
     return (f"{url}?{urlencode(query)}" if query else url), fields
@@ -233,16 +245,19 @@ async def _with_retries(
 ) -> Transcription:
     """Try until there is an answer that another attempt would not change."""
     log = SessionLog(f"ink-{secrets.token_hex(3)}")
+    redact = credentials.redactor()
     backoff = Backoff(random.random)
     loop = asyncio.get_running_loop()
     start = file.tell()
     for attempt in range(retries + 1):
         file.seek(start)
-        status, retry_after, body, reason = await _attempt(session, request, file, credentials)
+        status, retry_after, body, reason = await _attempt(
+            session, request, file, credentials, redact
+        )
         if status == 200:
-            return _transcription(body)
+            return _transcription(body, redact)
         if status is not None:
-            message = credentials.redact(explanation(body or b""))
+            message = explanation(body or b"", redact)
             reason = f"HTTP {status}" + (f": {message}" if message else "")
             if is_permanent(status) or 300 <= status < 400:
                 raise TranscriptionError(reason, status=status)
@@ -254,7 +269,11 @@ async def _with_retries(
 
 
 async def _attempt(
-    session: aiohttp.ClientSession, request: _Request, file: BinaryIO, credentials: Credentials
+    session: aiohttp.ClientSession,
+    request: _Request,
+    file: BinaryIO,
+    credentials: Credentials,
+    redact: Redactor,
 ) -> tuple[int | None, str | None, bytes | None, str]:
     """Make one attempt.
 
@@ -266,6 +285,7 @@ async def _attempt(
     boundary = uuid.uuid4().hex
     head, tail = _form(request, boundary)
     token = await credentials.token()
+    redact.add(token)
     headers = {
         "Accept-Encoding": "gzip",
         "Cartesia-Version": request.cartesia_version,
@@ -339,13 +359,17 @@ async def _read(response: aiohttp.ClientResponse) -> bytes | None:
     return decompress(bytes(body), encoding, _LARGEST_ANSWER)
 
 
-def _transcription(body: bytes | None) -> Transcription:
+def _transcription(body: bytes | None, redact: Redactor) -> Transcription:
     if body is None:
         limit = _LARGEST_ANSWER >> 20
         raise TranscriptionError(
             f"the answer is larger than {limit} MiB, or cannot be decompressed", status=200
         )
-    transcript = decode_transcript(json_object(body) or {})
+    fields = json_object(body) or {}
+    for name in ("language", "request_id"):
+        if isinstance(value := fields.get(name), str):
+            fields[name] = redact(value)
+    transcript = decode_transcript(fields)
     if transcript is None:
         raise TranscriptionError("the answer is not a transcript", status=200)
     return Transcription(

@@ -22,7 +22,7 @@ from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import RejectedError, UsageError
 from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
-from cartesia_ink_plugins.core.net.http_errors import explanation, retry_after_seconds
+from cartesia_ink_plugins.core.net.http_errors import read_answer
 from cartesia_ink_plugins.core.net.log_tap import LogTap
 from cartesia_ink_plugins.core.net.websocket import Callbacks
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
@@ -368,20 +368,20 @@ class StreamClient(ABC, Generic[S, E]):
 
     def _rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         session, loop = self._get_or_make()
+        answer = read_answer(headers, body, self._connector.redact)
         session.connection_rejected(
             status,
             loop.time(),
-            retry_after=retry_after_seconds(headers.get("retry-after")),
-            message=self._connector.redact(explanation(body)),
-            request_id=headers.get("x-request-id"),
+            retry_after=answer.retry_after,
+            message=answer.message,
+            request_id=answer.request_id,
+            is_api_error=answer.is_api_error,
         )
         self._drive()
 
     def _message_received(self, data: str | bytes) -> None:
         """A message arrived; `_drive` follows once all messages of a read were told."""
         session, loop = self._get_or_make()
-        if isinstance(data, str) and '"error"' in data:
-            data = self._connector.redact(data)
         session.message_received(data, loop.time())
 
     def _pong_received(self) -> None:

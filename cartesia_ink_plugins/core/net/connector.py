@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.log import one_line
 from cartesia_ink_plugins.core.net.websocket import Callbacks, Connection, connect_error
 from cartesia_ink_plugins.core.options import ConnectionOptions
 
@@ -22,6 +23,8 @@ class Connector:
 
     Attributes:
         connection: The open connection, if there is one.
+        redact: Takes our secrets out of text of a server. What the callbacks are told has passed
+            through it, but for the headers and body of an answer to the upgrade.
     """
 
     def __init__(
@@ -38,13 +41,13 @@ class Connector:
             callbacks: Called with what happens on the present connection or attempt.
         """
         self.connection: Connection | None = None
+        self.redact = credentials.redactor()
         self._credentials = credentials
         self._ssl_context = ssl_context
         self._callbacks = callbacks
         self._attempt: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._token: str | None = None
 
     def connect(self, options: ConnectionOptions) -> None:
         """Begin an attempt to connect; a callback reports its result."""
@@ -76,18 +79,14 @@ class Connector:
         while self._closing:
             await asyncio.wait(self._closing)
 
-    def redact(self, text: str) -> str:
-        """Replace our secrets in text of a server."""
-        text = self._credentials.redact(text)
-        return text.replace(self._token, "***") if self._token else text
-
     # --- inside -------------------------------------------------------------------------------
 
     async def _connect(self, options: ConnectionOptions) -> None:
         """Make one attempt; the session bounds its time."""
         try:
-            self._token = await self._credentials.token()
-            url = options.url(self._token)
+            token = await self._credentials.token()
+            self.redact.add(token)
+            url = options.url(token)
             headers = {
                 **options.extra_headers,
                 "Cartesia-Version": options.cartesia_version,
@@ -99,6 +98,7 @@ class Connector:
                 self._callbacks,
                 on_open=self._opened,
                 on_reject=self._rejected,
+                on_message=self._message_received,
                 on_lost=self._lost,
             )
             self._attempt = Connection(url, headers, callbacks)
@@ -107,11 +107,15 @@ class Connector:
             if self._attempt is not None:
                 self._discard(self._attempt)
                 self._attempt = None
-            self._callbacks.on_lost(f"cannot connect: {connect_error(error)}", None)
+            reason = self.redact(f"cannot connect: {connect_error(error)}")
+            self._callbacks.on_lost(reason, None)
 
     def _opened(self, request_id: str | None) -> None:
         self._attempt, self.connection = None, self._attempt
-        self._callbacks.on_open(request_id)
+        self._callbacks.on_open(request_id and one_line(self.redact(request_id)))
+
+    def _message_received(self, data: str | bytes) -> None:
+        self._callbacks.on_message(self.redact.message(data))
 
     def _rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         attempt, self._attempt = self._attempt, None
@@ -124,7 +128,7 @@ class Connector:
         self._attempt = self.connection = None
         if connection is not None:
             self._keep_until_done(asyncio.create_task(_close(connection)))
-        self._callbacks.on_lost(reason, code)
+        self._callbacks.on_lost(self.redact(reason), code)
 
     def _discard(self, connection: Connection) -> None:
         """Abort a connection, and remember it until its socket is closed."""

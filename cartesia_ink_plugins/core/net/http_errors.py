@@ -10,7 +10,13 @@ import json
 import math
 import time
 import zlib
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from cartesia_ink_plugins.core.log import one_line
+
+Redact: TypeAlias = Callable[[str], str]
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 """As zlib calls a header that it is to recognise by itself."""
@@ -23,6 +29,18 @@ def json_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
+
+
+def is_api_error(body: bytes) -> bool:
+    """Whether an answer has the shape of the API's errors, of any version.
+
+    What stands between us and the API, such as a load balancer or a proxy, answers otherwise.
+    """
+    fields = json_object(body)
+    if fields is None or fields.get("type") != "error":
+        return False
+    status = fields.get("status_code", fields.get("code"))
+    return isinstance(fields.get("message"), str) and isinstance(status, int)
 
 
 def decompress(body: bytes, encoding: str, limit: int) -> bytes | None:
@@ -52,10 +70,42 @@ def decompress(body: bytes, encoding: str, limit: int) -> bytes | None:
     return content if unpacker.eof and len(content) <= limit else None
 
 
-def explanation(body: bytes) -> str:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an answer to the upgrade says, without our secrets.
+
+    Attributes:
+        retry_after: Seconds until the next attempt, if it says so.
+        message: What it says of itself; empty if nothing that can be read.
+        request_id: To quote to Cartesia's support.
+        is_api_error: Whether it is an error in the shape of the API.
+    """
+
+    retry_after: float | None
+    message: str
+    request_id: str | None
+    is_api_error: bool
+
+
+def read_answer(headers: Mapping[str, str], body: bytes, redact: Redact) -> Answer:
+    """Read an answer whose header names are in lower case."""
+    request_id = headers.get("x-request-id")
+    return Answer(
+        retry_after=retry_after_seconds(headers.get("retry-after")),
+        message=explanation(body, redact),
+        request_id=None if request_id is None else one_line(redact(request_id)),
+        is_api_error=is_api_error(body),
+    )
+
+
+def explanation(body: bytes, redact: Redact) -> str:
     """What an HTTP error says of itself, in one short line.
 
     Older versions of the API say it in plain text: https://docs.cartesia.ai/use-the-api/api-errors
+
+    Args:
+        body: Of the answer.
+        redact: Takes our secrets out of text.
     """
     try:
         fields = json.loads(body)
@@ -64,7 +114,7 @@ def explanation(body: bytes) -> str:
         return ""
     except ValueError:
         text = body.decode("utf-8", "ignore")
-    line = " ".join(text.split())
+    line = " ".join(redact(text).split())
     return line[:200] if line.isprintable() and not line.startswith("<") else ""
 
 

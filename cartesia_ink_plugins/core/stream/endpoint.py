@@ -178,6 +178,16 @@ class Endpoint(ABC, Generic[T]):
         """The open connection is gone: what follows comes from another one."""
 
     @abstractmethod
+    def _give_up(self, start: int, end: int, now: float) -> None:
+        """The connection is lost, and every server dies of some audio: go on behind it.
+
+        Args:
+            start: Position up to which the text is known.
+            end: Position at which the audio may begin to be good again.
+            now: The time.
+        """
+
+    @abstractmethod
     def _send_commands(self, now: float) -> None:
         """Send the commands that belong at the position that was reached."""
 

@@ -36,9 +36,9 @@ class Pacer:
         """Halve the rate, but never below real time."""
         self._growth = max(float(self._byte_rate), self._growth / 2)
 
-    def restart(self, now: float) -> None:
-        """Begin anew with a full allowance, for a new connection."""
-        self._allowance = self._burst
+    def restart(self, now: float, hold_back: float = 0.0) -> None:
+        """Begin anew for a new connection: with a full allowance, or after some seconds."""
+        self._allowance = self._burst - hold_back * self._growth
         self._at = now
 
     def spend(self, size: int, now: float) -> float:

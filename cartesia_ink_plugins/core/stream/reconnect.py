@@ -14,6 +14,9 @@ _BUSY_DELAY = 1.0
 _BUSY_CAP = 8.0
 _MAX_DOUBLINGS = 16  # a count; keeps the power of two finite
 
+_OPENED_AT_ONCE = 5  # a count; a network that wobbles for seconds costs no more than that
+_OPENED_EVERY = 2.0  # so that there are at most 10 connections in any 10 s
+
 MAX_RETRY_AFTER = 30.0
 """Upper bound for Retry-After, in seconds: until then the replay buffer holds a call's audio."""
 
@@ -24,7 +27,7 @@ class ReconnectPolicy(Protocol):
     """Decides how long to wait before each attempt to connect; `Backoff` is the default."""
 
     def reset(self) -> None:
-        """There was progress: a turn event, or ten seconds without a fault."""
+        """There was progress: a new turn or new text, or ten seconds without a fault."""
 
     def delay(self, now: float) -> float:
         """Seconds to wait after a connection was lost or could not be opened."""
@@ -50,7 +53,7 @@ class Backoff:
         self._since: float | None = None
 
     def reset(self) -> None:
-        """Begin anew: there was a turn event, or ten seconds without a fault."""
+        """Begin anew: there was progress."""
         self._attempts = self._rejections = 0
         self._since = None
 
@@ -75,13 +78,44 @@ class Backoff:
 
         Returns:
             Not less than that, and more by a random part, so that many sessions do not come back
-            in one instant.
+            in one instant. A server that says 0 again and again is asked about once a second.
         """
         if self._since is None:
             self._since = now
         if retry_after is None:
             delay = min(_BUSY_CAP, _BUSY_DELAY * 2.0 ** min(self._rejections, _MAX_DOUBLINGS))
         else:
-            delay = min(MAX_RETRY_AFTER, retry_after)
+            least = _FIRST_DELAY * 2.0 ** min(self._rejections, _MAX_DOUBLINGS)
+            delay = min(MAX_RETRY_AFTER, max(retry_after, min(_URGENT_CAP, least)))
         self._rejections += 1
         return delay + max(delay, 1.0) * 0.5 * self._jitter()
+
+
+class ConnectionBudget:
+    """Bounds how often connections are opened, whatever the server says on them.
+
+    A server that accepts, sends an event and closes looks useful each time. So no event is worth a
+    connection more than this: five in a row, then one every 2 s. Attempts that fail cost no replay
+    and are not counted; the backoff spaces them.
+    """
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self) -> None:
+        """Begin with a full budget."""
+        self._left = float(_OPENED_AT_ONCE)
+        self._at = 0.0
+
+    def spend(self, now: float) -> None:
+        """A connection was opened."""
+        self._refill(now)
+        self._left = max(0.0, self._left - 1)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next connection may be opened."""
+        self._refill(now)
+        return max(0.0, 1 - self._left) * _OPENED_EVERY
+
+    def _refill(self, now: float) -> None:
+        self._left = min(_OPENED_AT_ONCE, self._left + (now - self._at) / _OPENED_EVERY)
+        self._at = now

@@ -67,6 +67,7 @@ class AudioSender:
         self.send = send
         self._taps = taps
         self._reached = 0
+        self._given_up = 0
         self._min_message = max(format.size(resilience.min_message_seconds), 1)
         self._max_message = max(format.size(_MAX_MESSAGE), format.sample_width)
         self._point_size = format.size(POINT_INTERVAL)
@@ -96,8 +97,14 @@ class AudioSender:
         if self.buffer.append(pcm):
             self._skip_overflow()
 
-    def connection_opened(self, position: int, now: float) -> None:
-        """A connection is open: send from a position on."""
+    def connection_opened(self, position: int, now: float, hold_back: float = 0.0) -> None:
+        """A connection is open: send from a position on.
+
+        Args:
+            position: Where to begin.
+            now: The time.
+            hold_back: Seconds until a replay begins in earnest.
+        """
         self.counts.connections += 1
         self.sent = max(position, self.buffer.start)
         self._skip_overflow()
@@ -107,7 +114,7 @@ class AudioSender:
         self.blocked_since = None
         self.server.connection_opened(self.sent, now)
         self._note_point(now)
-        self.pacer.restart(now)
+        self.pacer.restart(now, hold_back if self._replay else 0.0)
         self.pump(now)
 
     def connection_lost(self) -> None:
@@ -160,6 +167,25 @@ class AudioSender:
             return None
         (position, size), self._gap = self._gap, None
         return AudioGap(self.format.seconds(size), self.format.seconds(position))
+
+    def give_up(self, start: int, end: int) -> int:
+        """Count audio that was sent, but will never be transcribed, as lost.
+
+        Args:
+            start: Where it begins.
+            end: Where it ends; what was never sent is not given up.
+
+        Returns:
+            Where the audio behind it begins.
+        """
+        end = min(end, self._reached)
+        start = max(start, self.buffer.start, self._given_up)
+        if end > start:
+            self._given_up = end
+            self._gap = (start, end - start)
+            self.counts.sent -= end - start
+            self.counts.lost += end - start
+        return end
 
     def give_up_backlog(self) -> None:
         """Count what was never sent as lost, at the end of the session."""

@@ -23,30 +23,26 @@ from typing import TypeVar
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import RejectedError, is_permanent
-from cartesia_ink_plugins.core.events import (
-    ConnectFailed,
-    Disconnected,
-    ErrorMessage,
-)
+from cartesia_ink_plugins.core.events import ConnectFailed, Disconnected, ErrorMessage
+from cartesia_ink_plugins.core.log import one_line
 from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.core.stream.analysis import AnalysisQueue
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.drain import DrainState
 from cartesia_ink_plugins.core.stream.endpoint import Append, Endpoint
+from cartesia_ink_plugins.core.stream.housekeeping import Housekeeping
 from cartesia_ink_plugins.core.stream.keepalive import SILENCE, KeepaliveSilence
 from cartesia_ink_plugins.core.stream.reconnect import MAX_RETRY_AFTER, Jitter
+from cartesia_ink_plugins.core.stream.repeated_loss import RepeatedLoss
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.wire import decode
 
 # Seconds.
-_HOUSEKEEPING_INTERVAL = 0.5
-_HOUSEKEEPING_EARLY = 0.06  # done with a frame that arrives shortly before, which saves a timer
-_HOUSEKEEPING_LATE = 0.1  # later than this, the process was held up
-_ANALYSIS_INTERVAL = 0.1  # audio is analysed in pieces: five frames of 20 ms at a time
 _IDLE_AFTER = 2.0  # without audio, a lost connection is not replaced before there is some
 _BACKLOG = 0.3  # of unsent audio, above which a server error is taken for overload
 _NEVER = float("inf")
 
-_NORMAL_CLOSE, _POLICY_CLOSE = 1000, 1008  # WebSocket close codes
+_NORMAL_CLOSE = 1000  # WebSocket close code
 _OVERLOAD, _BUSY = (500, 1011), (429, 503)  # statuses, and a close code
 _NEW_OPTIONS = "new options"
 
@@ -60,6 +56,7 @@ class StreamSession(Endpoint[T]):
         actions: What the driver has to do, in order; it empties the queue.
         events: What the application receives, in order; the driver empties the queue.
         rejection: Why the server rejects this session permanently, once it does.
+        analyse: Analyses the audio that was received since the last time.
     """
 
     def __init__(
@@ -90,11 +87,12 @@ class StreamSession(Endpoint[T]):
         self._keepalive = KeepaliveSilence(idle=resilience.idle == "silence")
         self._audio_at, self._stopped_at = _NEVER, -_NEVER
         self._frame_size = 0
-        self._unanalysed: list[bytes] = []
-        self._analyse_at = 0.0
-        self._housekeeping_at = _NEVER
-        self._late_housekeepings = 0
+        self._analysis = AnalysisQueue(self._audio_analysed)
+        self.analyse = self._analysis.flush
+        self._housekeeping = Housekeeping()
         self._reconnect_pending = False
+        self._repeated_loss = RepeatedLoss(format)
+        self._text_reached: tuple[int, ...] = ()
 
     # --- outputs ------------------------------------------------------------------------------
 
@@ -102,15 +100,14 @@ class StreamSession(Endpoint[T]):
     def next_timeout(self) -> float:
         """When `timeout` must be called next; infinity when only an input can change anything."""
         connection, sender = self.connection.next_at, self.sender.next_at
-        return min(self._housekeeping_at, self.drain.deadline, connection, sender)
+        return min(self._housekeeping.at, self.drain.deadline, connection, sender)
 
     # --- inputs of the application ------------------------------------------------------------
 
     def start(self, now: float) -> None:
         """Connect at once, so that the first words do not wait for a handshake."""
         self._audio_at = now
-        # Sessions that start in one instant are not all looked after in one.
-        self._housekeeping_at = now + _HOUSEKEEPING_INTERVAL * self._jitter()
+        self._housekeeping.start(now, self._jitter())
         self.connection.connect(now)
 
     def audio_received(self, pcm: bytes, now: float) -> None:
@@ -131,22 +128,17 @@ class StreamSession(Endpoint[T]):
             return
         if size % sender.format.sample_width:
             sender.format.validate(size)
-        if now >= self._analyse_at and now - self._audio_at > _ANALYSIS_INTERVAL:
-            self.analyse()  # what came before the pause
         self._audio_at, self._frame_size = now, size
-        self._unanalysed.append(pcm)
-        if now >= self._analyse_at:
-            self.analyse()
-            self._analyse_at = now + _ANALYSIS_INTERVAL
+        self._analysis.append(pcm, now)
         sender.audio_received(pcm)
         if connection.state is ConnectionState.OPEN:
             sender.pump(now)
         elif connection.state is ConnectionState.IDLE:
             connection.connect(now)
-        if self._housekeeping_at == _NEVER:
-            self._housekeeping_at = now + _HOUSEKEEPING_INTERVAL
-        elif now >= self._housekeeping_at - _HOUSEKEEPING_EARLY:
+        if now >= self._housekeeping.early:
             self.timeout(now)
+        elif self._housekeeping.at == _NEVER:
+            self._housekeeping.start(now)
 
     def audio_stopped(self, now: float) -> None:
         """No audio follows for now, as from a muted microphone: a turn can end in silence."""
@@ -187,8 +179,9 @@ class StreamSession(Endpoint[T]):
         """The upgrade succeeded; audio may be sent before `connected` arrives."""
         self.analyse()
         self.connection.opened(now, request_id)
-        self._housekeeping_at = min(self._housekeeping_at, now + _HOUSEKEEPING_INTERVAL)
-        self.sender.connection_opened(self._begin_replay(now), now)
+        self._housekeeping.start(now)
+        hold_back = self._repeated_loss.hold_back
+        self.sender.connection_opened(self._begin_replay(now), now, hold_back)
         self.emit_gap(now)
         self._send_commands(now)
 
@@ -200,6 +193,7 @@ class StreamSession(Endpoint[T]):
         retry_after: float | None = None,
         message: str = "",
         request_id: str | None = None,
+        is_api_error: bool = False,
     ) -> None:
         """The upgrade was answered with an HTTP status instead.
 
@@ -209,20 +203,19 @@ class StreamSession(Endpoint[T]):
             retry_after: Seconds of its Retry-After header.
             message: Its explanation.
             request_id: Of the rejected request.
+            is_api_error: Whether it is an error in the shape of the API.
         """
         if self.connection.state is not ConnectionState.CONNECTING:
             return
         self.connection.request_id = request_id or self.connection.request_id
         reason = f"HTTP {status}" + (f": {message}" if message else "")
-        if is_permanent(status):
+        if self.connection.rejections.is_final(status, now, is_api_error=is_api_error):
             self._reject(reason, status, now)
-        elif status in _BUSY:
-            delay = self.connection.backoff.delay_when_busy(now, retry_after)
-            if retry_after is not None and retry_after > MAX_RETRY_AFTER:
-                reason += f" (Retry-After is {retry_after:.0f} s; retrying in {delay:.0f} s)"
-            self._replace_connection(reason, status, now, delay=delay)
-        else:
-            self._replace_connection(reason, status, now)
+            return
+        delay = self.connection.busy_delay(now, retry_after) if status in _BUSY else None
+        if delay is not None and retry_after is not None and retry_after > MAX_RETRY_AFTER:
+            reason += f" (Retry-After is {retry_after:.0f} s; retrying in {delay:.0f} s)"
+        self._replace_connection(reason, status, now, delay=delay)
 
     def connection_lost(self, reason: str, now: float, code: int | None = None) -> None:
         """The connection closed or broke, or could not be opened."""
@@ -234,10 +227,10 @@ class StreamSession(Endpoint[T]):
         )
         if is_drained:
             self._end(now, is_complete=True)
-        elif code == _POLICY_CLOSE and not self.connection.is_accepted:
+        elif self.connection.is_rejected_by_close(code, now):
             self._reject(reason, 400, now)
         else:
-            self._replace_connection(reason, code, now)
+            self._replace_connection(reason, code, now, by_server=True)
 
     def message_received(self, data: str | bytes, now: float) -> None:
         """One message arrived."""
@@ -273,12 +266,9 @@ class StreamSession(Endpoint[T]):
         elif self.connection.state is ConnectionState.OPEN:
             self.sender.pump(now, flush=True)
         self._send_commands(now)
-        if now < self._housekeeping_at - _HOUSEKEEPING_EARLY:
+        if now < self._housekeeping.early:
             return
-        is_late = now - self._housekeeping_at > _HOUSEKEEPING_LATE
-        self._late_housekeepings = self._late_housekeepings + 1 if is_late else 0
-        is_idle = self.connection.state is ConnectionState.IDLE
-        self._housekeeping_at = _NEVER if is_idle else now + _HOUSEKEEPING_INTERVAL
+        self._housekeeping.done(now, is_idle=self.connection.state is ConnectionState.IDLE)
         self.analyse()
         self._do_housekeeping(now)
 
@@ -296,7 +286,7 @@ class StreamSession(Endpoint[T]):
         self.emit_gap(now)
         # After one delay of the process, audio waits to be handed in; a process that is always
         # late has none waiting.
-        if self.is_finishing or self._late_housekeepings == 1 or self.sender.backlog:
+        if self.is_finishing or self._housekeeping.is_late_once or self.sender.backlog:
             return False
         count = self._keepalive.messages_due(
             now,
@@ -307,8 +297,15 @@ class StreamSession(Endpoint[T]):
         )
         for _ in range(count):
             self.sender.send_silence(SILENCE, now)
-        self._housekeeping_at = min(self._housekeeping_at, self._keepalive.next_at)
+        self._housekeeping.do_by(self._keepalive.next_at)
         return count > 0
+
+    def text_reached(self, reached: tuple[int, ...], now: float) -> None:
+        """A message said how far the text has come; only what is further than ever is progress."""
+        if reached > self._text_reached:
+            self._text_reached = reached
+            self._repeated_loss.made_progress(self.sender.server.at_least(now))
+            self.connection.made_progress()
 
     def options_changed(self, now: float) -> None:
         """The options have changed in a way that takes a new connection."""
@@ -335,19 +332,14 @@ class StreamSession(Endpoint[T]):
             self.log.debug("%s after close", reason)
         elif instead is not None or not is_permanent(message.status):
             self.emit(message if instead is None else instead, now)
-            self.drop(reason, now, message.status)
+            self.connection.drop()
+            self._replace_connection(reason, message.status, now, by_server=True)
         else:
             self.connection.request_id = message.request_id or self.connection.request_id
             text = f"{message.title or 'rejected'}: {message.message}"
             self._reject(text, message.status, now, message.code)
 
     # --- inside -------------------------------------------------------------------------------
-
-    def analyse(self) -> None:
-        """Analyse the audio that was received since the last time."""
-        if self._unanalysed:
-            pcm, self._unanalysed = b"".join(self._unanalysed), []
-            self._audio_analysed(pcm, self._audio_at)
 
     def _replace_connection(
         self,
@@ -357,9 +349,12 @@ class StreamSession(Endpoint[T]):
         *,
         delay: float | None = None,
         timed_out: bool = False,
+        by_server: bool = False,
     ) -> None:
         """Reconnect after the backoff, or when there is audio."""
+        reason = one_line(reason)
         was_open = self.connection.state is ConnectionState.OPEN
+        place = self.sender.server.likely(now)
         if was_open:
             sender = self.sender
             if code in _OVERLOAD and sender.backlog > sender.format.size(_BACKLOG):
@@ -371,13 +366,19 @@ class StreamSession(Endpoint[T]):
         if self._can_idle(now):
             delay = None
         elif delay is None:
-            delay = self.connection.backoff.delay(now)
+            delay = self.connection.reconnect_delay(now)
         self.connection.lost(now, delay)
         failed = ConnectFailed(reason, code, delay, timed_out)
         event = Disconnected(reason, code, delay) if was_open else failed
         self.taps.on(now, MomentKind.LOST, event)
         if reason != _NEW_OPTIONS:
             self.emit(event, now)
+        lost = self._repeated_loss.connection_lost(place) if was_open and by_server else None
+        if lost is not None:
+            self.log.info("each connection ends at the same audio; going on behind it")
+            self.emit_gap(now)
+            self._give_up(*lost, now)
+            self.emit_gap(now)
 
     def _can_idle(self, now: float) -> bool:
         """Whether nobody waits: then the next audio connects."""
@@ -386,7 +387,9 @@ class StreamSession(Endpoint[T]):
 
     def _reject(self, text: str, status: int, now: float, code: str | None = None) -> None:
         request_id = self.connection.request_id
-        self.rejection = RejectedError(text, status=status, code=code, request_id=request_id)
+        self.rejection = RejectedError(
+            one_line(text), status=status, code=code, request_id=request_id
+        )
         self.taps.on(now, MomentKind.REJECTED, self.rejection)
         self._forget_commands()
         self._end(now, is_complete=False)
@@ -401,5 +404,6 @@ class StreamSession(Endpoint[T]):
         self.sender.give_up_backlog()
         self.emit_gap(now)
         self.connection.close()
-        self._housekeeping_at = self.drain.deadline = _NEVER
+        self._housekeeping.stop()
+        self.drain.deadline = _NEVER
         self.taps.on(now, MomentKind.FINISHED)

@@ -10,7 +10,13 @@ from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionMachine, ConnectionState
 from cartesia_ink_plugins.core.stream.heartbeat import Heartbeat
 from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
-from cartesia_ink_plugins.core.stream.reconnect import Backoff, Jitter, ReconnectPolicy
+from cartesia_ink_plugins.core.stream.reconnect import (
+    Backoff,
+    ConnectionBudget,
+    Jitter,
+    ReconnectPolicy,
+)
+from cartesia_ink_plugins.core.stream.rejections import Rejections
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 from cartesia_ink_plugins.core.tap import MomentKind, Taps
 
@@ -18,6 +24,8 @@ from cartesia_ink_plugins.core.tap import MomentKind, Taps
 _BLOCKED_FOR = 5.0  # a server that reads nothing for so long is replaced
 _HEALTHY_AFTER = 10.0  # a connection that lives so long resets the backoff
 _NEVER = float("inf")
+
+_POLICY_CLOSE = 1008  # WebSocket close code: the request cannot be served
 
 
 class ConnectionSupervisor(ConnectionMachine):
@@ -29,10 +37,12 @@ class ConnectionSupervisor(ConnectionMachine):
         is_accepted: Whether the server has shown that it accepts the settings of this connection.
         opened_at: When it was opened, on the session's clock.
         backoff: The delay before the next attempt.
+        rejections: Which answers end the session.
         next_at: When `check` must be called next.
     """
 
     __slots__ = (
+        "_budget",
         "_connect_timeout",
         "_default_timeout",
         "_due_at",
@@ -45,6 +55,7 @@ class ConnectionSupervisor(ConnectionMachine):
         "is_accepted",
         "next_at",
         "opened_at",
+        "rejections",
         "request_id",
     )
 
@@ -71,6 +82,8 @@ class ConnectionSupervisor(ConnectionMachine):
         self.is_accepted = False
         self.opened_at = 0.0
         self.backoff: ReconnectPolicy = Backoff(jitter)
+        self.rejections = Rejections()
+        self._budget = ConnectionBudget()
         self._sender = sender
         self._connect_timeout = self._default_timeout = connect_timeout
         self._jitter = jitter
@@ -115,6 +128,7 @@ class ConnectionSupervisor(ConnectionMachine):
     def opened(self, now: float, request_id: str | None) -> None:
         """The attempt succeeded."""
         self.become(ConnectionState.OPEN)
+        self._budget.spend(now)
         self._due_at = _NEVER
         self.request_id = request_id
         self.is_accepted = self._is_healthy = False
@@ -124,6 +138,20 @@ class ConnectionSupervisor(ConnectionMachine):
         self._taps.on(now, MomentKind.OPENED, request_id)
         self._ping(now)
         self._schedule()
+
+    def reconnect_delay(self, now: float) -> float:
+        """Seconds until the next attempt, after the connection or attempt was lost."""
+        return max(self.backoff.delay(now), self._budget.wait(now))
+
+    def busy_delay(self, now: float, retry_after: float | None) -> float:
+        """Seconds until the next attempt, after a 429 or 503."""
+        return max(self.backoff.delay_when_busy(now, retry_after), self._budget.wait(now))
+
+    def is_rejected_by_close(self, code: int | None, now: float) -> bool:
+        """Whether the connection was closed in place of its acceptance, for good."""
+        if code != _POLICY_CLOSE or self.is_accepted:
+            return False
+        return self.rejections.is_final(400, now, is_api_error=False)
 
     def lost(self, now: float, delay: float | None) -> None:
         """The connection or attempt is gone.
@@ -163,6 +191,11 @@ class ConnectionSupervisor(ConnectionMachine):
         self._sender.blocked_since = None if is_writable else now
         self._schedule()
 
+    def accepted(self) -> None:
+        """The server has shown that it accepts the settings of this connection."""
+        self.is_accepted = True
+        self.rejections.accepted()
+
     def made_progress(self) -> None:
         """The connection has been useful: the next backoff begins anew."""
         self._is_healthy = True
@@ -195,6 +228,7 @@ class ConnectionSupervisor(ConnectionMachine):
             self._ping(now)
         if not self._is_healthy and now - self.opened_at >= _HEALTHY_AFTER:
             self.made_progress()
+            self.rejections.accepted()
         return None
 
     def _schedule(self) -> None:

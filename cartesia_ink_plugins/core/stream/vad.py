@@ -167,6 +167,11 @@ class EnergyVAD:
         self._analyse()
         return next((s for s in reversed(self._stretches) if s.start < before), None)
 
+    def speech_end(self, position: int) -> int:
+        """Where the stretch around a position ends, as far as is known; itself in silence."""
+        speech = self.last(position)
+        return position if speech is None else max(position, speech.end)
+
     def seconds(self, after: int, before: int) -> float:
         """How much speech there is between two positions."""
         stretches = self.stretches(after, before)

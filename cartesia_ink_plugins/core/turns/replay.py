@@ -171,6 +171,17 @@ class TurnReplay:
         self._stall.connection_opened(position, now)
         return position
 
+    def give_up(self, start: int, end: int) -> None:
+        """No turn is open, and the audio between two positions is replayed no more.
+
+        Args:
+            start: What precedes it has been transcribed.
+            end: Where it ends at the earliest; it ends with a pause.
+        """
+        start = max(start, self._replay_from)
+        end = self._sender.give_up(start, self._speech.vad.speech_end(end))
+        self._settled_position = self._replay_from = max(self._settled_position, end)
+
     def unrecognized(self) -> Unrecognized:
         """Return what the next connection would begin with."""
         buffer, transcript = self._sender.buffer, self._transcript

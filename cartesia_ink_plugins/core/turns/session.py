@@ -174,14 +174,13 @@ class TurnsSession(StreamSession[TurnsEvent]):
     def _accepted(self, request_id: str | None, now: float) -> None:
         connection = self.connection
         if not connection.is_accepted:
-            connection.is_accepted = True
+            connection.accepted()
             self._settings.accepted(connection.opened_at)
             connection.request_id = request_id or connection.request_id
             self.emit(Connected(connection.request_id), now)
 
     def _turn_event(self, event: TurnEvent, now: float) -> None:
         transcript, speech, replay = self.transcript, self.speech, self._replay
-        self.connection.made_progress()
         if isinstance(event, TurnStart):
             self._end_turn_if_over(now)
         was_open = transcript.is_open
@@ -191,6 +190,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
         is_replaying = replay.is_replaying
         for told in transcript.receive(event, timing, is_replaying=is_replaying):
             self.emit(told, now)
+        self.text_reached(transcript.reached, now)
         if transcript.needs_longer_replay:
             self.drop("the replay did not repeat the known text", now)
             return
@@ -254,6 +254,11 @@ class TurnsSession(StreamSession[TurnsEvent]):
 
     def _interrupt_transcript(self) -> None:
         self._replay.connection_lost()
+
+    def _give_up(self, start: int, end: int, now: float) -> None:
+        for event in self._last_events(is_complete=True):
+            self.emit(event, now)
+        self._replay.give_up(start, end)
 
     def _send_commands(self, now: float) -> None:
         self.send_close_if_due(now)

@@ -120,6 +120,11 @@ class TurnTranscript:
         return self._application.state is not TurnState.IDLE
 
     @property
+    def reached(self) -> tuple[int, bool, int]:
+        """What the application was told; it only ever grows: turn, whether it ended, characters."""
+        return self.turn, not self.is_open, len(self._text)
+
+    @property
     def is_awaiting_replay(self) -> bool:
         """Whether a turn is open whose connection was lost and that no other one took up yet."""
         return self._continuity is Continuity.AWAITING_REPLAY

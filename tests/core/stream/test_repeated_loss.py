@@ -1,0 +1,62 @@
+"""Audio at which every connection ends is told from a network that breaks all connections."""
+
+from __future__ import annotations
+
+import pytest
+
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.stream.repeated_loss import RepeatedLoss
+
+PCM16 = AudioFormat()
+RATE = 2.0  # as fast as a replay is sent
+
+
+def at(seconds: float) -> int:
+    return PCM16.size(seconds)
+
+
+class TestOneCauseInTheAudio:
+    @pytest.mark.parametrize("place", [0.3, 2.0, 20.0])
+    def test_is_found_at_the_fifth_connection(self, place: float) -> None:
+        losses = RepeatedLoss(PCM16)
+        losses.made_progress(at(0.2))
+        found = [losses.connection_lost(at(place + 0.02 * n)) for n in range(5)]
+        assert found[:4] == [None] * 4
+        assert found[4] is not None
+        start, end = found[4]
+        assert start == at(min(0.2, place - 0.25))
+        assert at(place + 0.08) < end <= at(place + 0.5)
+
+    def test_progress_behind_the_place_does_not_move_its_beginning(self) -> None:
+        losses = RepeatedLoss(PCM16)
+        losses.made_progress(at(9.0))
+        found = [losses.connection_lost(at(3.0)) for _ in range(5)]
+        assert found[4] is not None
+        assert found[4][0] == at(2.75)
+
+    def test_progress_begins_the_count_anew(self) -> None:
+        losses = RepeatedLoss(PCM16)
+        for _ in range(4):
+            assert losses.connection_lost(at(3.0)) is None
+        losses.made_progress(at(1.0))
+        assert [losses.connection_lost(at(3.0)) for _ in range(4)] == [None] * 4
+
+    def test_what_was_found_is_not_found_again(self) -> None:
+        losses = RepeatedLoss(PCM16)
+        assert [losses.connection_lost(at(3.0)) for _ in range(9)].count(None) == 8
+
+
+class TestANetworkThatFlaps:
+    @pytest.mark.parametrize("life", [0.25, 0.6, 2.0])
+    def test_is_no_such_cause_however_regular_it_is(self, life: float) -> None:
+        losses = RepeatedLoss(PCM16)
+        for _ in range(40):
+            sent = max(0.0, life - losses.hold_back) * RATE
+            assert losses.connection_lost(at(5.0 + sent)) is None
+
+    def test_the_first_replays_are_not_held_back(self) -> None:
+        losses = RepeatedLoss(PCM16)
+        for _ in range(3):
+            assert losses.hold_back == 0.0
+            losses.connection_lost(0)
+        assert losses.hold_back > 0.0
