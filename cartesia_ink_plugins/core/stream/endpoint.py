@@ -21,6 +21,7 @@ from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.drain import Drain, DrainState
 from cartesia_ink_plugins.core.stream.outbox import Outbox
 from cartesia_ink_plugins.core.stream.reconnect import Jitter
+from cartesia_ink_plugins.core.stream.repeated_loss import RepeatedLoss
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 from cartesia_ink_plugins.core.stream.supervisor import ConnectionSupervisor
 from cartesia_ink_plugins.core.tap import MomentKind, Tap, Taps
@@ -41,6 +42,7 @@ class Endpoint(ABC, Generic[T]):
         connection: What the audio goes over.
         drain: The end of the stream.
         violations: How often the server broke the protocol.
+        repeated_loss: Whether each connection is lost at the same audio.
     """
 
     close_command: ClassVar[str]
@@ -65,6 +67,8 @@ class Endpoint(ABC, Generic[T]):
         )
         self.drain = Drain(resilience.drain_timeout)
         self.violations = Violations()
+        self.repeated_loss = RepeatedLoss(format)
+        self._text_reached: tuple[int, ...] = ()
 
     @property
     def state(self) -> ConnectionState:
@@ -99,6 +103,13 @@ class Endpoint(ABC, Generic[T]):
         """
         if self.is_finishing or self.is_closed:
             raise ClosedError(f"{method}: the session is finished and takes no more audio")
+
+    def text_reached(self, reached: tuple[int, ...], now: float) -> None:
+        """A message said how far the text has come; only what is further than ever is progress."""
+        if reached > self._text_reached:
+            self._text_reached = reached
+            self.repeated_loss.made_progress(self.sender.server.at_least(now))
+            self.connection.made_progress()
 
     def emit(self, event: ConnectionEvent | T, now: float) -> None:
         """Give the application an event."""

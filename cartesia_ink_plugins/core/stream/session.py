@@ -33,7 +33,6 @@ from cartesia_ink_plugins.core.stream.endpoint import Append, Endpoint
 from cartesia_ink_plugins.core.stream.housekeeping import Housekeeping
 from cartesia_ink_plugins.core.stream.keepalive import SILENCE, KeepaliveSilence
 from cartesia_ink_plugins.core.stream.reconnect import MAX_RETRY_AFTER, Jitter
-from cartesia_ink_plugins.core.stream.repeated_loss import RepeatedLoss
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.wire import decode
 
@@ -56,7 +55,6 @@ class StreamSession(Endpoint[T]):
         actions: What the driver has to do, in order; it empties the queue.
         events: What the application receives, in order; the driver empties the queue.
         rejection: Why the server rejects this session permanently, once it does.
-        analyse: Analyses the audio that was received since the last time.
     """
 
     def __init__(
@@ -88,13 +86,8 @@ class StreamSession(Endpoint[T]):
         self._audio_at, self._stopped_at = _NEVER, -_NEVER
         self._frame_size = 0
         self._analysis = AnalysisQueue(self._audio_analysed)
-        self.analyse = self._analysis.flush
         self._housekeeping = Housekeeping()
         self._reconnect_pending = False
-        self._repeated_loss = RepeatedLoss(format)
-        self._text_reached: tuple[int, ...] = ()
-
-    # --- outputs ------------------------------------------------------------------------------
 
     @property
     def next_timeout(self) -> float:
@@ -119,17 +112,18 @@ class StreamSession(Endpoint[T]):
         """
         connection, sender = self.connection, self.sender
         size = len(pcm)
-        if (
-            self.drain.state is not DrainState.STREAMING
-            or connection.state is ConnectionState.CLOSED
-        ):
+        is_streaming = self.drain.state is DrainState.STREAMING
+        if not is_streaming or connection.state is ConnectionState.CLOSED:
             self.require_open("send_audio")
         if not size:
             return
         if size % sender.format.sample_width:
             sender.format.validate(size)
+        if now >= self._analysis.due_at:
+            self._analysis.add_due(pcm, now, self._audio_at)
+        else:
+            self._analysis.collect(pcm)
         self._audio_at, self._frame_size = now, size
-        self._analysis.append(pcm, now)
         sender.audio_received(pcm)
         if connection.state is ConnectionState.OPEN:
             sender.pump(now)
@@ -143,7 +137,7 @@ class StreamSession(Endpoint[T]):
     def audio_stopped(self, now: float) -> None:
         """No audio follows for now, as from a muted microphone: a turn can end in silence."""
         self._stopped_at = now
-        self._housekeeping_at = min(self._housekeeping_at, now)
+        self._housekeeping.do_by(now)
         self.timeout(now)
 
     def finish(self, now: float, timeout: float | None = None) -> None:
@@ -180,7 +174,7 @@ class StreamSession(Endpoint[T]):
         self.analyse()
         self.connection.opened(now, request_id)
         self._housekeeping.start(now)
-        hold_back = self._repeated_loss.hold_back
+        hold_back = self.repeated_loss.hold_back
         self.sender.connection_opened(self._begin_replay(now), now, hold_back)
         self.emit_gap(now)
         self._send_commands(now)
@@ -274,6 +268,10 @@ class StreamSession(Endpoint[T]):
 
     # --- for the endpoints --------------------------------------------------------------------
 
+    def analyse(self) -> None:
+        """Analyse the audio that was received since the last time."""
+        self._analysis.flush(self._audio_at)
+
     def drop(
         self, reason: str, now: float, code: int | None = None, *, timed_out: bool = False
     ) -> None:
@@ -299,13 +297,6 @@ class StreamSession(Endpoint[T]):
             self.sender.send_silence(SILENCE, now)
         self._housekeeping.do_by(self._keepalive.next_at)
         return count > 0
-
-    def text_reached(self, reached: tuple[int, ...], now: float) -> None:
-        """A message said how far the text has come; only what is further than ever is progress."""
-        if reached > self._text_reached:
-            self._text_reached = reached
-            self._repeated_loss.made_progress(self.sender.server.at_least(now))
-            self.connection.made_progress()
 
     def options_changed(self, now: float) -> None:
         """The options have changed in a way that takes a new connection."""
@@ -373,7 +364,7 @@ class StreamSession(Endpoint[T]):
         self.taps.on(now, MomentKind.LOST, event)
         if reason != _NEW_OPTIONS:
             self.emit(event, now)
-        lost = self._repeated_loss.connection_lost(place) if was_open and by_server else None
+        lost = self.repeated_loss.connection_lost(place) if was_open and by_server else None
         if lost is not None:
             self.log.info("each connection ends at the same audio; going on behind it")
             self.emit_gap(now)
@@ -387,9 +378,8 @@ class StreamSession(Endpoint[T]):
 
     def _reject(self, text: str, status: int, now: float, code: str | None = None) -> None:
         request_id = self.connection.request_id
-        self.rejection = RejectedError(
-            one_line(text), status=status, code=code, request_id=request_id
-        )
+        text = one_line(text)
+        self.rejection = RejectedError(text, status=status, code=code, request_id=request_id)
         self.taps.on(now, MomentKind.REJECTED, self.rejection)
         self._forget_commands()
         self._end(now, is_complete=False)
