@@ -12,13 +12,21 @@ from __future__ import annotations
 import asyncio
 import base64
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
+from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds before the next address is tried as well: RFC 8305."""
+
 _LONGEST_ANSWER = 2**16  # bytes; the head of an HTTP answer is a few hundred
+
+_Address: TypeAlias = tuple[int, int, int, str, Any]  # as `getaddrinfo` gives them
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,25 +79,62 @@ async def tunnel(proxy: Proxy, host: str, port: int) -> socket.socket:
 
 
 async def _connect(host: str, port: int) -> socket.socket:
-    """Connect to the first address that answers."""
+    """Connect to the first address that answers: each is given a moment before the next."""
     loop = asyncio.get_running_loop()
-    failure = OSError("no address")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
-        sock = socket.socket(family, kind, protocol)
-        sock.setblocking(False)
-        try:
-            await loop.sock_connect(sock, address)
-        except OSError as error:
-            sock.close()
-            failure = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise failure
+    addresses = _interleaved(await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    failure: BaseException = OSError("no address")
+    winner: socket.socket | None = None
+    try:
+        while winner is None and (addresses or attempts):
+            if addresses:
+                attempts.add(asyncio.create_task(_connect_to(addresses.pop(0))))
+            done, _ = await asyncio.wait(
+                attempts,
+                timeout=HAPPY_EYEBALLS_DELAY if addresses else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in done:
+                if error := task.exception():
+                    attempts.discard(task)
+                    failure = error
+                elif winner is None:
+                    attempts.discard(task)
+                    winner = task.result()
+    finally:
+        for task in attempts:
+            task.cancel()
+            task.add_done_callback(_close_socket)
+    if winner is None:
+        raise failure
+    return winner
+
+
+async def _connect_to(address: _Address) -> socket.socket:
+    family, kind, protocol, _, where = address
+    sock = socket.socket(family, kind, protocol)
+    sock.setblocking(False)
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _close_socket(task: asyncio.Task[socket.socket]) -> None:
+    """Close the connection of an attempt that another one has won."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+def _interleaved(addresses: Sequence[_Address]) -> list[_Address]:
+    """Put the families in turn: RFC 8305, section 4."""
+    families: dict[int, list[_Address]] = {}
+    for address in addresses:
+        families.setdefault(address[0], []).append(address)
+    rounds = zip_longest(*families.values())
+    return [address for one in rounds for address in one if address is not None]
 
 
 async def _ask(sock: socket.socket, proxy: Proxy, target: str) -> None:

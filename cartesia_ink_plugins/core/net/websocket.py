@@ -26,12 +26,14 @@ from websockets.protocol import State
 from websockets.uri import parse_uri
 
 from cartesia_ink_plugins.core.errors import InkError
-from cartesia_ink_plugins.core.net.proxy import proxy_for, tunnel
+from cartesia_ink_plugins.core.net.proxy import HAPPY_EYEBALLS_DELAY, proxy_for, tunnel
 
 _MAX_MESSAGE = 2**20  # bytes; a transcript of the longest turn is a hundredth of that
 _WRITE_BUFFER = 2**16  # bytes; 2 s of 16 kHz 16-bit audio, after which the session keeps it
 _USER_TIMEOUT_MS = 5000  # unacknowledged data after which the kernel gives a connection up
-_HAPPY_EYEBALLS_DELAY = 0.25  # seconds before the next address is tried as well: RFC 8305
+_MAX_PIECE = 2**12  # bytes that are parsed at once: 2000 empty frames, about 20 ms
+_TINY = 8  # bytes of content; every message of the API has more, a pong has none
+_MAX_TINY_FRAMES = 100  # in a second; a server has no use for more than a few
 _ABNORMAL_CLOSE = 1006  # the code for a connection without a close frame: RFC 6455, 7.1.5
 
 
@@ -76,7 +78,9 @@ class Connection(asyncio.Protocol):
         quiet = logging.Logger("websockets.client", logging.WARNING)
         self._protocol = ClientProtocol(self._uri, max_size=_MAX_MESSAGE, logger=quiet)
         self._transport: asyncio.Transport | None = None
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()
+        self._tiny_frames = 0
+        self._tiny_since = 0.0
         self._fragmented_text = False
         self._answered = False
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -98,7 +102,7 @@ class Connection(asyncio.Protocol):
         elif isinstance(loop, asyncio.BaseEventLoop) and not _is_address(host):
             # uvloop, on which many servers run bots, does not know this argument. Where there is
             # only one address it would do nothing but drop a socket when it is cancelled.
-            options["happy_eyeballs_delay"] = _HAPPY_EYEBALLS_DELAY
+            options["happy_eyeballs_delay"] = HAPPY_EYEBALLS_DELAY
         await loop.create_connection(lambda: self, **options)
 
     def send(self, data: bytes | str) -> None:
@@ -152,8 +156,13 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand on what a read brought."""
-        self._protocol.receive_data(data)
-        self._handle()
+        for at in range(0, len(data), _MAX_PIECE):
+            self._protocol.receive_data(data[at : at + _MAX_PIECE])
+            self._handle()
+            if self._is_flooded():
+                self._tell_lost("a flood of empty frames", None)
+                self.abort()
+                return
 
     def eof_received(self) -> None:
         """The peer sends no more."""
@@ -222,6 +231,8 @@ class Connection(asyncio.Protocol):
 
     def _handle_frame(self, frame: Frame) -> None:
         """Put messages together from frames; control frames may come between."""
+        if len(frame.data) < _TINY:
+            self._tiny_frames += 1
         if frame.opcode is Opcode.PONG:
             if self._callbacks is not None:
                 self._callbacks.on_pong()
@@ -233,11 +244,20 @@ class Connection(asyncio.Protocol):
             if frame.fin:
                 self._message(bytes(frame.data))
                 return
-        self._fragments.append(bytes(frame.data))
+        self._fragments += frame.data
         if frame.fin:
-            data = b"".join(self._fragments)
-            self._fragments = []
+            data = bytes(self._fragments)
+            self._fragments.clear()
             self._message(data)
+
+    def _is_flooded(self) -> bool:
+        """Whether the server sends more frames with hardly any content than it can need."""
+        if self._tiny_frames <= _MAX_TINY_FRAMES:
+            return False
+        now = asyncio.get_running_loop().time()
+        is_flood = now - self._tiny_since < 1.0
+        self._tiny_frames, self._tiny_since = 0, now
+        return is_flood
 
     def _message(self, data: bytes) -> None:
         if self._callbacks is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import socket
 
 import pytest
 
@@ -161,3 +162,57 @@ class TestAClient:
             async with InkTurnsClient(options, Credentials(api_key="any")) as ink:
                 while not ink.is_connected:
                     await asyncio.sleep(0.01)
+
+
+class TestManyAddresses:
+    """A name of a proxy may resolve to an address that never answers."""
+
+    @pytest.mark.parametrize("dead", [1, 2])
+    @pytest.mark.parametrize("how", ["silent", "refused"])
+    async def test_a_dead_one_does_not_hide_the_others(
+        self, dead: int, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        connect, never = loop.sock_connect, asyncio.Event()
+        socks: list[socket.socket] = []
+
+        async def talk(peer: Peer) -> None:
+            await peer.read_request()
+            peer.writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        async def sock_connect(sock: socket.socket, address: tuple[str, int]) -> None:
+            socks.append(sock)
+            if sock.family is socket.AF_INET6:
+                if how == "refused":
+                    raise ConnectionRefusedError
+                await never.wait()
+            await connect(sock, address)
+
+        async with raw_server(talk) as server:
+            stream = (socket.SOCK_STREAM, 6, "")
+            answers = [
+                *[(socket.AF_INET6, *stream, (f"2001:db8::{n}", 3128, 0, 0)) for n in range(dead)],
+                (socket.AF_INET, *stream, ("127.0.0.1", server.port)),
+            ]
+
+            async def getaddrinfo(*_: object, **__: object) -> list[object]:
+                return list(answers)
+
+            monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+            monkeypatch.setattr(loop, "sock_connect", sock_connect)
+            async with asyncio.timeout(10.0):
+                sock = await tunnel(Proxy("proxy.example", 3128), "api.cartesia.ai", 443)
+            with sock:
+                assert sock.getpeername() == ("127.0.0.1", server.port)
+            while not all(s.fileno() == -1 for s in socks):
+                await asyncio.sleep(0.01)
+
+    async def test_when_all_are_dead_the_last_error_is_told(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def sock_connect(sock: socket.socket, address: object) -> None:
+            raise ConnectionRefusedError("nobody there")
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "sock_connect", sock_connect)
+        with pytest.raises(ConnectionRefusedError, match="nobody there"):
+            await tunnel(Proxy("localhost", 3128), "api.cartesia.ai", 443)
