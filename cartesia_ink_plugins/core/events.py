@@ -245,6 +245,17 @@ class AudioGap:
 
 
 @dataclass(frozen=True, slots=True)
+class EventsDropped:
+    """Events before this one were dropped, because the application did not read them in time.
+
+    Attributes:
+        count: How many; turns are dropped whole.
+    """
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsRejected:
     """The server rejected a change of settings in mid-session; the former ones are in force.
 
@@ -301,7 +312,9 @@ TurnEvent: TypeAlias = TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | Turn
 TextEvent: TypeAlias = TurnUpdate | TurnEagerEnd | TurnEnd
 ManualMessage: TypeAlias = Transcript | FlushDone | Done
 Message: TypeAlias = Connected | TurnEvent | ManualMessage | ErrorMessage | Unknown | Malformed
-ConnectionEvent: TypeAlias = Connected | Disconnected | ConnectFailed | ErrorMessage | AudioGap
+ConnectionEvent: TypeAlias = (
+    Connected | Disconnected | ConnectFailed | ErrorMessage | AudioGap | EventsDropped
+)
 Event: TypeAlias = ConnectionEvent | TurnEvent | SettingsRejected
 ManualEvent: TypeAlias = ConnectionEvent | Interim | Final
 

@@ -22,6 +22,7 @@ from cartesia_ink_plugins.core.events import (
     Disconnected,
     ErrorMessage,
     Event,
+    EventsDropped,
     Final,
     Interim,
     ManualEvent,
@@ -308,6 +309,8 @@ class InkRecognizeStream(stt.RecognizeStream):
             case SettingsRejected(error=error, turn=turn):
                 self._pool.restore(turn)
                 self._emit_error(errors.error_message(error), recoverable=True)
+            case EventsDropped():
+                pass  # Every event is read when it comes.
             case Interim() | Final():
                 assert isinstance(self._events, ManualSpeechEvents)
                 self._send_events(self._events.of(event))

@@ -36,12 +36,11 @@ from cartesia_ink_plugins.core.stats import Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.reconnect import Jitter
 from cartesia_ink_plugins.core.stream.session import StreamSession
+from cartesia_ink_plugins.core.stream.unread import bound
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 
 _FINALIZE = "finalize"
 _CLOSE_TIMEOUT = 1.0  # seconds that the server may take to close after `done`
-# Unread events; `finalize` alone is enough to use the client, so older ones are dropped.
-_MAX_UNREAD = 1000
 
 TextResult: TypeAlias = Interim | Final
 
@@ -49,13 +48,13 @@ TextResult: TypeAlias = Interim | Final
 def merge_unread(queue: deque[ManualEvent], event: ManualEvent) -> None:
     """Put an event into the queue of the application.
 
-    An interim that nobody has read is replaced by the next text.
+    An interim that nobody has read is replaced by the next text. `finalize` alone is enough to use
+    the client, so nobody may read the queue at all.
     """
     if queue and isinstance(queue[-1], Interim) and isinstance(event, Interim | Final):
         queue.pop()
     queue.append(event)
-    if len(queue) > _MAX_UNREAD:
-        queue.popleft()
+    bound(queue)
 
 
 class ManualSession(StreamSession[TextResult]):

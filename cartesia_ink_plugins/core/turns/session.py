@@ -35,6 +35,7 @@ from cartesia_ink_plugins.core.stats import Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.reconnect import Jitter
 from cartesia_ink_plugins.core.stream.session import StreamSession
+from cartesia_ink_plugins.core.stream.unread import bound
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.turns.replay import TurnReplay
 from cartesia_ink_plugins.core.turns.settings import PendingSettings
@@ -42,7 +43,8 @@ from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 from cartesia_ink_plugins.core.turns.stall import StallDetector
 from cartesia_ink_plugins.core.turns.transcript import TurnTranscript
 
-# Unread events; beyond that only the newest update of a turn is kept.
+# Unread events; beyond that only the newest update of a turn is kept, and beyond `MAX_UNREAD` only
+# the newest turns.
 _MAX_UNREAD = 100
 
 TurnsEvent: TypeAlias = TurnEvent | SettingsRejected
@@ -62,6 +64,7 @@ def merge_unread(queue: deque[Event], event: Event) -> None:
     if has_more_text and len(queue) >= _MAX_UNREAD:
         queue.pop()
     queue.append(event)
+    bound(queue)
 
 
 class TurnsSession(StreamSession[TurnsEvent]):
