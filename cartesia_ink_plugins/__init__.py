@@ -40,6 +40,7 @@ from cartesia_ink_plugins.core.options import (
     TurnSettings,
     TurnsOptions,
 )
+from cartesia_ink_plugins.core.redaction import Redactor
 from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized, UsageMeter
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Span, Tap
@@ -70,6 +71,7 @@ __all__ = [
     "MomentKind",
     "Progress",
     "ReconnectPolicy",
+    "Redactor",
     "RejectedError",
     "Resilience",
     "SettingsRejected",
