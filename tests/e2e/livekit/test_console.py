@@ -108,7 +108,7 @@ async def test_the_agent_answers_what_is_written_and_ctrl_c_leaves_nothing() -> 
             await screen.shows("For which day may I book?")
             assert [connection.is_open for connection in ink.connections] == [True]
             await screen.write(CTRL_C)
-            assert await asyncio.wait_for(screen.process.wait(), 20.0) == 0
+            assert await asyncio.wait_for(screen.process.wait(), 20.0) == 130
             assert "Traceback" not in screen.text
             with pytest.raises(ProcessLookupError):
                 os.killpg(screen.process.pid, 0)
