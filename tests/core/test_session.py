@@ -514,6 +514,28 @@ class TestAudioThatStopsInMidTurn:
         hand.speak(words())
         assert hand.audio == words()
 
+    def test_a_session_that_is_over_takes_no_such_call_and_has_nothing_due(self) -> None:
+        hand = connected()
+        hand.session.abort(hand.now)
+        with pytest.raises(ClosedError, match="audio_stopped"):
+            hand.session.audio_stopped(hand.now)
+        assert hand.session.next_timeout == float("inf")
+
+    def test_a_session_that_is_over_is_not_started_again(self) -> None:
+        hand = Hand()
+        hand.session.abort(hand.now)
+        hand.session.start(hand.now)
+        assert hand.settle().actions == []
+        assert hand.session.next_timeout == float("inf")
+
+    def test_a_session_that_is_finishing_takes_no_such_call(self) -> None:
+        hand = connected()
+        hand.speak(words())
+        hand.receives(TurnStart())
+        hand.session.finish(hand.now)
+        with pytest.raises(ClosedError, match="audio_stopped"):
+            hand.session.audio_stopped(hand.now)
+
     @pytest.mark.parametrize("stall", [0.7, 1.9])
     def test_a_line_that_stalls_inside_a_word_gets_no_silence(self, stall: float) -> None:
         hand = connected()

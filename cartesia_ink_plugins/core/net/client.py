@@ -161,10 +161,10 @@ class StreamClient(ABC, Generic[S, E]):
         self._drive()
 
     def audio_stopped(self) -> None:
-        """Say that no audio follows for now, as when a microphone is muted.
+        """Say that no audio follows for now: silence is sent at once, until the next `send_audio`.
 
-        Silence is sent at once, so that an open turn can end, until the next `send_audio`. Without
-        this call it is sent 2.1 s after the last audio, because a network may stall for as long.
+        Raises:
+            ClosedError: After `finish` or `aclose`, or when the server has rejected the session.
         """
         session, loop = self._started()
         session.audio_stopped(loop.time())

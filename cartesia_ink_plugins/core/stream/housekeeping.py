@@ -17,11 +17,12 @@ class Housekeeping:
         early: From when on it may be done.
     """
 
-    __slots__ = ("_late", "at", "early")
+    __slots__ = ("_is_stopped", "_late", "at", "early")
 
     def __init__(self) -> None:
         """Begin with nothing to do."""
         self._late = 0
+        self._is_stopped = False
         self._set(_NEVER)
 
     @property
@@ -47,8 +48,10 @@ class Housekeeping:
         self._set(_NEVER if is_idle else now + _INTERVAL)
 
     def stop(self) -> None:
-        """Nothing is due any more."""
+        """Nothing is due any more, whatever comes: the session is over."""
+        self._is_stopped = True
         self._set(_NEVER)
 
     def _set(self, at: float) -> None:
-        self.at, self.early = at, at - _EARLY
+        self.at = _NEVER if self._is_stopped else at
+        self.early = self.at - _EARLY

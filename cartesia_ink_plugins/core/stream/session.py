@@ -136,6 +136,7 @@ class StreamSession(Endpoint[T]):
 
     def audio_stopped(self, now: float) -> None:
         """No audio follows for now, as from a muted microphone: a turn can end in silence."""
+        self.require_open("audio_stopped")
         self._stopped_at = now
         self._housekeeping.do_by(now)
         self.timeout(now)
