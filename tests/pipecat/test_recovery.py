@@ -28,14 +28,19 @@ from tests.pipecat.sides import (
 from tests.pipecat.test_pipelines import ToolLLM
 from tests.pipecat.wire import CUE, START, Pause, Play, end, update
 
-empty_user_turn = pytest.importorskip("pipecat.turns.empty_user_turn", reason="Pipecat 1.14")
-Config = empty_user_turn.EmptyUserTurnConfig
-
+pytestmark = pytest.mark.needs("pipecat-ai>=1.14")
 SIDES = pytest.mark.parametrize("make", [ours, builtin], ids=["ours", "built-in"])
 QUESTION: Play = [START, update("How are you?"), end("How are you?")]
 # The framework's own strategies end a turn without words after this time, in seconds.
 LIMIT = 0.3
 NOISE: Play = [START, Pause(0.02), end(""), Pause(2 * LIMIT)]
+
+
+def recovery(**options: Any) -> Any:
+    """The application's options of recovery; older versions of Pipecat have none."""
+    from pipecat.turns.empty_user_turn import EmptyUserTurnConfig
+
+    return EmptyUserTurnConfig(**options)
 
 
 def params(config: Any) -> LLMUserAggregatorParams:
@@ -70,13 +75,15 @@ async def test_no_recovery_means_none(make: MakeSTT) -> None:
 
 @SIDES
 async def test_no_recovery_of_an_interruption_means_none(make: MakeSTT) -> None:
-    talk = await after_noises(make, Config(interrupted_prompt=None, idle_prompt="Hello?"), noises=1)
+    talk = await after_noises(
+        make, recovery(interrupted_prompt=None, idle_prompt="Hello?"), noises=1
+    )
     assert talk.runs == ["How are you?"]
 
 
 @SIDES
 async def test_the_applications_prompt_is_used(make: MakeSTT) -> None:
-    talk = await after_noises(make, Config(interrupted_prompt="Go on."), noises=1)
+    talk = await after_noises(make, recovery(interrupted_prompt="Go on."), noises=1)
     assert talk.other_messages == ["Go on."]
     assert len(talk.runs) == 2
 
@@ -84,7 +91,7 @@ async def test_the_applications_prompt_is_used(make: MakeSTT) -> None:
 @SIDES
 @pytest.mark.parametrize("limit", [0, 1, 2])
 async def test_the_applications_limit_holds(make: MakeSTT, limit: int) -> None:
-    config = Config(interrupted_prompt="Go on.", max_consecutive_recoveries=limit)
+    config = recovery(interrupted_prompt="Go on.", max_consecutive_recoveries=limit)
     talk = await after_noises(make, config, noises=3, recoveries=limit)
     assert talk.other_messages == ["Go on."] * limit
     assert len(talk.runs) == 1 + limit
@@ -93,7 +100,7 @@ async def test_the_applications_limit_holds(make: MakeSTT, limit: int) -> None:
 @SIDES
 @pytest.mark.parametrize("limit", [0, 1, 2])
 async def test_the_limit_holds_where_the_prompts_are_left_to_us(make: MakeSTT, limit: int) -> None:
-    config = Config(max_consecutive_recoveries=limit)
+    config = recovery(max_consecutive_recoveries=limit)
     talk = await after_noises(make, config, noises=3, recoveries=limit)
     assert len(talk.runs) == 1 + limit
 
@@ -102,30 +109,33 @@ async def test_the_limit_holds_where_the_prompts_are_left_to_us(make: MakeSTT, l
 @pytest.mark.parametrize("prompt", [None, "Are you there?"])
 async def test_a_bot_that_waits_asks_only_if_it_is_told_to(make: MakeSTT, prompt: Any) -> None:
     play: Play = [*QUESTION, CUE, *NOISE]
-    talk = await played(play, make, params=params(Config(idle_prompt=prompt)), cues=[is_silent])
+    talk = await played(play, make, params=params(recovery(idle_prompt=prompt)), cues=[is_silent])
     assert talk.other_messages == ([prompt] if prompt else [])
     assert len(talk.runs) == (2 if prompt else 1)
 
 
 async def test_by_default_the_bot_takes_up_what_it_was_saying() -> None:
-    talk = await after_noises(ours, Config(), noises=1)
+    talk = await after_noises(ours, recovery(), noises=1)
     assert talk.runs == ["How are you?"] * 2
     assert talk.other_messages == []
-    theirs = await after_noises(builtin, Config(), noises=1)
+    theirs = await after_noises(builtin, recovery(), noises=1)
     assert len(theirs.runs) == 2
+    from pipecat.turns import empty_user_turn
+
     assert theirs.other_messages == [empty_user_turn.DEFAULT_EMPTY_USER_TURN_INTERRUPTED_PROMPT]
 
 
 async def test_the_options_of_the_application_are_left_as_they_are() -> None:
-    config = Config()
+    config = recovery()
     given = params(config)
     await played([*QUESTION, CUE, *NOISE], params=given, speaking_time=30.0, cues=[has_spoken])
     assert given.empty_user_turn is config
 
 
 @SIDES
-@pytest.mark.parametrize("config", [Config(), Config(interrupted_prompt="Go on.")])
-async def test_a_tool_that_runs_on_brings_the_only_answer(make: MakeSTT, config: Any) -> None:
+@pytest.mark.parametrize("options", [{}, {"interrupted_prompt": "Go on."}])
+async def test_a_tool_that_runs_on_brings_the_only_answer(make: MakeSTT, options: Any) -> None:
+    config = recovery(**options)
     llm, running, result = ToolLLM(), asyncio.Event(), asyncio.Event()
 
     async def look_up(call: Any) -> None:
@@ -151,7 +161,7 @@ async def test_a_tool_that_runs_on_brings_the_only_answer(make: MakeSTT, config:
 @SIDES
 async def test_an_empty_context_is_not_answered_as_it_is(make: MakeSTT) -> None:
     """The bot has greeted in words of no LLM, and noise cuts it off."""
-    async with talk_to(NOISE, make, params=params(Config()), voice=Greeting()) as (talk, server):
+    async with talk_to(NOISE, make, params=params(recovery()), voice=Greeting()) as (talk, server):
         await greet(talk)
         await talk.hear()
         await server.played.wait()
@@ -163,7 +173,7 @@ async def test_an_empty_context_is_not_answered_as_it_is(make: MakeSTT) -> None:
 @SIDES
 async def test_a_reply_that_is_still_being_thought_of_is_taken_up(make: MakeSTT) -> None:
     llm = ScriptedLLM(token_delay=5.0)
-    async with talk_to(NOISE, make, params=params(Config()), llm=llm) as (talk, server):
+    async with talk_to(NOISE, make, params=params(recovery()), llm=llm) as (talk, server):
         talk.context.add_message({"role": "user", "content": "Greet me."})
         await talk.task.queue_frame(LLMRunFrame())
         await talk.until(lambda: talk.llm.busy)
