@@ -43,12 +43,23 @@ from cartesia_ink_plugins.core.options import (
 from cartesia_ink_plugins.core.redaction import Redactor
 from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized, UsageMeter
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
-from cartesia_ink_plugins.core.tap import Moment, MomentKind, Span, Tap
+from cartesia_ink_plugins.core.tap import (
+    BotAudio,
+    Moment,
+    MomentKind,
+    SentAudio,
+    SessionStart,
+    Span,
+    Speculation,
+    SpeculationOutcome,
+    Tap,
+)
 
 __all__ = [
     "AudioFormat",
     "AudioGap",
     "AudioSource",
+    "BotAudio",
     "ClosedError",
     "ConnectFailed",
     "Connected",
@@ -74,9 +85,13 @@ __all__ = [
     "Redactor",
     "RejectedError",
     "Resilience",
+    "SentAudio",
+    "SessionStart",
     "SettingsRejected",
     "Snapshot",
     "Span",
+    "Speculation",
+    "SpeculationOutcome",
     "Tap",
     "Timing",
     "TokenProvider",

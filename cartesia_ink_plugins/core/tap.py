@@ -13,16 +13,22 @@ from enum import StrEnum
 from typing import Protocol
 
 from cartesia_ink_plugins.core.log import Log
+from cartesia_ink_plugins.core.options import ConnectionOptions
 
 
 class MomentKind(StrEnum):
-    """What a moment is about; its payload is given behind each kind."""
+    """What a moment is about; its payload is given behind each kind.
 
+    The last group is what the framework around a session did; an adapter reports it with
+    `client.report`.
+    """
+
+    STARTED = "started"  # SessionStart; the first moment of a session
     CONNECTING = "connecting"  # None
     OPENED = "opened"  # request id: str | None
     REJECTED = "rejected"  # RejectedError
     LOST = "lost"  # Disconnected | ConnectFailed
-    SENT = "sent"  # Span: audio positions; one a message
+    SENT = "sent"  # SentAudio; one a message
     COMMAND = "command"  # text message to the server: str
     RECEIVED = "received"  # message of the server as it came: str | bytes
     EVENT = "event"  # an event as the application receives it
@@ -31,8 +37,17 @@ class MomentKind(StrEnum):
     SILENCE = "silence"  # Span at one position: `seconds` of silence were inserted there
     GAP = "gap"  # AudioGap
     SETTINGS = "settings"  # the options in force
-    SPECULATION = "speculation"  # what an adapter reports
-    FINISHED = "finished"  # None
+    FINISHED = "finished"  # None; the last moment of a session
+
+    INTERRUPTION = "interruption"  # None: the user interrupted the bot
+    SPECULATION_BEGAN = "speculation began"  # None: a reply was begun before the turn ended
+    SPECULATION_ENDED = "speculation ended"  # Speculation
+    LLM_STARTED = "llm started"  # None: the LLM was asked for a reply
+    LLM_OUTPUT = "llm output"  # None: the first text of a reply
+    TTS_OUTPUT = "tts output"  # None: the first audio of a reply
+    BOT_STARTED = "bot started"  # None: the bot began to speak
+    BOT_STOPPED = "bot stopped"  # None: the bot stopped speaking
+    BOT_AUDIO = "bot audio"  # BotAudio; one a frame, for taps that watch audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,72 @@ class Span:
     start: float
     end: float
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SentAudio(Span):
+    """One message of audio.
+
+    Attributes:
+        data: The bytes that were sent, in the encoding of the options; not a copy.
+    """
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStart:
+    """What a session begins with.
+
+    Attributes:
+        session_id: Begins every log line of the session.
+        options: What the first connection asks for.
+        epoch: Wall-clock time at which the session's monotonic clock was 0, in seconds since 1970.
+    """
+
+    session_id: str
+    options: ConnectionOptions
+    epoch: float
+
+
+class SpeculationOutcome(StrEnum):
+    """What became of a reply that was begun before the turn ended."""
+
+    KEPT = "kept"
+    WITHDRAWN = "withdrawn"
+    MISMATCHED = "mismatched"
+
+
+@dataclass(frozen=True, slots=True)
+class Speculation:
+    """A reply that was begun before the turn ended, and is decided.
+
+    Attributes:
+        outcome: Kept when the final words were the predicted ones, withdrawn when the user went
+            on, mismatched when the final words were others.
+        lead: Seconds from the prediction to its outcome; for a kept one, how much earlier the LLM
+            was started.
+        prompt_tokens: Tokens that the LLM has read for it; None where that is not known.
+        completion_tokens: Tokens that the LLM has written for it; None where that is not known.
+    """
+
+    outcome: SpeculationOutcome
+    lead: float
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BotAudio:
+    """A frame of what the bot says.
+
+    Attributes:
+        data: 16-bit samples, mono.
+        sample_rate: In Hz.
+    """
+
+    data: bytes
+    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)

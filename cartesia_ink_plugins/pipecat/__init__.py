@@ -1,5 +1,6 @@
 """Cartesia Ink for Pipecat: with turns, with finalize, and for whole utterances."""
 
+from cartesia_ink_plugins.core.tap import SpeculationOutcome
 from cartesia_ink_plugins.pipecat.batch import InkBatchSTTService
 from cartesia_ink_plugins.pipecat.latency import TurnLatencyMetricsData
 from cartesia_ink_plugins.pipecat.manual import InkManualSTTService, InkManualSTTSettings
@@ -9,7 +10,6 @@ from cartesia_ink_plugins.pipecat.speculation import (
     SpeculateWhileKept,
     SpeculationCounts,
     SpeculationMetricsData,
-    SpeculationOutcome,
     SpeculationPolicy,
     SpeculationReport,
 )

@@ -6,19 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from pipecat.metrics.metrics import MetricsData
 from pipecat.turns.user_stop import EagerMatchPolicy
 
-
-class SpeculationOutcome(StrEnum):
-    """What became of a reply that was begun before the turn ended."""
-
-    KEPT = "kept"
-    WITHDRAWN = "withdrawn"
-    MISMATCHED = "mismatched"
+from cartesia_ink_plugins.core.tap import SpeculationOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.turns.types import UserTurnSpeculation
 from pipecat.utils.asyncio.task_manager import BaseTaskManager
 
+from cartesia_ink_plugins.core.tap import SpeculationOutcome
 from cartesia_ink_plugins.pipecat.llm_observer import TRAVEL_SECONDS, ReplyObserver, SpeculativeText
-from cartesia_ink_plugins.pipecat.speculation import SpeculationOutcome, SpeculationTracker
+from cartesia_ink_plugins.pipecat.speculation import SpeculationTracker
 
 # Seconds that a prediction may take to the LLM service; other processors, such as a memory that is
 # asked over the network, may hold it up.

@@ -29,6 +29,7 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart
 from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.core.sockets import Opcode, Peer, raw_server
@@ -136,6 +137,28 @@ class TestAConversation:
             {},
         )
         assert record.close_code == 1000
+
+    async def test_taps_learn_of_a_session_first_and_of_what_the_framework_did(self) -> None:
+        class Recorder:
+            def __init__(self) -> None:
+                self.moments: list[Moment] = []
+
+            def on(self, moment: Moment) -> None:
+                self.moments.append(moment)
+
+        tap = Recorder()
+        async with InkServer(HELLO) as server:
+            options = TurnsOptions(base_url=server.url)
+            started_at = time.time()
+            async with InkTurnsClient(options, KEY, taps=[tap]) as ink:
+                ink.report(MomentKind.BOT_STARTED)
+        first, *rest = tap.moments
+        assert first.kind is MomentKind.STARTED
+        assert isinstance(first.payload, SessionStart)
+        assert first.payload.options == options
+        assert first.payload.epoch + first.time == pytest.approx(started_at, abs=PATIENCE)
+        assert MomentKind.BOT_STARTED in [moment.kind for moment in rest]
+        assert rest[-1].kind is MomentKind.FINISHED
 
     async def test_events_can_be_read_while_audio_is_sent(self) -> None:
         async with InkServer(HELLO) as server, client(server.url) as ink:

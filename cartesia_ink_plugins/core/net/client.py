@@ -24,6 +24,7 @@ from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.net.http_errors import read_answer
 from cartesia_ink_plugins.core.net.log_tap import LogTap
+from cartesia_ink_plugins.core.net.timer import DeadlineTimer
 from cartesia_ink_plugins.core.net.websocket import Callbacks
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
 from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized
@@ -31,9 +32,7 @@ from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.stream.session import StreamSession
-from cartesia_ink_plugins.core.tap import Tap
-
-_NEVER = float("inf")
+from cartesia_ink_plugins.core.tap import MomentKind, SessionStart, Tap
 
 S = TypeVar("S", bound=StreamSession[Any])
 E = TypeVar("E")
@@ -67,8 +66,7 @@ class StreamClient(ABC, Generic[S, E]):
         self._connector = Connector(credentials, ssl_context, callbacks)
         self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
         self._is_started = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = _NEVER
+        self._timer = DeadlineTimer(self._timed_out)
         self._changed = asyncio.Event()
         self._is_delivering = False
         self._is_rejection_raised = False
@@ -233,6 +231,11 @@ class StreamClient(ABC, Generic[S, E]):
         if is_started:
             self.start()
 
+    def report(self, kind: MomentKind, payload: object = None) -> None:
+        """Tell the taps what the framework around this session did; see `MomentKind`."""
+        session, loop = self._get_or_make()
+        session.report(kind, payload, loop.time())
+
     def unrecognized(self) -> Unrecognized:
         """Return what has no final text yet; to be called while there is no connection."""
         session, _ = self._get_or_make()
@@ -271,7 +274,11 @@ class StreamClient(ABC, Generic[S, E]):
             loop = running_loop()
             session_id = f"ink-{secrets.token_hex(3)}"
             taps = (LogTap(SessionLog(session_id)), *self._taps)
-            self._made = self._make_session(time.time() - loop.time(), session_id, taps), loop
+            epoch = time.time() - loop.time()
+            session = self._make_session(epoch, session_id, taps)
+            self._made = session, loop
+            start = SessionStart(session_id, self.options, epoch)
+            session.report(MomentKind.STARTED, start, loop.time())
         return self._made
 
     def _started(self) -> tuple[S, asyncio.AbstractEventLoop]:
@@ -302,8 +309,8 @@ class StreamClient(ABC, Generic[S, E]):
         if session.events:
             self._deliver(session)
         at = session.next_timeout
-        if at != self._timer_at:
-            self._set_timer(at)
+        if at != self._timer.at:
+            self._timer.set(at, self._made[1])
         if session.connection.state is ConnectionState.CLOSED:
             self._changed.set()
             self._ended()
@@ -337,18 +344,8 @@ class StreamClient(ABC, Generic[S, E]):
         finally:
             self._is_delivering = False
 
-    def _set_timer(self, at: float) -> None:
-        """Call `timeout` at a time."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._timer_at = at
-        if at < _NEVER:
-            self._timer = self._get_or_make()[1].call_at(at, self._timed_out)
-
     def _timed_out(self) -> None:
         session, loop = self._get_or_make()
-        self._timer, self._timer_at = None, _NEVER
         session.timeout(loop.time())
         self._drive()
 

@@ -54,6 +54,8 @@ def _line(moment: Moment) -> tuple[int, str]:
             return logging.INFO, f"{one_line(payload.reason)}; reconnecting {again}"
         case MomentKind.SENT:
             return logging.DEBUG, f"> BINARY audio {payload.start:.3f} to {payload.end:.3f} s"
+        case MomentKind.BOT_AUDIO:
+            return logging.DEBUG, f"= bot audio, {len(payload.data)} bytes"
         case MomentKind.COMMAND:
             return logging.DEBUG, f"> TEXT {one_line(payload)}"
         case MomentKind.RECEIVED:

@@ -119,6 +119,10 @@ class Endpoint(ABC, Generic[T]):
         self.outbox.emit(event)
         self.taps.on(now, MomentKind.EVENT, event)
 
+    def report(self, kind: MomentKind, payload: object, now: float) -> None:
+        """Tell the taps what happened outside of the session."""
+        self.taps.on(now, kind, payload)
+
     def send_command(self, command: str, now: float) -> None:
         """Send a text message."""
         self.outbox.send(command)

@@ -17,7 +17,7 @@ from cartesia_ink_plugins.core.stream.outbox import Action
 from cartesia_ink_plugins.core.stream.pacing import Pacer
 from cartesia_ink_plugins.core.stream.replay_buffer import ReplayBuffer
 from cartesia_ink_plugins.core.stream.server_position import POINT_INTERVAL, ServerPosition
-from cartesia_ink_plugins.core.tap import MomentKind, Span, Taps
+from cartesia_ink_plugins.core.tap import MomentKind, SentAudio, Span, Taps
 
 # Seconds of audio in one message of a backlog; the API recommends 0.05 to 0.2.
 _MAX_MESSAGE = 0.1
@@ -136,7 +136,8 @@ class AudioSender:
             if wait := self.pacer.spend(size, now):
                 self.next_at = now + wait
                 return
-            self.send(self.buffer.read(self.sent, size))
+            data = self.buffer.read(self.sent, size)
+            self.send(data)
             self.sent = sent = self.sent + size
             if now >= self._point_at or sent >= self._point_position:
                 self.server.audio_sent(sent, now)
@@ -151,7 +152,9 @@ class AudioSender:
                 self._taps.on(now, MomentKind.REPLAY_ENDED, self.span(*self._replay))
                 self._replay = None
             if self._taps.watches_audio:
-                self._taps.on(now, MomentKind.SENT, self.span(sent - size, sent))
+                span = self.span(sent - size, sent)
+                audio = SentAudio(span.start, span.end, span.seconds, data)
+                self._taps.on(now, MomentKind.SENT, audio)
 
     def send_silence(self, seconds: float, now: float) -> None:
         """Send silence that nobody handed in; it has no position and is never replayed."""

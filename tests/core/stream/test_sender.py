@@ -18,7 +18,7 @@ from cartesia_ink_plugins.core.events import AudioGap
 from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.stream.outbox import Action
 from cartesia_ink_plugins.core.stream.sender import AudioSender
-from cartesia_ink_plugins.core.tap import Moment, MomentKind, Span, Taps
+from cartesia_ink_plugins.core.tap import Moment, MomentKind, SentAudio, Span, Taps
 
 LOG = logging.getLogger("test")
 NUMBERED = AudioFormat(Encoding.PCM_S32LE, 1000)
@@ -256,7 +256,8 @@ class TestTaps:
         caller.sender.send_silence(0.1, caller.now)
         *messages, silence = tap.moments
         assert {moment.kind for moment in messages} == {MomentKind.SENT}
-        spans = [cast("Span", moment.payload) for moment in messages]
+        spans = [cast("SentAudio", moment.payload) for moment in messages]
+        assert [span.data for span in spans] == caller.actions[:5]
         assert [span.start for span in spans] == pytest.approx([0.0, 0.02, 0.04, 0.06, 0.08])
         assert [span.end for span in spans] == pytest.approx([0.02, 0.04, 0.06, 0.08, 0.1])
         assert [span.seconds for span in spans] == pytest.approx([0.02] * 5)
