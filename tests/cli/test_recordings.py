@@ -239,7 +239,9 @@ def test_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
 
 
 def test_waiting_for_a_pipe_can_be_interrupted() -> None:
-    command = [sys.executable, "-m", "cartesia_ink_plugins.cli.main", "transcribe", "-"]
+    # As it is installed: an import before may wait for a pipe, too, and lose the exception.
+    program = "import sys, _cartesia_ink; sys.exit(_cartesia_ink.main())"
+    command = [sys.executable, "-c", program, "transcribe", "-"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
