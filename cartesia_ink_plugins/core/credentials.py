@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.redaction import Redactor
+from cartesia_ink_plugins.core.validation import is_header_value
 
 TokenProvider: TypeAlias = Callable[[], Awaitable[str]]
 
@@ -38,8 +39,9 @@ class Credentials:
             raise UsageError("api_key: none given; pass one or set CARTESIA_API_KEY")
         if sum(given) > 1:
             raise UsageError("api_key: give only one of api_key, access_token and token_provider")
-        if self.api_key and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise UsageError("api_key: has characters that a header cannot carry")
+        for name, secret in (("api_key", self.api_key), ("access_token", self.access_token)):
+            if secret and not is_header_value(secret):
+                raise UsageError(f"{name}: has characters that a header cannot carry")
 
     @classmethod
     def from_environment(cls) -> Credentials:
@@ -72,4 +74,6 @@ class Credentials:
         token: object = await answer
         if not (isinstance(token, str) and token.strip()):
             raise UsageError("token_provider: returned no token")
+        if not is_header_value(token):
+            raise UsageError("token_provider: returned characters that a header cannot carry")
         return token

@@ -24,6 +24,9 @@ from cartesia_ink_plugins.core.validation import (
     insecure_allowed,
     language_code,
     require_encryption,
+    validate_name,
+    validate_number,
+    validate_positive,
     validate_sample_rate,
     validate_version,
     validated_headers,
@@ -141,8 +144,7 @@ class ConnectionOptions:
         object.__setattr__(self, "encoding", Encoding.parse(self.encoding))
         object.__setattr__(self, "keyterms", validated_keyterms(self.keyterms))
         object.__setattr__(self, "extra_headers", validated_headers(self.extra_headers))
-        if not self.model:
-            raise UsageError(f"model: is empty; use {INK_2.name!r}")
+        validate_name("model", self.model, INK_2.name)
         validate_sample_rate(self.sample_rate)
         validate_version(self.cartesia_version)
         websocket_url(self.base_url, self.path)
@@ -229,11 +231,11 @@ class ManualOptions(ConnectionOptions):
                 f"min_volume, max_silence_duration_secs: {self.model!r} has neither; "
                 f"use {INK_WHISPER.name!r}"
             )
-        if self.min_volume is not None and not 0 <= self.min_volume <= 1:
-            raise UsageError(f"min_volume: {self.min_volume} is not between 0 and 1")
-        if self.max_silence_duration_secs is not None and self.max_silence_duration_secs <= 0:
-            raise UsageError(
-                f"max_silence_duration_secs: {self.max_silence_duration_secs} is not positive"
+        if self.min_volume is not None:
+            validate_number("min_volume", self.min_volume, 0, 1, "")
+        if self.max_silence_duration_secs is not None:
+            validate_positive(
+                "max_silence_duration_secs", self.max_silence_duration_secs, "seconds"
             )
 
     def _parameters(self) -> list[tuple[str, str]]:
@@ -282,14 +284,11 @@ class Resilience:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if self.catch_up_rate < 1:
-            raise UsageError(f"catch_up_rate: {self.catch_up_rate} is below 1, real time")
+        validate_number("catch_up_rate", self.catch_up_rate, 1, math.inf, "times real time")
         for name in ("replay_buffer_seconds", "connect_timeout", "drain_timeout", "stall_timeout"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"{name}: {getattr(self, name)} is not positive")
-        if not 0 <= self.min_message_seconds <= 0.1:
-            raise UsageError(
-                f"min_message_seconds: {self.min_message_seconds} is not from 0 to 0.1 seconds"
-            )
+            validate_positive(name, getattr(self, name), "seconds")
+        if self.replay_buffer_seconds == math.inf:
+            raise UsageError("replay_buffer_seconds: must be finite, for it bounds memory")
+        validate_number("min_message_seconds", self.min_message_seconds, 0, 0.1, "seconds")
         if self.idle not in ("reconnect", "silence"):
             raise UsageError(f"idle: {self.idle!r} is neither 'reconnect' nor 'silence'")

@@ -6,6 +6,7 @@ Limits of the API: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -25,13 +26,55 @@ _OUR_HEADERS = frozenset(
 _SCHEMES = {"": "wss", "wss": "wss", "https": "wss", "ws": "ws", "http": "ws"}
 
 
-def is_text(value: str) -> bool:
-    """Tell whether a string can be encoded: it has no lone surrogate."""
+def is_text(value: object) -> bool:
+    """Tell whether something is a string that can be encoded: it has no lone surrogate."""
+    if not isinstance(value, str):
+        return False
     try:
         value.encode()
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_header_value(value: object) -> bool:
+    """Tell whether a header can carry something: printable ASCII, so that no header follows it."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
+
+
+def validate_name(argument: str, value: object, example: str) -> None:
+    """Check a name that is sent in a URL or a form.
+
+    Raises:
+        UsageError: It is not a string, is empty, or has characters that cannot be printed.
+    """
+    if not (isinstance(value, str) and value):
+        raise UsageError(f"{argument}: {value!r} is no name; use {example!r}")
+    if not value.isprintable():
+        raise UsageError(f"{argument}: {value!r} has characters that cannot be sent")
+
+
+def validate_number(argument: str, value: object, least: float, most: float, unit: str) -> None:
+    """Check a number; NaN is none.
+
+    Raises:
+        UsageError: It is not a number from `least` to `most`.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and least <= value <= most):  # type: ignore[operator]
+        bounds = f"from {least:g} to {most:g}" if most < math.inf else f"of at least {least:g}"
+        raise UsageError(f"{argument}: {value!r} is not a number {bounds} {unit}".rstrip())
+
+
+def validate_positive(argument: str, value: object, unit: str) -> None:
+    """Check a number that is greater than 0; NaN is none.
+
+    Raises:
+        UsageError: It is not.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and value > 0):  # type: ignore[operator]
+        raise UsageError(f"{argument}: {value!r} is not a positive number of {unit}")
 
 
 def validate_version(version: object) -> None:
@@ -40,7 +83,7 @@ def validate_version(version: object) -> None:
     Raises:
         UsageError: It is not printable ASCII, such as 2026-03-01.
     """
-    if not (isinstance(version, str) and version and version.isascii() and version.isprintable()):
+    if not (version and is_header_value(version)):
         raise UsageError(f"cartesia_version: {version!r} is not like '2026-03-01'")
 
 
@@ -52,6 +95,8 @@ def language_code(language: str | None) -> str | None:
     """
     if language is None:
         return None
+    if not isinstance(language, str):
+        raise UsageError(f"language: {language!r} is not a language code such as 'en'")
     code = language.replace("_", "-").partition("-")[0].lower()
     if not (code.isascii() and code.isalpha() and 2 <= len(code) <= 3):
         raise UsageError(f"language: {language!r} is not a language code such as 'en'")
@@ -103,12 +148,14 @@ def validated_headers(headers: Mapping[Any, Any]) -> dict[str, str]:
     Raises:
         UsageError: One is not a header, or is one that the client writes itself.
     """
+    if not isinstance(headers, Mapping):
+        raise UsageError("extra_headers: is not a mapping of names to values")
     for name, value in headers.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise UsageError(f"extra_headers: {name!r} is not a header name")
         if name.lower() in _OUR_HEADERS or name.lower().startswith("sec-"):
             raise UsageError(f"extra_headers: {name!r} is written by the client")
-        if not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+        if not is_header_value(value):
             raise UsageError(f"extra_headers: the value of {name!r} is not printable ASCII")
     return dict(headers)
 
@@ -165,11 +212,12 @@ def _is_loopback(host: str) -> bool:
 
 def _split(base_url: object) -> SplitResult | None:
     """Return the parts of a base URL; None if it does not lead to a WebSocket."""
-    if not isinstance(base_url, str) or any(map(str.isspace, base_url)):
+    if not isinstance(base_url, str) or not base_url.isprintable() or " " in base_url:
         return None
     try:
         parts = urlsplit(base_url if "://" in base_url else f"//{base_url}")
-        usable = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0
+        host = (parts.hostname or "").encode("idna")  # what DNS is asked, and the header has
+        usable = parts.scheme in _SCHEMES and host and parts.port != 0
     except ValueError:
         return None
     return parts if usable and not (parts.query or parts.username) else None

@@ -34,6 +34,7 @@ from cartesia_ink_plugins.core.events import (
     Unknown,
     Word,
 )
+from cartesia_ink_plugins.core.json_text import encodable, json_object
 from cartesia_ink_plugins.core.log import one_line
 
 # Larger numbers are no times in seconds; an integer of JSON may exceed any float.
@@ -64,11 +65,8 @@ def decode(data: str | bytes) -> Message:
     """
     if isinstance(data, bytes):
         return Malformed("binary message")
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
-        return Malformed("not JSON")
-    if not isinstance(message, dict):
+    message = json_object(data)
+    if message is None:
         return Malformed("not a JSON object")
     kind = message.pop("type", None)
     if not isinstance(kind, str):
@@ -81,7 +79,7 @@ def decode(data: str | bytes) -> Message:
         return _decode_error(message)
     if kind == Transcript.type:
         return decode_transcript(message) or Malformed("transcript without text")
-    return Unknown(kind)
+    return Unknown(one_line(kind))
 
 
 def _decode_turn(cls: type[TurnEvent], message: dict[str, Any]) -> TurnEvent | Malformed:
@@ -90,7 +88,8 @@ def _decode_turn(cls: type[TurnEvent], message: dict[str, Any]) -> TurnEvent | M
     known["request_id"] = _line(known, "request_id")
     if "transcript" in _WIRE_FIELDS[cls] and not isinstance(known.get("transcript"), str):
         return Malformed(f"{cls.type} without transcript")
-    return cls(**known, extra=MappingProxyType(message) if message else NO_FIELDS)
+    extra = MappingProxyType(encodable(message)) if message else NO_FIELDS
+    return cls(**encodable(known), extra=extra)
 
 
 def wire_fields(event: TurnEvent) -> dict[str, Any]:
@@ -114,7 +113,10 @@ def _decode_error(message: Mapping[str, Any]) -> ErrorMessage:
 
 
 def decode_transcript(message: Mapping[str, Any]) -> Transcript | None:
-    """Read a delta; optional fields with a wrong type are left out. None without text."""
+    """Read a delta; optional fields with a wrong type are left out. None without text.
+
+    The text is as it came: it may end in half a character, whose other half is in the next delta.
+    """
     text = message.get("text")
     if not isinstance(text, str):
         return None
@@ -138,7 +140,7 @@ def _decode_word_times(items: object) -> tuple[Word, ...]:
                 *map(_number, (item.get("start"), item.get("end"))),
             )
             if word is not None and start is not None and end is not None:
-                times.append(Word(word, start, end))
+                times.append(Word(encodable(word), start, end))
     return tuple(times)
 
 

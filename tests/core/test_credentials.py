@@ -42,6 +42,18 @@ class TestExactlyOne:
         with pytest.raises(UsageError, match=r"^api_key: ") as error:
             Credentials(api_key=key)
         assert SECRET not in str(error.value)
+        with pytest.raises(UsageError, match=r"^access_token: ") as error:
+            Credentials(access_token=key)
+        assert SECRET not in str(error.value)
+
+    @pytest.mark.parametrize("token", [f"{SECRET}\r\nX: y", "t\ud83d"])
+    async def test_so_is_a_token_of_a_provider(self, token: str) -> None:
+        async def provider() -> str:
+            return token
+
+        with pytest.raises(UsageError, match=r"^token_provider: ") as error:
+            await Credentials(token_provider=provider).token()
+        assert SECRET not in str(error.value)
 
     def test_the_environment_may_have_the_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("CARTESIA_API_KEY", raising=False)

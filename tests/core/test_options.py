@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import pickle
-from typing import Any
+from dataclasses import fields
+from typing import Any, get_type_hints
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.uri import parse_uri
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.errors import UsageError
@@ -224,6 +227,13 @@ class TestBadInput:
             ({"min_message_seconds": -0.01}, "min_message_seconds"),
             ({"min_message_seconds": 0.2}, "min_message_seconds"),
             ({"idle": "never"}, "idle"),
+            *(
+                ({name: value}, name)
+                for name in ("catch_up_rate", "replay_buffer_seconds", "connect_timeout")
+                for value in (math.nan, "5", None)
+            ),
+            ({"min_message_seconds": math.nan}, "min_message_seconds"),
+            ({"replay_buffer_seconds": math.inf}, "replay_buffer_seconds"),
         ],
     )
     def test_no_resilience_with_which_a_session_could_not_recover(
@@ -231,6 +241,41 @@ class TestBadInput:
     ) -> None:
         with pytest.raises(UsageError, match=rf"^{named}: "):
             Resilience(**arguments)
+
+
+ANY_TEXT = st.text(alphabet=st.characters(), max_size=12) | st.sampled_from(
+    ["x\r\nX-Evil: 1", "a\ud83d", "\x00", "é", "a..b", "x" * 64, "http://" + "é" * 80, "a b", "#"]
+)
+
+
+class TestAnyString:
+    """Text is either an error at the call, or it can be sent as it is."""
+
+    @KINDS
+    @given(text=ANY_TEXT)
+    def test_is_refused_or_can_be_sent(self, kind: Kind, text: str) -> None:
+        hints = get_type_hints(kind)
+        names = [field.name for field in fields(kind) if hints[field.name] in (str, str | None)]
+        assert {"model", "base_url", "cartesia_version"} <= set(names)
+        for name in names:
+            self.check(kind, name, {name: text})
+        self.check(kind, "keyterms", {"keyterms": [text]})
+        self.check(kind, "encoding", {"encoding": text})
+        self.check(kind, "extra_headers", {"extra_headers": {"X-Tenant": text}})
+        self.check(kind, "extra_headers", {"extra_headers": {text: "x"}})
+
+    def check(self, kind: Kind, name: str, arguments: dict[str, Any]) -> None:
+        try:
+            options = kind(**arguments)
+        except UsageError as error:
+            assert str(error).startswith(f"{name}: ")
+            assert str(error).isprintable()
+            return
+        uri = parse_uri(options.url())
+        for sent in (uri.host.encode("idna").decode(), uri.resource_name, options.cartesia_version):
+            assert sent.isascii() and sent.isprintable()
+        for sent in (*options.extra_headers, *options.extra_headers.values()):
+            assert sent.isascii() and sent.isprintable()
 
 
 class TestTurnSettings:

@@ -160,10 +160,10 @@ class TestDecode:
         ("data", "why"),
         [
             (b'{"type":"connected"}', "binary message"),
-            ("", "not JSON"),
-            ('{"type":"conn', "not JSON"),
-            ("[" * 100_000, "not JSON"),
-            ('{"type":"turn.end","transcript":"","n":' + "9" * 5000 + "}", "not JSON"),
+            ("", "not a JSON object"),
+            ('{"type":"conn', "not a JSON object"),
+            ("[" * 100_000, "not a JSON object"),
+            ('{"type":"turn.end","transcript":"","n":' + "9" * 5000 + "}", "not a JSON object"),
             ('["turn.start"]', "not a JSON object"),
             ("null", "not a JSON object"),
             ("{}", "no type"),
@@ -230,7 +230,29 @@ class TestDecode:
     ) -> None:
         text = encode(message)
         cut = data.draw(st.integers(0, len(text) - 1))
-        assert decode(text[:cut]) == Malformed("not JSON")
+        assert decode(text[:cut]) == Malformed("not a JSON object")
+
+
+class TestHalfACharacter:
+    """A lone surrogate cannot be encoded by any log, terminal or socket."""
+
+    def test_is_replaced_in_every_text_of_a_turn(self) -> None:
+        data = json.dumps({"type": "turn.end", "transcript": "a\ud83d", "n\ud83d": ["\ude00"]})
+        message = decode(data)
+        assert isinstance(message, TurnEnd)
+        assert message.transcript == "a\ufffd"
+        assert message.extra == {"n\ufffd": ["\ufffd"]}
+
+    def test_waits_for_its_other_half_in_a_delta(self) -> None:
+        message = decode(
+            json.dumps({"type": "transcript", "text": "a\ud83d", "language": "\ud83d"})
+        )
+        assert isinstance(message, Transcript)
+        assert message.text == "a\ud83d"
+        assert message.language == "\\ud83d"
+
+    def test_is_escaped_in_an_unknown_type(self) -> None:
+        assert decode(json.dumps({"type": "\ud83d\x1b[2J"})) == Unknown("\\ud83d\\x1b[2J")
 
 
 class TestUnknownFields:

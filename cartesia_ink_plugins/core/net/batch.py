@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import math
 import os
 import random
 import secrets
@@ -28,11 +29,11 @@ from cartesia_ink_plugins.core.audio import Encoding
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.events import Word
+from cartesia_ink_plugins.core.json_text import encodable, json_object
 from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.http_errors import (
     decompress,
     explanation,
-    json_object,
     retry_after_seconds,
 )
 from cartesia_ink_plugins.core.options import API_VERSION, DEFAULT_BASE_URL
@@ -42,7 +43,11 @@ from cartesia_ink_plugins.core.validation import (
     insecure_allowed,
     language_code,
     require_encryption,
+    validate_name,
+    validate_number,
+    validate_positive,
     validate_sample_rate,
+    validate_version,
     websocket_url,
 )
 from cartesia_ink_plugins.core.wire import decode_transcript
@@ -148,9 +153,10 @@ async def transcribe(
     require_encryption(base_url, allow_insecure=allow_insecure)
     if word_timestamps:
         fields.append(("timestamp_granularities[]", "word"))
-    for argument, seconds in (("timeout", timeout), ("connect_timeout", connect_timeout)):
-        if seconds <= 0:
-            raise UsageError(f"{argument}: {seconds} is not positive")
+    validate_version(cartesia_version)
+    validate_positive("timeout", timeout, "seconds")
+    validate_positive("connect_timeout", connect_timeout, "seconds")
+    validate_number("retries", retries, 0, math.inf, "")
     credentials = credentials or Credentials.from_environment()
     with contextlib.ExitStack() as stack:
         file, name, size = _open(audio, stack)
@@ -191,8 +197,7 @@ def _address(
     base_url: str,
 ) -> tuple[str, list[tuple[str, str]]]:
     """Where to post, and the fields of the form beside the file."""
-    if not model:
-        raise UsageError("model: is empty; use 'ink-whisper'")
+    validate_name("model", model, "ink-whisper")
     fields = [("model", model)]
     code = language_code(language)
     if code:
@@ -373,7 +378,7 @@ def _transcription(body: bytes | None, redact: Redactor) -> Transcription:
     if transcript is None:
         raise TranscriptionError("the answer is not a transcript", status=200)
     return Transcription(
-        transcript.text,
+        encodable(transcript.text),
         words=transcript.words,
         duration=transcript.duration,
         language=transcript.language,

@@ -6,29 +6,20 @@ Each function gives a value, or None where there is none, for whatever bytes.
 from __future__ import annotations
 
 import email.utils
-import json
 import math
 import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from cartesia_ink_plugins.core.json_text import json_object
 from cartesia_ink_plugins.core.log import one_line
 
 Redact: TypeAlias = Callable[[str], str]
 
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 """As zlib calls a header that it is to recognise by itself."""
-
-
-def json_object(body: bytes) -> dict[str, Any] | None:
-    """Read a JSON object; None if it is something else, or nested too deeply."""
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
 
 
 def is_api_error(body: bytes) -> bool:
@@ -107,15 +98,14 @@ def explanation(body: bytes, redact: Redact) -> str:
         body: Of the answer.
         redact: Takes our secrets out of text.
     """
-    try:
-        fields = json.loads(body)
-        text = str(fields.get("message") or fields.get("title") or "")
-    except (AttributeError, RecursionError):
-        return ""
-    except ValueError:
+    fields = json_object(body)
+    if fields is None:
         text = body.decode("utf-8", "ignore")
+    else:
+        texts = (fields.get("message"), fields.get("title"))
+        text = next((text for text in texts if isinstance(text, str) and text), "")
     line = " ".join(redact(text).split())
-    return line[:200] if line.isprintable() and not line.startswith("<") else ""
+    return line[:200] if line.isprintable() and not line.startswith(("<", "[", "{")) else ""
 
 
 def retry_after_seconds(retry_after: str | None) -> float | None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gzip
 import io
+import json
 import resource
 import sys
 import wave
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -313,6 +315,21 @@ class TestWrongArguments:
         with pytest.raises(UsageError, match="language"):
             await transcribe(b"1", language="English, please", credentials=KEY)
 
+    @pytest.mark.parametrize(
+        ("argument", "value"),
+        [
+            ("cartesia_version", "2026-03-01\r\nX-Evil: 1"),
+            ("model", "x\r\n\r\n--boundary"),
+            ("model", "ink\ud83d"),
+            ("timeout", float("nan")),
+            ("connect_timeout", 0),
+            ("retries", -1),
+        ],
+    )
+    async def test_what_cannot_be_sent_or_done(self, argument: str, value: Any) -> None:
+        with pytest.raises(UsageError, match=f"^{argument}: "):
+            await transcribe(b"1", credentials=KEY, **{argument: value})
+
     async def test_no_key(self) -> None:
         with pytest.raises(UsageError, match="CARTESIA_API_KEY"):
             await transcribe(b"1")
@@ -345,6 +362,19 @@ class TestAnAnswer:
         async with serving(answering(nested)) as url:
             with pytest.raises(TranscriptionError, match=r"^the answer is not a transcript$"):
                 await transcribe(WAV, credentials=KEY, base_url=url)
+
+    async def test_of_millions_of_objects_is_no_transcript(self) -> None:
+        body = gzip.compress(b'{"text": [' + b"[]," * 4_000_000 + b"1]}")
+        async with serving(answering(body, **{"Content-Encoding": "gzip"})) as url:
+            with pytest.raises(TranscriptionError, match=r"^the answer is not a transcript$"):
+                await transcribe(WAV, credentials=KEY, base_url=url)
+
+    async def test_with_half_a_character_can_be_encoded(self) -> None:
+        word = {"word": "\ude00", "start": 0, "end": 1}
+        body = json.dumps({"text": "a\ud83d", "words": [word]}).encode()
+        async with serving(answering(body)) as url:
+            result = await transcribe(WAV, credentials=KEY, base_url=url)
+        assert (result.text, result.words[0].word) == ("a\ufffd", "\ufffd")
 
     async def test_may_be_compressed(self) -> None:
         body = gzip.compress(b'{"text": "Hello."}')

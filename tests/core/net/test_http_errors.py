@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from cartesia_ink_plugins.core.json_text import json_object
 from cartesia_ink_plugins.core.net.http_errors import (
     decompress,
     explanation,
-    json_object,
     retry_after_seconds,
 )
 
@@ -27,14 +27,14 @@ from cartesia_ink_plugins.core.net.http_errors import (
         (b'{"type":"error","title":"Unauthorized","message":"No such key."}', "No such key."),
         (b'{"title":"Unauthorized"}', "Unauthorized"),
         (b'{"message":"two\\nlines"}', "two lines"),
-        (b'{"message":17}', "17"),
+        (b'{"message":17,"title":"Gone"}', "Gone"),
         (b'{"error_code":null,"title":"Gone","message":"No credit."}', "No credit."),
         (b"Unauthorized: No such key.\n", "Unauthorized: No such key."),
         (b"\x1b[31mred", ""),
         (b"[" * 100_000, ""),
         (b"{}", ""),
         (b"[]", ""),
-        (b"null", ""),
+        (b"null", "null"),
         (b"<html>Bad gateway</html>", ""),
         (b"\xff\xfe", ""),
         (b"", ""),
