@@ -17,8 +17,10 @@ import pytest
 from _pytest.mark import ParameterSet
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import cartesia_ink_plugins
+from cartesia_ink_plugins.cli.checks.packages import PURPOSES, TESTED
 from tests.needs import NEEDS, ROOT
 
 PACKAGE = ROOT / "cartesia_ink_plugins"
@@ -68,6 +70,10 @@ def test_everything_an_extra_asks_for_is_held_at_a_version_that_it_allows() -> N
         assert wanted.specifier.contains(version.version), wanted
 
 
+def test_the_doctor_knows_what_each_extra_is_for() -> None:
+    assert set(PURPOSES) == set(EXTRAS) - {"all", "dev", "test"}
+
+
 def test_the_floors_are_the_oldest_versions_that_the_extras_allow() -> None:
     held = {canonicalize_name(pin.name): pin for pin in pins(ROOT / "constraints-floors.txt")}
     for wanted in requirements("pipecat", "livekit", "server", "speech"):
@@ -76,6 +82,17 @@ def test_the_floors_are_the_oldest_versions_that_the_extras_allow() -> None:
         same = f"{version.version}.0".startswith(f"{floor}.")
         newer_for_python = wanted.name == "numpy" and sys.version_info >= (3, 13)
         assert same or newer_for_python, f"{wanted} is tested at {version.version}"
+
+
+@pytest.mark.parametrize("name", TESTED)
+def test_the_doctor_knows_the_versions_that_the_tests_run_with(name: str) -> None:
+    held = [
+        pin for path in CONSTRAINTS for pin in pins(path) if canonicalize_name(pin.name) == name
+    ]
+    versions = sorted(Version(one.version) for pin in held for one in pin.specifier)
+    [lowest] = [one for one in requirements(*EXTRAS) if canonicalize_name(one.name) == name][:1]
+    [floor] = [one.version for one in lowest.specifier if one.operator == ">="]
+    assert (Version(floor), versions[-1]) == tuple(map(Version, TESTED[name]))
 
 
 def test_no_module_is_longer_than_400_lines() -> None:

@@ -15,7 +15,7 @@ from cartesia_ink_plugins.demo import caller
 from tests.needs import ROOT
 
 PACKAGE = ROOT / "cartesia_ink_plugins"
-LARGEST_WHEEL = 370_000
+LARGEST_WHEEL = 400_000
 """Bytes. What a bot downloads at every build of its image."""
 OURS = ("benchmarks/", "tests/", "examples/", "docs/")
 

