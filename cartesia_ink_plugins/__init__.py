@@ -54,6 +54,8 @@ from cartesia_ink_plugins.core.tap import (
     SpeculationOutcome,
     Tap,
 )
+from cartesia_ink_plugins.observe.percentiles import Percentiles
+from cartesia_ink_plugins.observe.stats import SpeculationStats, Stats
 
 __all__ = [
     "AudioFormat",
@@ -80,6 +82,7 @@ __all__ = [
     "ManualOptions",
     "Moment",
     "MomentKind",
+    "Percentiles",
     "Progress",
     "ReconnectPolicy",
     "Redactor",
@@ -92,6 +95,8 @@ __all__ = [
     "Span",
     "Speculation",
     "SpeculationOutcome",
+    "SpeculationStats",
+    "Stats",
     "Tap",
     "Timing",
     "TokenProvider",

@@ -7,13 +7,14 @@ is made for it. A tap that raises is logged and costs the session nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
 from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.options import ConnectionOptions
+from cartesia_ink_plugins.core.stats import Snapshot
 
 
 class MomentKind(StrEnum):
@@ -24,6 +25,7 @@ class MomentKind(StrEnum):
     """
 
     STARTED = "started"  # SessionStart; the first moment of a session
+    CLOCK = "clock"  # float: the `epoch` of `SessionStart` anew; the wall clock may have been set
     CONNECTING = "connecting"  # None
     OPENED = "opened"  # request id: str | None
     REJECTED = "rejected"  # RejectedError
@@ -84,11 +86,14 @@ class SessionStart:
         session_id: Begins every log line of the session.
         options: What the first connection asks for.
         epoch: Wall-clock time at which the session's monotonic clock was 0, in seconds since 1970.
+        snapshot: Returns the numbers of the session at any time, from any thread; None when the
+            moments are those of a recording.
     """
 
     session_id: str
     options: ConnectionOptions
     epoch: float
+    snapshot: Callable[[], Snapshot] | None = field(default=None, repr=False, compare=False)
 
 
 class SpeculationOutcome(StrEnum):

@@ -21,6 +21,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.observe.stats import StatsGroup
 
 Client: TypeAlias = InkTurnsClient | InkManualClient
 Options: TypeAlias = TurnsOptions | ManualOptions
@@ -60,7 +61,13 @@ class _LoopState:
 
 
 class ClientPool:
-    """Connects, hands out and takes back clients."""
+    """Connects, hands out and takes back clients.
+
+    Attributes:
+        options: What the next connection asks for.
+        credentials: Used for every connection.
+        stats: The numbers of all clients so far.
+    """
 
     def __init__(self, options: Options, credentials: Credentials, resilience: Resilience) -> None:
         """Connect nothing yet.
@@ -73,6 +80,7 @@ class ClientPool:
         """
         self.options = options
         self.credentials = credentials
+        self.stats = StatsGroup()
         self._resilience = resilience
         self._loops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState]()
 
@@ -197,12 +205,13 @@ class ClientPool:
 
     def _connect(self) -> Client:
         client: Client
+        taps, resilience = [self.stats.tap()], self._resilience
         match self.options:
-            case TurnsOptions():
-                client = InkTurnsClient(self.options, self.credentials, resilience=self._resilience)
-            case ManualOptions():
+            case TurnsOptions() as options:
+                client = InkTurnsClient(options, self.credentials, resilience=resilience, taps=taps)
+            case ManualOptions() as options:
                 client = InkManualClient(
-                    self.options, self.credentials, resilience=self._resilience
+                    options, self.credentials, resilience=resilience, taps=taps
                 )
         client.start()
         return client

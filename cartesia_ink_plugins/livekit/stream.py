@@ -38,6 +38,7 @@ from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
 from cartesia_ink_plugins.livekit.pauses import PauseDetector
 from cartesia_ink_plugins.livekit.retries import RetryBudget
 from cartesia_ink_plugins.livekit.speech_events import SpeechEvents
+from cartesia_ink_plugins.observe.stats import Stats, StatsTap
 
 USAGE_SECONDS = 5.0  # of audio; as often as LiveKit's own plugins report usage
 _CLOSE_TIMEOUT = 1.0  # seconds; the metrics task ends as soon as it has seen the last event
@@ -83,6 +84,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._keep_min_delay = keep_min_delay
         self._flushes_itself = flushes_itself
         self._client: Client | None = None
+        self._last_client: Client | None = None
         self._events: SpeechEvents | ManualSpeechEvents | None = None
         self._pauses: PauseDetector | None = None
         self._final: asyncio.Future[Final] | None = None
@@ -117,6 +119,13 @@ class InkRecognizeStream(stt.RecognizeStream):
             self._language = LanguageCode(language)
             if self._events:
                 self._events.language = self._language
+
+    def stats(self) -> Stats:
+        """Return the numbers of this stream's session with the server so far.
+
+        A stream that takes the place of another one in mid-call takes over its session, too.
+        """
+        return self._last_client.stats() if self._last_client else StatsTap().stats()
 
     def push_frame(self, frame: rtc.AudioFrame) -> None:
         """Push audio to be recognized; it leaves at once, without a turn of the event loop."""
@@ -166,7 +175,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         try:
             for item in first:
                 self._send_item(client, item)
-            self._client = client
+            self._client = self._last_client = client
             self._send_pushed()
             client.on_event = self._handle
             await self._until_over(client)

@@ -31,6 +31,7 @@ from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.retries import RetryBudget
 from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
+from cartesia_ink_plugins.observe.stats import Stats
 
 # Sessions of versions without it ask no stream to flush: then pauses in the audio have to tell the
 # manual endpoint that speech is over.
@@ -240,6 +241,10 @@ class STT(stt.STT[Any]):
             self._warn_about_language()
             for stream in self._streams:
                 stream.update_options(language=language)
+
+    def stats(self) -> Stats:
+        """Return the numbers of all streams so far; each stream has its own, too."""
+        return self._pool.stats.stats()
 
     async def aclose(self) -> None:
         """Close every stream and the connection that waits for one."""

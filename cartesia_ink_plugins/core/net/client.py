@@ -22,6 +22,7 @@ from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import RejectedError, UsageError
 from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
+from cartesia_ink_plugins.core.net.delivery import Delivery
 from cartesia_ink_plugins.core.net.http_errors import read_answer
 from cartesia_ink_plugins.core.net.log_tap import LogTap
 from cartesia_ink_plugins.core.net.timer import DeadlineTimer
@@ -33,6 +34,7 @@ from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.stream.session import StreamSession
 from cartesia_ink_plugins.core.tap import MomentKind, SessionStart, Tap
+from cartesia_ink_plugins.observe.stats import Stats, StatsTap
 
 S = TypeVar("S", bound=StreamSession[Any])
 E = TypeVar("E")
@@ -52,7 +54,8 @@ class StreamClient(ABC, Generic[S, E]):
         """Prepare; nothing is connected before `start`. See the subclasses for the arguments."""
         self._resilience = resilience or Resilience()
         self._taps = tuple(taps)
-        self._on_event = on_event
+        self._stats = StatsTap()
+        self._delivery: Delivery[E] = Delivery(on_event)
         callbacks = Callbacks(
             on_open=self._opened,
             on_reject=self._rejected,
@@ -67,8 +70,6 @@ class StreamClient(ABC, Generic[S, E]):
         self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
         self._is_started = False
         self._timer = DeadlineTimer(self._timed_out)
-        self._changed = asyncio.Event()
-        self._is_delivering = False
         self._is_rejection_raised = False
 
     @property
@@ -126,13 +127,13 @@ class StreamClient(ABC, Generic[S, E]):
         Iterating then yields nothing and ends with the session. A callback that raises is logged,
         and the next event follows.
         """
-        return self._on_event
+        return self._delivery.on_event
 
     @on_event.setter
     def on_event(self, callback: Callable[[E], None] | None) -> None:
-        self._on_event = callback
+        self._delivery.on_event = callback
         if self._made is not None:
-            self._deliver(self._made[0])
+            self._delivery.deliver(self._made[0].events, self._made[0].log)
 
     def send_audio(self, pcm: bytes | bytearray | memoryview) -> None:
         """Hand in audio; returns at once, whatever the state of the network.
@@ -194,7 +195,7 @@ class StreamClient(ABC, Generic[S, E]):
     async def wait_closed(self) -> None:
         """Wait until the session is over, by `finish`, `aclose` or a rejection."""
         while not self._get_or_make()[0].is_closed:
-            await self._change()
+            await self._delivery.change()
 
     def set_reconnect_policy(
         self, policy: ReconnectPolicy | None, connect_timeout: float | None = None
@@ -246,6 +247,10 @@ class StreamClient(ABC, Generic[S, E]):
         session, _ = self._get_or_make()
         return session.snapshot()
 
+    def stats(self) -> Stats:
+        """Return the numbers so far, with latencies and what became of speculations."""
+        return self._stats.stats()
+
     def __aiter__(self) -> AsyncIterator[E]:
         """Iterate over the events."""
         return self
@@ -257,13 +262,13 @@ class StreamClient(ABC, Generic[S, E]):
             StopAsyncIteration: The session is over.
             RejectedError: The server rejected it; raised once.
         """
-        while not (session := self._started()[0]).events or self._on_event is not None:
+        while not (session := self._started()[0]).events or self._delivery.on_event is not None:
             if session.is_closed:
                 if session.rejection is not None and not self._is_rejection_raised:
                     self._is_rejection_raised = True
                     raise session.rejection
                 raise StopAsyncIteration
-            await self._change()
+            await self._delivery.change()
         return cast("E", session.events.popleft())
 
     # --- for the clients ----------------------------------------------------------------------
@@ -273,11 +278,11 @@ class StreamClient(ABC, Generic[S, E]):
         if self._made is None:
             loop = running_loop()
             session_id = f"ink-{secrets.token_hex(3)}"
-            taps = (LogTap(SessionLog(session_id)), *self._taps)
+            taps: list[Tap] = [LogTap(SessionLog(session_id)), self._stats, *self._taps]
             epoch = time.time() - loop.time()
             session = self._make_session(epoch, session_id, taps)
             self._made = session, loop
-            start = SessionStart(session_id, self.options, epoch)
+            start = SessionStart(session_id, self.options, epoch, session.snapshot)
             session.report(MomentKind.STARTED, start, loop.time())
         return self._made
 
@@ -307,12 +312,12 @@ class StreamClient(ABC, Generic[S, E]):
             else:
                 self._act(action, session)
         if session.events:
-            self._deliver(session)
+            self._delivery.deliver(session.events, session.log)
         at = session.next_timeout
         if at != self._timer.at:
             self._timer.set(at, self._made[1])
         if session.connection.state is ConnectionState.CLOSED:
-            self._changed.set()
+            self._delivery.wake()
             self._ended()
 
     def _act(self, action: Action, session: S) -> None:
@@ -326,40 +331,19 @@ class StreamClient(ABC, Generic[S, E]):
             case Drop():
                 self._connector.drop()
 
-    def _deliver(self, session: S) -> None:
-        """Give the application its events: by the callback, or to whoever iterates."""
-        if self._on_event is None:
-            self._changed.set()
-            return
-        if self._is_delivering:
-            return  # called back from within the callback: the outer call goes on
-        self._is_delivering = True
-        try:
-            while session.events and self._on_event is not None:
-                event = cast("E", session.events.popleft())
-                try:
-                    self._on_event(event)
-                except Exception:
-                    session.log.exception("on_event failed on %s", type(event).__name__)
-        finally:
-            self._is_delivering = False
-
     def _timed_out(self) -> None:
         session, loop = self._get_or_make()
         session.timeout(loop.time())
         self._drive()
-
-    async def _change(self) -> None:
-        """Wait until there are events, or the end."""
-        self._changed.clear()
-        await self._changed.wait()
 
     # --- what the connector reports -----------------------------------------------------------
 
     def _opened(self, request_id: str | None) -> None:
         session, loop = self._get_or_make()
         # Since the last connect the machine may have slept, or its clock may have been set.
-        session.set_epoch(time.time() - loop.time())
+        epoch = time.time() - loop.time()
+        session.set_epoch(epoch)
+        session.report(MomentKind.CLOCK, epoch, loop.time())
         session.connection_opened(loop.time(), request_id)
         self._drive()
 

@@ -1,18 +1,20 @@
 """The log of a session as a sequence chart, written by a tap.
 
 Every line begins with the id of its session, so that the lines of several sessions can be told
-apart. At INFO: connections, replays and gaps, without any text of the user. At DEBUG also every
-message in both directions, as `> TEXT ...` and `< TEXT ...`, states and events; text of the user
-appears there, secrets do not.
+apart. At INFO: connections, replays, gaps, and one line a turn, without any text of the user unless
+`CARTESIA_LOG_TRANSCRIPTS` is 1. At DEBUG also every message in both directions, as `> TEXT ...` and
+`< TEXT ...`, states and events; text of the user appears there, secrets do not.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from cartesia_ink_plugins.core.log import Log, one_line
 from cartesia_ink_plugins.core.tap import Moment, MomentKind
+from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
 
 
 class LogTap:
@@ -26,12 +28,35 @@ class LogTap:
         """Write to a log."""
         self._log = log
         self.watches_audio = log.isEnabledFor(logging.DEBUG)
+        self._turns = TurnTracker()
+        self._with_text = os.environ.get("CARTESIA_LOG_TRANSCRIPTS") == "1"
 
     def on(self, moment: Moment) -> None:
         """Write a line, if the level is enabled."""
         level, text = _line(moment)
         if self._log.isEnabledFor(level):
             self._log.log(level, "%s", text)
+        if (turn := self._turns.on(moment)) is not None:
+            self._log.info("%s", turn_line(turn, with_text=self._with_text))
+
+
+def turn_line(turn: TurnReport, *, with_text: bool) -> str:
+    """Say in one sentence how a turn went.
+
+    Args:
+        turn: That is over.
+        with_text: Whether to add its text.
+    """
+    count = len(turn.transcript.split())
+    line = f"turn {turn.number} ended"
+    if turn.end_latency is not None:
+        line += f" {turn.end_latency:.2f} s after the speech"
+    line += f", with {count} word{'s' * (count != 1)} in {turn.duration:.1f} s"
+    if turn.eager_lead is not None:
+        line += f"; its end was predicted {turn.eager_lead:.2f} s before"
+    if turn.resumes:
+        line += f"; {turn.resumes} prediction{'s' * (turn.resumes != 1)} withdrawn"
+    return f"{line}: {one_line(turn.transcript)}" if with_text else line
 
 
 def _line(moment: Moment) -> tuple[int, str]:
