@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.log import printable
 
 if TYPE_CHECKING:
     from cartesia_ink_plugins.server.app import InkServer
@@ -115,6 +116,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--seed", type=int, default=0, help="of the chance in the faults (%(default)s)"
     )
+    parser.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let web pages of this origin call; may be given again, * is all (this machine)",
+    )
     parser.add_argument("--quiet", action="store_true", help="do not show the turns")
     parser.set_defaults(run=run)
 
@@ -144,6 +152,7 @@ def run(args: argparse.Namespace) -> int:
             seed=args.seed,
             watch=None if args.quiet else Watcher().watch,
             keep=_REMEMBERED,
+            allow_origins=args.allow_origin,
         )
     except UsageError as error:
         return _complain(str(error))
@@ -267,7 +276,8 @@ class Watcher:
                 message = decode(item)
                 text = getattr(message, "transcript", getattr(message, "message", ""))
                 line = f"{getattr(message, 'type', 'raw'):<15} {text}".rstrip()
-        print(f"{time.strftime('%H:%M:%S')} #{record.number} {line}", flush=True)
+        # A caller chooses the text: it must not write to the terminal anything but text.
+        print(f"{time.strftime('%H:%M:%S')} #{record.number} {printable(line)}", flush=True)
 
 
 def _opening(record: ConnectionRecord) -> str:

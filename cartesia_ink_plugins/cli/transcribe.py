@@ -23,12 +23,14 @@ from cartesia_ink_plugins.core.events import (
     TurnEnd,
     TurnUpdate,
 )
+from cartesia_ink_plugins.core.log import printable
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import TurnsOptions
 
 _EPILOG = """\
 Recordings are played in real time, because that is how Ink takes them. Each turn is printed as it
-ends, verbatim: a second turn begins with a space, and all turns together are the whole text.
+ends, verbatim: a second turn begins with a space, and all turns together are the whole text. On a
+terminal, what is no text is escaped.
 
 With --json each turn is one JSON object on a line of its own: file, turn, transcript, and, in
 seconds of the recording, speech_start, speech_end (null when unknown) and position, where the
@@ -105,6 +107,7 @@ class Out:
         """Show how far it is, if somebody watches."""
         if self._shows:
             left = f"{recording.path.name}  {position:.1f} s of {recording.length} "
+            words = printable(words)
             self._line = (left + words[-max(0, 78 - len(left)) :])[:79]
             print(f"\r\x1b[K{self._line}", end="", file=sys.stderr, flush=True)
 
@@ -112,7 +115,8 @@ class Out:
         """Print a turn."""
         self._wipe()
         if not self._json:
-            print(event.transcript, flush=True)
+            text = event.transcript
+            print(printable(text) if sys.stdout.isatty() else text, flush=True)
             return
         timing = event.timing
         fields: dict[str, Any] = {"file": str(recording.path), "transcript": event.transcript}
@@ -123,7 +127,8 @@ class Out:
                 "speech_end": _seconds(timing.speech_end, began),
                 "position": round(timing.position, 3),
             }
-        print(json.dumps(fields, ensure_ascii=False), flush=True)
+        line = json.dumps(fields, ensure_ascii=False)
+        print(line if line.isprintable() else json.dumps(fields), flush=True)
 
     def trouble(self, text: str) -> None:
         """Say what went wrong, once as long as it is the same; the transcription goes on."""
@@ -142,7 +147,7 @@ class Out:
 
     def _say(self, text: str) -> None:
         self._wipe()
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def _wipe(self) -> None:
         if self._line:

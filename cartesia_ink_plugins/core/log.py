@@ -29,8 +29,12 @@ class SessionLog(logging.LoggerAdapter[logging.Logger]):
 
 def one_line(text: object) -> str:
     """Return foreign text as one printable line of at most 300 characters."""
-    line = str(text)[: _MAX_CHARACTERS + 1]
-    if len(line) <= _MAX_CHARACTERS and line.isprintable():
-        return line
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    line = printable(str(text)[: _MAX_CHARACTERS + 1])
     return line if len(line) <= _MAX_CHARACTERS else f"{line[: _MAX_CHARACTERS - 1]}…"
+
+
+def printable(text: str) -> str:
+    """Return text as one line in which all that is no text is escaped, so that no terminal acts."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

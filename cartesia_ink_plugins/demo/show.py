@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TextIO
 
+from cartesia_ink_plugins.core.log import printable
 from cartesia_ink_plugins.demo.journal import Happening, Note
 from cartesia_ink_plugins.demo.report import Exchange, Report
 
@@ -48,7 +49,7 @@ class Live:
         if note.what not in _WHO:
             return
         who, does = _WHO[note.what]
-        text = note.text.strip() if note.what is not Happening.REPLY_BEGUN else ""
+        text = printable(note.text.strip()) if note.what is not Happening.REPLY_BEGUN else ""
         is_update = note.what is Happening.TURN_UPDATE
         if is_update and not self._colour:
             return
@@ -92,7 +93,7 @@ _LEGEND = [
 
 
 def _cells(number: int, exchange: Exchange) -> tuple[str, ...]:
-    heard = exchange.heard.strip()
+    heard = printable(exchange.heard.strip())
     caller = exchange.said
     if _words(heard) != _words(exchange.said):
         caller += f" ⇒ {heard}"

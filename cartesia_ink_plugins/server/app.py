@@ -21,16 +21,18 @@ from aiohttp import web
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import ErrorMessage
 from cartesia_ink_plugins.server import batch_endpoint
+from cartesia_ink_plugins.server.access import credential, is_foreign, requested_version
 from cartesia_ink_plugins.server.driver import ConnectionDriver, Served
 from cartesia_ink_plugins.server.engine import Engine
 from cartesia_ink_plugins.server.exchange import Send, encode_error
 from cartesia_ink_plugins.server.fault_text import as_fault
 from cartesia_ink_plugins.server.faults import Fault
 from cartesia_ink_plugins.server.frames import WireItem
+from cartesia_ink_plugins.server.listener import Handler, Listener
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection, parse_manual_query
 from cartesia_ink_plugins.server.manual_engine import BatchEngine, ManualEngine
 from cartesia_ink_plugins.server.proxy import FaultProxy
-from cartesia_ink_plugins.server.record import ConnectionRecord, masked
+from cartesia_ink_plugins.server.record import ConnectionRecord, masked, masked_path
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.server.tokens import Tokens
@@ -47,7 +49,10 @@ MANUAL_PATH = "/stt/websocket"
 BATCH_PATH = "/stt"
 TOKEN_PATH = "/access-token"
 _UNAUTHORIZED = ErrorMessage(401, "The API key or access token is not valid.", "Unauthorized")
-_MAX_MESSAGE = 64 * 2**20
+_FOREIGN = ErrorMessage(
+    403, "Pages of this origin may not call; allow it with allow_origins.", "Forbidden origin"
+)
+_MAX_MESSAGE = 8 * 2**20  # bytes; four minutes of 16 kHz, 16-bit audio
 
 
 class InkServer:
@@ -74,6 +79,7 @@ class InkServer:
         seed: int = 0,
         watch: Watch | None = None,
         keep: int | None = None,
+        allow_origins: Collection[str] = (),
     ) -> None:
         """Prepare a server; nothing happens before `start`.
 
@@ -91,6 +97,8 @@ class InkServer:
                 sent to it, and when it has ended.
             keep: How many connections are remembered; older ones are forgotten when they have
                 ended. None remembers all.
+            allow_origins: Origins of web pages that may call beside those of this machine, such as
+                `https://app.example`; `*` is all.
         """
         self.engine: Engine = engine.engine() if isinstance(engine, Script) else engine
         self.rules = rules or Rules()
@@ -102,8 +110,10 @@ class InkServer:
         self._host = host
         self._port = port
         self._watch = watch or _look_away
-        if isinstance(api_keys, str):
-            raise UsageError("api_keys: is one string; give a list of strings")
+        for argument, strings in (("api_keys", api_keys), ("allow_origins", allow_origins)):
+            if isinstance(strings, str):
+                raise UsageError(f"{argument}: is one string; give a list of strings")
+        self._allow_origins = frozenset(allow_origins)
         self._api_keys = None if api_keys is None else frozenset(api_keys)
         if self._api_keys is not None and "" in self._api_keys:
             raise UsageError("api_keys: one is empty, and nobody can call with it")
@@ -111,7 +121,7 @@ class InkServer:
         self.proxy: FaultProxy | None = None
         self._faults, self._seed = tuple(map(as_fault, faults)), seed
         self._drivers: dict[ConnectionRecord, ConnectionDriver] = {}
-        self._runner: web.AppRunner | None = None
+        self._listener: Listener | None = None
         self._changed = asyncio.Event()
 
     @property
@@ -137,45 +147,40 @@ class InkServer:
             OSError: The port is taken or the address is not ours.
             UsageError: The server is running.
         """
-        if self._runner is not None:
+        if self._listener is not None:
             raise UsageError("start: the server is running")
-        app = web.Application()
+        app = web.Application(middlewares=[self._reject_foreign])
         app.router.add_get(TURNS_PATH, self._turns)
         app.router.add_get(MANUAL_PATH, self._manual)
         app.router.add_post(BATCH_PATH, self._batch)
         app.router.add_post(TOKEN_PATH, self._token)
         app.router.add_route("*", "/{path:.*}", self._nothing_here)
-        runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await self._listen(runner)
-        except OSError:
-            await runner.cleanup()
-            raise
-        self._runner = runner
+        listener = Listener(app, self.rules.request_timeout)
+        await self._listen(listener)
+        self._listener = listener
 
-    async def _listen(self, runner: web.AppRunner) -> None:
+    async def _listen(self, listener: Listener) -> None:
         """Listen on the port that was asked for, or let the proxy do so and stand behind it."""
         if not self._faults:
-            await web.TCPSite(runner, self._host, self._port).start()
-            self._port = runner.addresses[0][1]
+            self._port = await listener.start(self._host, self._port)
             return
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        inner = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        inner = f"http://127.0.0.1:{await listener.start('127.0.0.1', 0)}"
         self.proxy = FaultProxy(
             inner, self._faults, host=self._host, port=self._port, seed=self._seed
         )
-        await self.proxy.start()
+        try:
+            await self.proxy.start()
+        except OSError:
+            await listener.stop()
+            raise
         self._port = self.proxy.port
 
     async def stop(self) -> None:
         """Close every connection with 1001 and leave nothing behind; idempotent."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
             self.close_all(1001, "Server is going away")
-            for site in list(runner.sites):
-                await site.stop()
-            await runner.cleanup()
+            await listener.stop()
             if self.proxy is not None:
                 await self.proxy.stop()
             await self.engine.aclose()
@@ -214,9 +219,16 @@ class InkServer:
         """Stop."""
         await self.stop()
 
+    @web.middleware
+    async def _reject_foreign(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Reject what a page from elsewhere asks for."""
+        if is_foreign(request.headers.get("Origin"), self._allow_origins):
+            return self._refuse(request, self._record(request), _FOREIGN)
+        return await handler(request)
+
     async def _turns(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for `/stt/turns/websocket`."""
-        record, engine, version = self._record(request), self.engine, _version(request)
+        record, engine, version = self._record(request), self.engine, requested_version(request)
 
         def make(send: Send) -> Served:
             return TurnsConnection(record, engine, self.rules, version, send)
@@ -225,7 +237,7 @@ class InkServer:
 
     async def _manual(self, request: web.Request) -> web.StreamResponse:
         """Answer a request for `/stt/websocket`."""
-        record, engine, version = self._record(request), self.engine, _version(request)
+        record, engine, version = self._record(request), self.engine, requested_version(request)
         if not isinstance(engine, ManualEngine):
             return self._refuse(request, record, _not_here(request))
 
@@ -247,17 +259,21 @@ class InkServer:
             return self._refuse(request, record, refused.answer)
         except UsageError as error:
             return self._refuse(request, record, ErrorMessage(400, str(error), "Invalid request"))
-        record.sent.append(json.dumps(answer))
+        record.add_sent([json.dumps(answer)])
         self._answered(record, 200)
         return web.json_response(answer, headers={"X-Request-Id": record.request_id})
 
     async def _token(self, request: web.Request) -> web.Response:
         """Answer a request for `POST /access-token`."""
-        record, credential = self._record(request), _credential(request)
-        if credential in self._tokens or not self._knows(request):
+        record, caller = self._record(request), credential(request)
+        if caller in self._tokens or not self._knows(request):
             return self._refuse(request, record, _UNAUTHORIZED)
         try:
-            token = self._tokens.issue(await request.read(), _now())
+            async with asyncio.timeout(self.rules.request_timeout):
+                body = await request.read()
+            token = self._tokens.issue(body, _now())
+        except TimeoutError:
+            return self._refuse(request, record, batch_endpoint.TOO_SLOW.answer)
         except Refused as refused:
             return self._refuse(request, record, refused.answer)
         self._answered(record, 200)
@@ -309,7 +325,7 @@ class InkServer:
         record = ConnectionRecord(
             number=next(self._numbers),
             request_id=str(uuid.uuid4()),
-            path=request.path,
+            path=masked_path(request.path),
             query=masked(request.query.items()),
             headers=dict(masked((k.lower(), v) for k, v in request.headers.items())),
         )
@@ -345,7 +361,7 @@ class InkServer:
 
     def _knows(self, request: web.Request) -> bool:
         """Check the credentials; a token that this server gave out is good until it expires."""
-        given = _credential(request)
+        given = credential(request)
         if given in self._tokens:
             return self._tokens.is_good(given, _now())
         return bool(given) and (self._api_keys is None or given in self._api_keys)
@@ -355,7 +371,7 @@ class InkServer:
     ) -> web.Response:
         record.complaint = error.message
         self._answered(record, error.status)
-        body = json.loads(encode_error(error, _version(request)))
+        body = json.loads(encode_error(error, requested_version(request)))
         return web.json_response(
             {**body, "request_id": record.request_id},
             status=error.status,
@@ -372,17 +388,7 @@ class InkServer:
 
 
 def _not_here(request: web.Request) -> ErrorMessage:
-    return ErrorMessage(404, f"There is nothing at {request.path}.", "Not found")
-
-
-def _credential(request: web.Request) -> str:
-    """Who calls: X-API-Key, Bearer or access_token, whichever comes first; "" for nobody."""
-    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-    return (
-        request.headers.get("X-API-Key")
-        or (bearer.strip() if scheme.lower() == "bearer" else "")
-        or request.query.get("access_token", "")
-    )
+    return ErrorMessage(404, f"There is nothing at {masked_path(request.path)}.", "Not found")
 
 
 def _now() -> float:
@@ -391,9 +397,3 @@ def _now() -> float:
 
 def _look_away(record: ConnectionRecord, item: WireItem | None) -> None:
     """Watch nothing."""
-
-
-def _version(request: web.Request) -> str:
-    """The version of the API that is asked for; the query wins over the header."""
-    version = request.query.get("cartesia_version") or request.headers.get("Cartesia-Version")
-    return version or ""

@@ -26,6 +26,7 @@ from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.validate import Refused, check_model, parse_format
 
 _PIECE = 1 << 16
+TOO_SLOW = Refused("Request timeout", "The request did not arrive in time.", 408)
 
 
 @dataclass(slots=True)
@@ -50,7 +51,11 @@ async def transcribe(
     """
     if (request.content_length or 0) > rules.max_file_bytes + _PIECE:
         raise _too_large(rules)
-    form = await _read(request, rules)
+    try:
+        async with asyncio.timeout(rules.request_timeout):
+            form = await _read(request, rules)
+    except TimeoutError:
+        raise TOO_SLOW from None
     model = check_model(form.fields, rules.batch_models)
     language = language_code(form.fields.get("language"), model)
     if any(name != "word" for name in form.granularities):

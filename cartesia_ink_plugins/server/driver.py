@@ -14,6 +14,10 @@ from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.validate import Command
 from cartesia_ink_plugins.server.wire import Wire
 
+_MAX_TEXT = 16_384  # characters of a message; the longest `config` has about 200
+_MAX_HELD = 8 * 2**20  # bytes that wait behind a command; then the socket is not read
+_TOO_BIG = Close(1009, "Message too big")
+
 
 class Served(Protocol):
     """One connection without IO; `TurnsConnection` describes the methods."""
@@ -52,6 +56,7 @@ class ConnectionDriver:
         self._idle: asyncio.TimerHandle | None = None
         self._obeying: asyncio.Task[None] | None = None
         self._held: deque[tuple[bytes | str, float]] = deque()
+        self._held_size = 0
 
     async def run(self) -> None:
         """Serve until the connection has ended; leaves nothing behind."""
@@ -79,9 +84,14 @@ class ConnectionDriver:
         """Take one frame; tell whether there can be another."""
         message = await self._websocket.receive()
         match message.type:
+            case WSMsgType.BINARY | WSMsgType.TEXT if self._connection.exchange.is_closed:
+                pass  # nothing is heard any more
             case WSMsgType.BINARY | WSMsgType.TEXT if self._obeying is not None:
                 # What comes after a command is heard after it; pings are answered meanwhile.
                 self._held.append((message.data, self._loop.time()))
+                self._held_size += len(message.data)
+                if self._held_size > _MAX_HELD:
+                    await asyncio.wait([self._obeying])
             case WSMsgType.BINARY | WSMsgType.TEXT:
                 self._take(message.data, self._loop.time())
             case WSMsgType.PING:
@@ -103,6 +113,8 @@ class ConnectionDriver:
         """Hear audio, or begin to do what a text asks for."""
         if isinstance(data, bytes):
             self._connection.receive_audio(data, now)
+        elif len(data) > _MAX_TEXT:
+            self._connection.exchange.emit([_TOO_BIG])
         elif command := self._connection.receive_text(data):
             self._obeying = asyncio.create_task(self._obey(command))
 
@@ -115,7 +127,9 @@ class ConnectionDriver:
                 await self._connection.flush()
         self._obeying = None
         while self._held and self._obeying is None:
-            self._take(*self._held.popleft())
+            data, received_at = self._held.popleft()
+            self._held_size -= len(data)
+            self._take(data, received_at)
 
     def _watch_idle(self) -> None:
         """Look again when the connection may be idle for too long."""

@@ -109,7 +109,7 @@ class Exchange:
                     items.append(self._text(inner))  # type: ignore[arg-type]
                 case _:
                     items.append(self._text(message))
-        self._record.sent.extend(item for item in items if not isinstance(item, Close))
+        self._record.add_sent(item for item in items if not isinstance(item, Close))
         if items:
             self._send(items)
 

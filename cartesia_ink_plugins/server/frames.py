@@ -16,6 +16,7 @@ from typing import TypeAlias
 from cartesia_ink_plugins.server.engine import Close
 
 WireItem: TypeAlias = str | bytes | Close
+_MAX_FRAME = 64 * 2**20  # bytes; more than either side takes, so that it is theirs to reject
 
 
 class Opcode(IntEnum):
@@ -61,18 +62,26 @@ class Frame:
         return number.to_bytes(len(data), "big")
 
 
+class FrameTooLargeError(Exception):
+    """A frame claims to be larger than any that is carried."""
+
+
 class FrameReader:
     """Cuts a stream of bytes into frames."""
 
     def __init__(self) -> None:
         """Begin at the beginning of a frame."""
-        self._data = b""
+        self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take bytes and give the frames that are complete."""
+        """Take bytes and give the frames that are complete.
+
+        Raises:
+            FrameTooLargeError: The next frame claims to be larger than 64 MiB.
+        """
         self._data += data
         while (frame := self._next()) is not None:
-            self._data = self._data[len(frame.raw) :]
+            del self._data[: len(frame.raw)]
             yield frame
 
     def _next(self) -> Frame | None:
@@ -82,14 +91,18 @@ class FrameReader:
         size, head = data[1] & 0x7F, 2
         if size >= 126:
             extra = 2 if size == 126 else 8
+            if len(data) < 2 + extra:
+                return None
             size, head = int.from_bytes(data[2 : 2 + extra], "big"), 2 + extra
+        if size > _MAX_FRAME:
+            raise FrameTooLargeError(f"a frame that claims {size} bytes")
         mask = b""
         if data[1] & 0x80:
-            mask = data[head : head + 4]
+            mask = bytes(data[head : head + 4])
             head += 4
-        if len(data) < head + size or len(data) < head:
+        if len(data) < head + size:
             return None
-        return Frame(data[0] & 0x0F, data[: head + size], head, mask)
+        return Frame(data[0] & 0x0F, bytes(data[: head + size]), head, mask)
 
 
 def encode_frame(opcode: Opcode, payload: bytes) -> bytes:

@@ -19,12 +19,21 @@ _CODES = {402: "quota_exceeded", 429: "concurrency_limited"}
 
 def message_kind(frame: Frame) -> str | None:
     """The type of a message; None if it has none."""
+    return _text(frame, "type")
+
+
+def message_id(frame: Frame) -> str | None:
+    """The request id of a message; None if it has none."""
+    return _text(frame, "request_id")
+
+
+def _text(frame: Frame, name: str) -> str | None:
     try:
         data = json.loads(frame.payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    kind = data.get("type") if isinstance(data, dict) else None
-    return kind if isinstance(kind, str) else None
+    value = data.get(name) if isinstance(data, dict) else None
+    return value if isinstance(value, str) else None
 
 
 def audio_format(head: bytes) -> AudioFormat:

@@ -85,9 +85,9 @@ class ManualConnection:
         Returns:
             For `Command.FINALIZE` call `flush`, for `Command.CLOSE` call `finish`.
         """
-        self._record.received.append(text)
         if self._ear is None or self.exchange.is_closed:
             return None
+        self._record.add_received(text)
         command = _COMMANDS.get(text.strip())
         if command is None and self._rules.refuse_text:
             unknown = Refused("Invalid message", "The message is not a known command.")

@@ -7,11 +7,10 @@ client ◀── Outlet ◀── _pump_down ◀──frames── server
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.wire import encode
@@ -41,12 +40,14 @@ from cartesia_ink_plugins.server.frames import Frame, FrameReader, Opcode, WireI
 from cartesia_ink_plugins.server.heads import (
     audio_format,
     for_server,
+    message_id,
     message_kind,
     refusal,
 )
 from cartesia_ink_plugins.server.outlet import Outlet, reset
 
 _CLOSE_PATIENCE = 2.0
+_REQUEST_TIMEOUT = 30.0  # seconds that the head of a request may take
 _MOST_LAG = 0.25  # how far a throttled direction may lag before reading stops
 
 
@@ -58,6 +59,9 @@ class Surroundings(Protocol):
 
     def note(self, connection: int, action: Action) -> None:
         """Write down that a fault struck."""
+
+    def complain(self, connection: int, text: str) -> None:
+        """Write down why a connection could not be carried."""
 
     def strike_all(self, action: CloseAll | Outage) -> None:
         """Let a fault strike that is about the whole server."""
@@ -83,7 +87,7 @@ class ProxiedConnection:
         self._faults = faults
         self._client, self._client_writer = reader, writer
         self._server_writer: asyncio.StreamWriter | None = None
-        self._down = Outlet(_transport(writer), Lane(proxy.plan.random))
+        self._down = Outlet(cast(asyncio.Transport, writer.transport), Lane(proxy.plan.random))
         self._up_lane = Lane(proxy.plan.random)
         self._up: Outlet | None = None
         self._loop = asyncio.get_running_loop()
@@ -102,7 +106,8 @@ class ProxiedConnection:
         """Carry the connection until it has ended; leaves nothing behind."""
         pumps: list[asyncio.Task[None]] = []
         try:
-            head = await self._client.readuntil(b"\r\n\r\n")
+            async with asyncio.timeout(_REQUEST_TIMEOUT):
+                head = await self._client.readuntil(b"\r\n\r\n")
             self._audio = audio_format(head)
             if self._first is not None:
                 self.strike(self._first)
@@ -110,11 +115,11 @@ class ProxiedConnection:
             if self._ended.is_set():
                 return
             server, self._server_writer = await self._proxy.dial()
-            self._up = Outlet(_transport(self._server_writer), self._up_lane)
+            self._up = Outlet(cast(asyncio.Transport, self._server_writer.transport), self._up_lane)
             self._up.send(for_server(head, self._proxy.upstream))
             pumps = [
-                asyncio.create_task(self._pump_up()),
-                asyncio.create_task(self._pump_down(server)),
+                asyncio.create_task(self._carry("client", self._pump_up())),
+                asyncio.create_task(self._carry("server", self._pump_down(server))),
             ]
             await self._ended.wait()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -175,6 +180,17 @@ class ProxiedConnection:
             case _:
                 raise AssertionError(action)
 
+    async def _carry(self, sender: str, pump: Coroutine[Any, Any, None]) -> None:
+        """Carry one direction; what cannot be carried ends the connection, and the test is told."""
+        try:
+            await pump
+        except Exception as error:
+            self._proxy.complain(
+                self._faults.number, f"the {sender} sent {str(error) or repr(error)}"
+            )
+            reset(self._client_writer.transport)
+            self._ended.set()
+
     async def _pump_up(self) -> None:
         """Carry frames from the client to the server."""
         frames = FrameReader()
@@ -195,7 +211,7 @@ class ProxiedConnection:
         frames = FrameReader()
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await server.readuntil(b"\r\n\r\n")
-            self._is_websocket = head.split(b" ", 2)[1] == b"101"
+            self._is_websocket = head.split(b" ", 2)[1:2] == [b"101"]
             self._down.send(head)
             if self._is_websocket:
                 self._pass("upgrade")
@@ -269,7 +285,7 @@ class ProxiedConnection:
                 return
             together.append(frame.raw)
             if kind is not None:
-                self._learn_id(frame)
+                self._request_id = self._request_id or message_id(frame)
                 self._faults.reach(kind, self._loop.time())
                 if self._faults.next_time is not None:
                     flush()
@@ -283,11 +299,6 @@ class ProxiedConnection:
                 self._down.send_at_once(frame.raw)
             else:
                 self._down.send(frame.raw)
-
-    def _learn_id(self, frame: Frame) -> None:
-        if self._request_id is None:
-            request_id = json.loads(frame.payload).get("request_id")
-            self._request_id = request_id if isinstance(request_id, str) else None
 
     def _pass(self, point: str) -> None:
         self._approach(point)
@@ -334,10 +345,7 @@ class ProxiedConnection:
             self._down.finish()
             self._ended.set()
         else:
-            self._timer_to_end()
-
-    def _timer_to_end(self) -> None:
-        self._loop.call_later(_CLOSE_PATIENCE, self._ended.set)
+            self._loop.call_later(_CLOSE_PATIENCE, self._ended.set)
 
     def _cut(self, farewell: Callable[[], None]) -> None:
         """Say farewell to the client; the server sees the connection break."""
@@ -388,7 +396,3 @@ class ProxiedConnection:
         finally:
             for writer in writers:
                 writer.transport.abort()
-
-
-def _transport(writer: asyncio.StreamWriter) -> asyncio.Transport:
-    return cast(asyncio.Transport, writer.transport)

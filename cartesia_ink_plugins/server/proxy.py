@@ -58,6 +58,7 @@ class FaultProxy:
         plan: The faults.
         upstream: The server's name and port, as its own clients say them.
         strikes: What has happened so far.
+        complaints: Why connections could not be carried: what a peer sent that is no WebSocket.
         dials: When connections came, in seconds since the start.
     """
 
@@ -87,6 +88,7 @@ class FaultProxy:
             raise UsageError(f"upstream: {upstream!r} is not like 'http://127.0.0.1:8765'")
         self.plan = FaultPlan(faults, seed)
         self.strikes: list[Strike] = []
+        self.complaints: list[str] = []
         self.dials: list[float] = []
         self.upstream = parts.netloc.rpartition("@")[2]
         self._tls = ssl.create_default_context() if parts.scheme in ("https", "wss") else None
@@ -157,6 +159,11 @@ class FaultProxy:
         """Write down that a fault struck."""
         logger.info("fault on connection %s: %s", connection, type(action).__name__)
         self.strikes.append(Strike(self._now(), connection, action))
+
+    def complain(self, connection: int, text: str) -> None:
+        """Write down why a connection could not be carried."""
+        logger.warning("connection %d was dropped: %s", connection, text)
+        self.complaints.append(f"connection {connection}: {text}")
 
     async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the server."""

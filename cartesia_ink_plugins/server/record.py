@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cartesia_ink_plugins.core.events import Message, TurnEnd
 from cartesia_ink_plugins.core.wire import decode
 
-_SECRET = frozenset({"authorization", "x-api-key", "access_token", "cookie", "proxy-authorization"})
 MASK = "***"
+MAX_KEPT = 10_000
+"""Messages that are kept of each direction; an hour of speech has about as many."""
+_SECRET_NAME = re.compile(
+    r"auth|cookie|credential|(api|access)[-_]?key|password|secret|token|^key$", re.I
+)
+# What keys of Cartesia look like, wherever they are.
+_SECRET_VALUE = re.compile(r"sk_[A-Za-z]+_\w{8,}")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -22,8 +29,8 @@ class ConnectionRecord:
         path: Path of the request.
         query: Parameters in their order; secrets are masked.
         headers: Headers with names in lower case; secrets are masked.
-        received: Text messages of the client, verbatim.
-        sent: Messages to the client, verbatim.
+        received: Text messages of the client, verbatim; the newest 10,000.
+        sent: Messages to the client, verbatim; the newest 10,000.
         audio_bytes: Bytes of audio received.
         audio_seconds: Seconds of audio received.
         pings: Pings received.
@@ -49,6 +56,16 @@ class ConnectionRecord:
     complaint: str | None = None
     violation: str | None = None
 
+    def add_received(self, text: str) -> None:
+        """Keep a message of the client."""
+        self.received.append(text)
+        del self.received[:-MAX_KEPT]
+
+    def add_sent(self, messages: Iterable[str | bytes]) -> None:
+        """Keep messages to the client."""
+        self.sent.extend(messages)
+        del self.sent[:-MAX_KEPT]
+
     @property
     def messages(self) -> list[Message]:
         """What was sent, decoded."""
@@ -70,5 +87,13 @@ class ConnectionRecord:
 
 
 def masked(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Replace the values that are secrets."""
-    return [(name, MASK if name.lower() in _SECRET else value) for name, value in pairs]
+    """Replace the values that are secrets, by their names or by what they look like."""
+    return [
+        (name, MASK if _SECRET_NAME.search(name) else _SECRET_VALUE.sub(MASK, value))
+        for name, value in pairs
+    ]
+
+
+def masked_path(path: str) -> str:
+    """Replace keys in a path."""
+    return _SECRET_VALUE.sub(MASK, path)

@@ -51,6 +51,7 @@ class Rules:
         close_unused: Closing without having sent audio is answered with close 1000 (`"close"`) or
             with an `error` 400 and close 1008 (`"error"`).
         idle_timeout: Seconds without audio until close 1001.
+        request_timeout: Seconds that a request may take to arrive: its head, and then its body.
         pings_are_activity: Whether a ping starts the idle timeout anew.
         overload_rate: How many times faster than real time audio may come for ever.
         overload_seconds: How many seconds of audio may come at once on top of that; more is
@@ -72,6 +73,7 @@ class Rules:
     refuse_text: bool = True
     close_unused: Literal["close", "error"] = "close"
     idle_timeout: float = 180.0
+    request_timeout: float = 30.0
     pings_are_activity: bool = False
     overload_rate: float = 3.0
     overload_seconds: float | None = 10.0
@@ -82,5 +84,7 @@ class Rules:
         """Refuse rules under which nobody could be heard."""
         if not self.idle_timeout > 0:
             raise UsageError(f"idle_timeout: {self.idle_timeout:g} is not above 0 seconds")
+        if not self.request_timeout > 0:
+            raise UsageError(f"request_timeout: {self.request_timeout:g} is not above 0 seconds")
         if self.max_streams is not None and self.max_streams < 1:
             raise UsageError(f"max_streams: {self.max_streams} is below 1")

@@ -89,9 +89,9 @@ class TurnsConnection:
         Returns:
             `Command.CLOSE` if the client asked to close: then call `finish`.
         """
-        self._record.received.append(text)
         if self._ear is None or self.exchange.is_closed:
             return None
+        self._record.add_received(text)
         try:
             parsed = parse_text(text, self._thresholds, self._rules)
         except Refused as refusal:

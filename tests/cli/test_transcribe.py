@@ -23,6 +23,7 @@ from cartesia_ink_plugins.cli.main import main
 from cartesia_ink_plugins.cli.recordings import open_recording
 from cartesia_ink_plugins.cli.transcribe import Out, transcribe
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.events import TurnEnd
 from cartesia_ink_plugins.demo import caller
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 
@@ -263,6 +264,25 @@ def test_progress_is_for_who_watches(
     assert len(line) < 90
     watched.end()
     assert capsys.readouterr().err == "\r\x1b[K"
+
+
+@pytest.mark.parametrize("text", ["\x1b[2Jgone", "\x9b2J", "\x1b]0;title\x07", "two\r\nlines"])
+def test_a_transcript_does_nothing_to_a_terminal(
+    text: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = open_recording(NAME)
+    Out(argparse.Namespace(json=True)).turn(recording, TurnEnd(text), 0.0)
+    line = capsys.readouterr().out
+    assert line.rstrip("\n").isprintable()
+    assert json.loads(line)["transcript"] == text
+    Out(argparse.Namespace(json=False)).turn(recording, TurnEnd(text), 0.0)
+    assert capsys.readouterr().out.rstrip("\n") == text  # a file gets it verbatim
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    Out(argparse.Namespace(json=False)).turn(recording, TurnEnd(text), 0.0)
+    Out(argparse.Namespace(json=False)).trouble(text)
+    printed = capsys.readouterr()
+    assert printed.out.rstrip("\n").isprintable()
+    assert printed.err.rstrip("\n").isprintable()
 
 
 def test_frames_are_20_ms() -> None:

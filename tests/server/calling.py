@@ -24,10 +24,10 @@ def address(base_url: str, **query: str) -> str:
     return f"{base}/stt/turns/websocket?{urlencode({**NEEDED, **query})}"
 
 
-def call(base_url: str, **query: str) -> connect:
+def call(base_url: str, origin: str | None = None, **query: str) -> connect:
     return connect(
         address(base_url, **query),
-        additional_headers=KEY,
+        additional_headers=KEY | ({} if origin is None else {"Origin": origin}),
         ping_interval=None,
         close_timeout=1,
         max_size=None,

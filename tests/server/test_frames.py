@@ -11,6 +11,7 @@ from websockets.frames import Opcode as LibraryOpcode
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.frames import (
     FrameReader,
+    FrameTooLargeError,
     Opcode,
     encode_frame,
     encode_items,
@@ -52,3 +53,26 @@ def test_close_frames() -> None:
     assert encode_items([Close(1005)]) == b"\x88\x00"
     (frame,) = FrameReader().feed(encode_items([Close(1000, "ü" * 100)]))
     assert frame.size == 124
+
+
+@pytest.mark.parametrize("size", [2**26 + 1, 2**40, 2**64 - 1])
+@pytest.mark.parametrize("masked", [0, 0x80])
+def test_a_frame_that_claims_too_much_is_an_error_before_its_bytes_come(
+    size: int, masked: int
+) -> None:
+    head = bytes([0x82, 127 | masked]) + size.to_bytes(8, "big")
+    with pytest.raises(FrameTooLargeError, match=str(size)):
+        list(FrameReader().feed(head))
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20))
+def test_any_bytes_are_frames_or_that_error(pieces: list[bytes]) -> None:
+    reader, read = FrameReader(), 0
+    try:
+        for piece in pieces:
+            for frame in reader.feed(piece):
+                assert len(frame.payload) == frame.size
+                read += len(frame.raw)
+    except FrameTooLargeError:
+        return
+    assert read <= sum(map(len, pieces))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -100,6 +103,35 @@ def test_it_serves_shows_the_turns_and_ctrl_c_leaves_nothing(script: Path, tmp_p
     assert "#0 open: model=ink-2" in out
     assert "#0 closed 1000" in out
     assert f"CARTESIA_BASE_URL={url}" in out
+
+
+def test_a_request_does_nothing_to_the_terminal_and_its_key_is_not_shown(script: Path) -> None:
+    codes = quote("\x1b[2J\x1b]0;owned\x07\x9b2J\r\n\ud83d".encode(errors="surrogatepass"))
+    secret = "sk_car_0123456789abcdef"
+    with serving("--engine", "script", script) as (process, url):
+        port = int(url.rpartition(":")[2])
+        for path in (
+            f"/{codes}",
+            f"/stt/turns/websocket?model={codes}&api_key={secret}",
+            f"/stt/{secret}?access_token=k",
+        ):
+            request = HTTPConnection("127.0.0.1", port, timeout=30)
+            headers = {"X-API-Key": "k", "Connection": "Upgrade", "Upgrade": "websocket"}
+            headers |= {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "A" * 22 + "=="}
+            request.request("GET", path, headers=headers)
+            request.getresponse().close()
+            request.close()
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.sendall(b"GET /\x1b[2J HTTP/1.1\r\nX\x1b[2J: \x1b[2J\r\n\r\n")
+            raw.recv(1000)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stdout is not None
+        assert process.stderr is not None
+        out, err = process.stdout.read(), process.stderr.read()
+    assert "\\x1b[2J" in out
+    assert all(line.isprintable() for line in (out + err).split("\n"))
+    assert secret not in out + err
 
 
 def test_faults_are_played(script: Path) -> None:
