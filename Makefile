@@ -8,6 +8,7 @@ CONSTRAINTS ?= constraints.txt
 WORKERS ?= 5
 CALLS ?= 3
 PYTEST_ARGS ?=
+MUTANTS ?=
 DEMO_ARGS ?=
 BOT_ARGS ?=
 BENCH_ARGS ?=
@@ -21,7 +22,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core environments soak bench-engine bench-livekit bench-manual bench-pipecat wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core environments soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +60,9 @@ environments: $(VENV)/.has-dev $(FLOORS)/.has-dev $(CORE)/.has-server,test ## Ma
 
 soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its connection 458 times
 	INK_SOAK_HOURS=24 $(BIN)/python -m pytest --timeout 1200 tests/core/test_soak.py $(PYTEST_ARGS)
+
+mutants: $(CORE)/.has-server,test ## Change the core in many small ways, and see that tests notice (MUTANTS="turns/replay.py")
+	$(CORE)/bin/python -m tests.mutants $(MUTANTS)
 
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
 	$(BIN)/python -m benchmarks.$(if $(wildcard benchmarks/engine.py),engine,engine_table) $(BENCH_ARGS)
