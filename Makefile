@@ -3,6 +3,8 @@
 VENV := .venv
 FLOORS := .venv-floors
 CORE := .venv-core
+CONFORMANCE := .venv-conformance
+NODE := tests/conformance/node
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 WORKERS ?= 5
@@ -22,7 +24,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core environments soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core environments node-clients soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,10 +55,12 @@ format: $(VENV)/.has-dev ## Put the code into its format
 test-floors: $(FLOORS)/.has-dev ## Run all but whole calls with the oldest versions that are promised
 	$(FLOORS)/bin/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/e2e $(PYTEST_ARGS)
 
-test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one and with the newest websockets
+test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one
 	$(CORE)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(PYTEST_ARGS)
 
-environments: $(VENV)/.has-dev $(FLOORS)/.has-dev $(CORE)/.has-server,test ## Make what the tests run in, and no more
+environments: $(VENV)/.has-dev $(FLOORS)/.has-dev $(CORE)/.has-server,test $(CONFORMANCE)/.has-sdk ## Make what the tests run in, and no more
+
+node-clients: $(NODE)/node_modules/.has-clients ## Install the clients of the API that run on Node
 
 soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its connection 458 times
 	INK_SOAK_HOURS=24 $(BIN)/python -m pytest --timeout 1200 tests/core/test_soak.py $(PYTEST_ARGS)
@@ -80,7 +84,7 @@ wheel: $(VENV)/.has-dev ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
 clean: ## Remove what was made: environments, caches, builds
-	rm -rf $(VENV) $(FLOORS) $(CORE) build dist .cache .*_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(FLOORS) $(CORE) $(CONFORMANCE) $(NODE)/node_modules build dist .cache .*_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A second run finds the stamp and is instant.
@@ -96,8 +100,18 @@ $(CORE)/.has-%: pyproject.toml constraints-core.txt | $(CORE)/bin/pip
 	$(CORE)/bin/pip install --quiet --disable-pip-version-check -c constraints-core.txt -e '.[$*]'
 	@touch $@
 
+# Cartesia's Python SDK allows no websockets newer than 15, which would hold all others back.
+$(CONFORMANCE)/.has-sdk: constraints-conformance.txt | $(CONFORMANCE)/bin/pip
+	$(CONFORMANCE)/bin/pip install --quiet --disable-pip-version-check -c constraints-conformance.txt 'cartesia[websockets]'
+	@touch $@
+
+# A lock file would name the registry; the versions in package.json are exact instead.
+$(NODE)/node_modules/.has-clients: $(NODE)/package.json
+	npm install --prefix $(NODE) --no-package-lock --no-audit --no-fund --loglevel=error
+	@touch $@
+
 # Some systems split venv and ensurepip from Python, and some put a stub on PATH: try, do not trust.
-$(VENV)/bin/pip $(FLOORS)/bin/pip $(CORE)/bin/pip:
+$(VENV)/bin/pip $(FLOORS)/bin/pip $(CORE)/bin/pip $(CONFORMANCE)/bin/pip:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
 	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Making $(@:/bin/pip=) with $$($$python --version); this takes some minutes, once."; \

@@ -22,6 +22,9 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 LIVEKIT_SERVER_VERSION = "v1.13.5"
+# What Cartesia's Python SDK runs with: it allows no websockets newer than 15.
+CONFORMANCE_PYTHON = ROOT / ".venv-conformance" / "bin" / "python"
+NODE_FOLDER = ROOT / "tests" / "conformance" / "node"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,17 @@ def pulseaudio() -> str | None:
     return shutil.which("pulseaudio") if len(libraries) > 1 and all(libraries) else None
 
 
+def node() -> str | None:
+    """Node.js, with npm."""
+    return shutil.which("npm") and shutil.which("node")
+
+
+def node_clients() -> Path | None:
+    """The stamp that says that the clients of the API which run on Node are installed."""
+    stamp = NODE_FOLDER / "node_modules" / ".has-clients"
+    return stamp if stamp.is_file() else None
+
+
 def network_namespaces() -> str | None:
     """`ip`, for root, who may cut a cable; not in CI, where nobody promises that."""
     if os.environ.get("CI", "").lower() == "true" or os.geteuid() != 0:
@@ -83,6 +97,9 @@ NEEDS: dict[str, Need] = {
     "audio": Need(
         audio_folder, "set INK_AUDIO_DIR to the folder of shared recordings", installable=False
     ),
+    "cartesia-sdk": Need(
+        lambda: CONFORMANCE_PYTHON if CONFORMANCE_PYTHON.is_file() else None, "make environments"
+    ),
     "cartesia-key": Need(
         lambda: os.environ.get("INK_LIVE_TESTS") and os.environ.get("CARTESIA_API_KEY"),
         "set CARTESIA_API_KEY and INK_LIVE_TESTS=1 to talk to the real service",
@@ -94,6 +111,8 @@ NEEDS: dict[str, Need] = {
         "run as root on Linux with iproute2, outside of CI",
         installable=False,
     ),
+    "node": Need(node, "apt-get install nodejs npm"),
+    "node-clients": Need(node_clients, "make node-clients"),
     "pulseaudio": Need(
         pulseaudio, "apt-get install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
     ),

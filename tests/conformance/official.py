@@ -1,4 +1,4 @@
-"""The official clients, each as its users run it, against whatever server it is pointed at.
+"""The official clients in Python frameworks, each as its users run it, against any server.
 
 Every function speaks audio to `base_url` as fast as the client takes it, or in real time, and
 returns the final transcripts that the client's user gets.
@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
-from cartesia import AsyncCartesia
+import pytest
+from _pytest.mark import ParameterSet
 from livekit import rtc
 from livekit.agents import stt
 from livekit.plugins import cartesia as livekit_cartesia
@@ -24,6 +25,7 @@ from pipecat.services.cartesia.turns.stt import CartesiaTurnsSTTService
 from pipecat.workers.runner import WorkerRunner
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from tests.conformance.programs import LIVEKIT_NODE, PYTHON_SDK, TYPESCRIPT_SDK, Program
 
 Speak = Callable[..., Awaitable[list[str]]]
 
@@ -37,36 +39,6 @@ async def chunks(pcm: bytes, rate: int, real_time: bool) -> AsyncIterator[bytes]
     for number, start in enumerate(range(0, len(pcm), size), start=1):
         yield pcm[start : start + size]
         await asyncio.sleep(max(0.0, started + number * CHUNK - time.monotonic()) * real_time)
-
-
-async def with_cartesia_sdk(
-    base_url: str, pcm: bytes, *, rate: int = 16_000, turns: int, real_time: bool = False
-) -> list[str]:
-    """`AsyncCartesia`, the auto-finalize WebSocket."""
-    async with (
-        AsyncCartesia(api_key="sk_test", base_url=base_url) as client,
-        client.stt.auto_finalize.websocket(
-            model="ink-2", encoding="pcm_s16le", sample_rate=rate, keyterm=["table for two"]
-        ) as connection,
-        asyncio.timeout(PATIENCE),
-    ):
-
-        async def speak() -> None:
-            async for chunk in chunks(pcm, rate, real_time):
-                await connection.send_raw(chunk)
-            await connection.send({"type": "close"})
-
-        speaking = asyncio.create_task(speak())
-        events = [event async for event in connection]
-        await speaking
-    return [event.transcript for event in events if event.type == "turn.end"]
-
-
-async def token_of_cartesia_sdk(base_url: str) -> str:
-    """`AsyncCartesia`, an access token for the browser."""
-    async with AsyncCartesia(api_key="sk_test", base_url=base_url) as client:
-        answer = await client.access_token.create(grants={"stt": True}, expires_in=60)
-    return str(answer.token)
 
 
 class Finals(FrameProcessor):
@@ -140,8 +112,22 @@ async def with_livekit(
     return finals
 
 
-OFFICIAL: dict[str, Speak] = {
-    "cartesia-sdk": with_cartesia_sdk,
+def program(client: Program) -> ParameterSet:
+    """A client of another environment, with what it needs."""
+
+    async def speak(
+        base_url: str, pcm: bytes, *, rate: int = 16_000, turns: int, real_time: bool = False
+    ) -> list[str]:
+        texts: list[str] = await client.run(base_url, pcm, rate=rate, real_time=real_time)
+        return texts
+
+    return pytest.param(speak, marks=client.marks)
+
+
+OFFICIAL: dict[str, Speak | ParameterSet] = {
+    "cartesia-sdk": program(PYTHON_SDK),
+    "cartesia-js": program(TYPESCRIPT_SDK),
     "pipecat": with_pipecat,
     "livekit": with_livekit,
+    "livekit-node": program(LIVEKIT_NODE),
 }

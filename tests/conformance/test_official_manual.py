@@ -11,11 +11,8 @@ import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Rules, Script
-from tests.conformance.official_manual import (
-    transcribe_with_cartesia_sdk,
-    with_cartesia_sdk,
-    with_pipecat,
-)
+from tests.conformance.official_manual import with_pipecat
+from tests.conformance.programs import PYTHON_SDK, TYPESCRIPT_SDK, Program
 
 SCRIPT = Script("Hello there.", "I'd like a table ... for two people.", "Thanks.")
 
@@ -28,17 +25,34 @@ def turns(script: Script) -> list[bytes]:
     return [pcm[a:b] for a, b in pairwise(cuts)]
 
 
+@pytest.mark.parametrize(
+    "sdk",
+    [
+        pytest.param(PYTHON_SDK, marks=PYTHON_SDK.marks, id="python"),
+        pytest.param(TYPESCRIPT_SDK, marks=TYPESCRIPT_SDK.marks, id="typescript"),
+    ],
+)
 @pytest.mark.parametrize("model", ["ink-2", "ink-whisper"])
-@pytest.mark.parametrize("rules", [Rules(), Rules(extra_fields=True)])
-async def test_the_sdk_gets_every_word_before_flush_done(model: str, rules: Rules) -> None:
+@pytest.mark.parametrize("rules", [Rules(), Rules(extra_fields=True)], ids=["", "more-fields"])
+async def test_the_sdk_gets_every_word_before_flush_done(
+    sdk: Program, model: str, rules: Rules
+) -> None:
+    pieces = turns(SCRIPT)
     async with InkServer(SCRIPT, rules=rules) as server:
-        texts = await with_cartesia_sdk(server.url, turns(SCRIPT), model=model)
+        texts = await sdk.run(
+            server.url,
+            b"".join(pieces),
+            endpoint="manual",
+            model=model,
+            pieces=[len(piece) for piece in pieces],
+        )
     assert texts == SCRIPT.transcripts
     [record] = server.connections
     assert record.received == ["finalize"] * 3 + ["close"]
     assert record.complaint is None
 
 
+@PYTHON_SDK.marks
 async def test_the_sdk_gets_the_words_of_a_file() -> None:
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
@@ -47,10 +61,12 @@ async def test_the_sdk_gets_the_words_of_a_file() -> None:
         writer.setframerate(16_000)
         writer.writeframes(SCRIPT.audio())
     async with InkServer(SCRIPT) as server:
-        answer = await transcribe_with_cartesia_sdk(server.url, file.getvalue())
-    assert answer.text == "".join(SCRIPT.transcripts)
-    assert "".join(word.word for word in answer.words) == answer.text
-    assert answer.duration == pytest.approx(SCRIPT.seconds)
+        answer = await PYTHON_SDK.run(
+            server.url, file.getvalue(), endpoint="batch", model="ink-whisper"
+        )
+    assert answer["text"] == "".join(SCRIPT.transcripts)
+    assert "".join(word["word"] for word in answer["words"]) == answer["text"]
+    assert answer["duration"] == pytest.approx(SCRIPT.seconds)
 
 
 async def test_pipecat_gets_every_word_of_whisper() -> None:
