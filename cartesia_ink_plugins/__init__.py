@@ -56,6 +56,7 @@ from cartesia_ink_plugins.core.tap import (
 )
 from cartesia_ink_plugins.observe.percentiles import Percentiles
 from cartesia_ink_plugins.observe.stats import SpeculationStats, Stats
+from cartesia_ink_plugins.version import __version__
 
 __all__ = [
     "AudioFormat",
@@ -114,5 +115,6 @@ __all__ = [
     "UsageError",
     "UsageMeter",
     "Word",
+    "__version__",
     "transcribe",
 ]

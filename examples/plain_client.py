@@ -29,7 +29,7 @@ from cartesia_ink_plugins import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.demo import caller
-from cartesia_ink_plugins.demo.local_ink import LocalInk
+from cartesia_ink_plugins.server.speech.process import SpeechServer
 
 
 async def speak(pcm: bytes, sample_rate: int, client: InkTurnsClient) -> None:
@@ -74,7 +74,7 @@ async def main(pcm: bytes, sample_rate: int) -> None:
     """Transcribe one recording."""
     async with AsyncExitStack() as stack:
         if not os.environ.get("CARTESIA_API_KEY"):
-            ink = await stack.enter_async_context(LocalInk())
+            ink = await stack.enter_async_context(SpeechServer())
             os.environ.update(ink.environment())
         async with InkTurnsClient(TurnsOptions(sample_rate=sample_rate)) as client:
             await asyncio.gather(speak(pcm, sample_rate, client), listen(client))

@@ -27,8 +27,8 @@ except ImportError as error:
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
 from cartesia_ink_plugins.demo.livekit_start import offline_without_key
-from cartesia_ink_plugins.demo.local_ink import ANY_KEY
 from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.server.speech.process import ANY_KEY
 
 
 def prepare(process: JobProcess) -> None:

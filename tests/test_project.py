@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import pkgutil
 import re
@@ -132,11 +133,17 @@ import cartesia_ink_plugins.testing.plugin
     assert ran.returncode == 0, ran.stderr
 
 
-def test_the_version_is_the_same_everywhere() -> None:
+def test_the_version_is_written_once_and_is_the_same_everywhere() -> None:
+    version = cartesia_ink_plugins.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     released = re.findall(r"^## \[(\d[^\]]*)\]", changelog, re.MULTILINE)
-    assert released[:1] in ([], [PROJECT["version"]])
-    assert getattr(cartesia_ink_plugins, "__version__", PROJECT["version"]) == PROJECT["version"]
+    assert released[:1] in ([], [version])
+    assert importlib.metadata.version(PROJECT["name"]) == version
+    assert "version" in PROJECT["dynamic"]
+    written = re.compile(rf"""version.*["']{re.escape(version)}["']""")
+    assert [path for path in PACKAGE.rglob("*.py") if written.search(path.read_text("utf-8"))] == [
+        PACKAGE / "version.py"
+    ]
 
 
 def test_what_ci_installs_is_needed_by_a_test() -> None:

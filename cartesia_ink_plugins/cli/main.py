@@ -8,12 +8,15 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
+from cartesia_ink_plugins.cli import offline
 from cartesia_ink_plugins.core.errors import InkError, UsageError
+from cartesia_ink_plugins.version import __version__
 
 COMMANDS = ("demo", "talk", "transcribe", "serve", "doctor")
 """The commands in the order in which the help lists them; each is a module beside this one."""
+
+INSTALL_DEMO = "pip install 'cartesia-ink-offline[demo]'"
 
 FAILED = 1
 BAD_INPUT = 2
@@ -76,18 +79,34 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"cartesia-ink {_version()}")
+    parser.add_argument("--version", action="version", version=f"cartesia-ink {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name in COMMANDS:
-        importlib.import_module(f"cartesia_ink_plugins.cli.{name}").add_parser(subparsers)
+        try:
+            module = importlib.import_module(f"cartesia_ink_plugins.cli.{name}")
+        except ModuleNotFoundError:
+            if name not in offline.COMMANDS:
+                raise
+            _add_missing_parser(subparsers, name)
+        else:
+            module.add_parser(subparsers)
     return parser
 
 
-def _version() -> str:
-    try:
-        return version("cartesia-ink-plugins")
-    except PackageNotFoundError:
-        return "(not installed)"
+def _add_missing_parser(
+    subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str
+) -> None:
+    """Add a command of the demo where the demo is not installed."""
+    # No option begins with a null byte, so that every argument is accepted as a positional one.
+    parser = subparsers.add_parser(
+        name, help=f"not installed: {INSTALL_DEMO}", prefix_chars="\0", add_help=False
+    )
+    parser.add_argument("arguments", nargs="*")
+    parser.set_defaults(run=_say_how_to_install)
+
+
+def _say_how_to_install(args: argparse.Namespace) -> int:
+    raise offline.missing("the demo", INSTALL_DEMO)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def open_recording(path: Path) -> Recording:
     try:
         import soundfile  # noqa: F401
     except ImportError:
-        raise UsageError("soundfile is missing: pip install 'cartesia-ink-plugins[demo]'") from None
+        raise UsageError("soundfile is missing: pip install soundfile") from None
     piped = _read_pipe(path)
     try:
         with _source(path, piped) as source, _decoder(source) as file:

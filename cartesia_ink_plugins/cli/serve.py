@@ -12,6 +12,7 @@ import time
 import wave
 from typing import TYPE_CHECKING
 
+from cartesia_ink_plugins.cli import offline
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.log import printable
@@ -136,8 +137,9 @@ def run(args: argparse.Namespace) -> int:
     try:
         from cartesia_ink_plugins.server.app import InkServer
     except ImportError as error:
-        extra = "speech" if args.engine == ["speech"] else "server"
-        return _complain(f"{error.name} is missing: pip install 'cartesia-ink-plugins[{extra}]'")
+        extra = "pip install 'cartesia-ink-plugins[server]'"
+        install = offline.INSTALL if args.engine == ["speech"] else extra
+        return _complain(f"{error.name} is missing: {install}")
     try:
         engine, script = _engine(args.engine)
         if args.audio:
@@ -191,8 +193,10 @@ def _engine(words: list[str]) -> tuple[Engine | Script, Script | None]:
     """
     match words:
         case ["speech"]:
-            from cartesia_ink_plugins.server.speech import SpeechEngine
-
+            try:
+                from cartesia_ink_plugins.server.speech import SpeechEngine
+            except ModuleNotFoundError:
+                raise offline.missing("speech recognition") from None
             return SpeechEngine(), None
         case ["script", path]:
             from cartesia_ink_plugins.server.script import Script

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
-from cartesia_ink_plugins.demo.local_ink import LocalInk
+from cartesia_ink_plugins.server.speech.process import SpeechServer
 
 _WORKS_FOR_A_SERVER = {"dev", "start", "connect"}
 _ANSWERS_CALLS = {"console", *_WORKS_FOR_A_SERVER}
@@ -64,7 +64,7 @@ def _offline() -> Iterator[None]:
             yield
             return
         _say("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
-        with LocalInk() as ink:
+        with SpeechServer() as ink:
             os.environ.update(ink.environment())
             yield
     except InkError as error:

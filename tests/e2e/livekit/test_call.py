@@ -17,7 +17,7 @@ import pytest
 
 from cartesia_ink_plugins.demo.booking import make_booking
 from cartesia_ink_plugins.demo.caller import expected_booking
-from cartesia_ink_plugins.demo.local_ink import ANY_KEY
+from cartesia_ink_plugins.server.speech.process import ANY_KEY
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.demo.playing import caller, script
 from tests.e2e.livekit import watch

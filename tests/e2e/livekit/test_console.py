@@ -12,10 +12,11 @@ import sys
 import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
-from cartesia_ink_plugins.demo.local_ink import ANY_KEY
+from cartesia_ink_plugins.server.speech.process import ANY_KEY
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.livekit.harness import until
 from tests.needs import ROOT
@@ -67,12 +68,14 @@ class Terminal:
 
 
 @asynccontextmanager
-async def terminal(*arguments: str, environment: dict[str, str]) -> AsyncIterator[Terminal]:
-    """Run the example in a terminal of its own."""
+async def terminal(
+    *arguments: str, environment: dict[str, str], program: Path = EXAMPLE
+) -> AsyncIterator[Terminal]:
+    """Run the example, or another program, in a terminal of its own."""
     master, slave = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        str(EXAMPLE),
+        str(program),
         *arguments,
         stdin=slave,
         stdout=slave,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.demo.local_ink import ANY_KEY
+from cartesia_ink_plugins.server.speech.process import ANY_KEY
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.e2e.livekit.caller import RoomCaller
 from tests.e2e.livekit.rig import LiveKitServer, Worker

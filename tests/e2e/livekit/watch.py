@@ -19,7 +19,7 @@ from pathlib import Path
 
 from cartesia_ink_plugins.core.errors import InkError
 from cartesia_ink_plugins.demo.caller import Caller
-from cartesia_ink_plugins.demo.local_ink import LocalInk
+from cartesia_ink_plugins.server.speech.process import SpeechServer
 from tests.e2e.livekit.caller import AGENT_RATE, PATIENT, RoomCaller, Said
 from tests.e2e.livekit.rig import LiveKitServer, Worker
 from tests.needs import NEEDS, ROOT
@@ -72,7 +72,7 @@ async def hold(path: Path, voice: Caller | None = None) -> RoomCaller:
         environment: dict[str, str] = {}
         if not os.environ.get("CARTESIA_API_KEY"):
             screen.say("Starting a local Ink server ...")
-            ink = LocalInk()
+            ink = SpeechServer()
             stack.callback(ink.stop)
             await asyncio.to_thread(ink.start)
             environment = ink.environment()

@@ -13,14 +13,14 @@ import pytest
 
 from cartesia_ink_plugins import Credentials, InkTurnsClient, TurnEnd, TurnsOptions
 from cartesia_ink_plugins.core.errors import InkError
-from cartesia_ink_plugins.demo import local_ink
 from cartesia_ink_plugins.demo.caller import LINES, recording
-from cartesia_ink_plugins.demo.local_ink import LocalInk
+from cartesia_ink_plugins.server.speech import process as process_module
+from cartesia_ink_plugins.server.speech.process import SpeechServer
 
 
 async def test_it_hears_the_recorded_caller() -> None:
     line = next(line for line in LINES if line.name == "4_name")
-    async with LocalInk() as ink:
+    async with SpeechServer() as ink:
         options = TurnsOptions(base_url=ink.url)
         async with InkTurnsClient(options, Credentials(api_key="any")) as client:
             pcm = recording(line) + bytes(3 * 32_000)
@@ -33,7 +33,7 @@ async def test_it_hears_the_recorded_caller() -> None:
 
 
 def test_it_leads_every_client_to_itself() -> None:
-    with LocalInk() as ink:
+    with SpeechServer() as ink:
         environment = ink.environment()
         assert environment["CARTESIA_BASE_URL"].startswith("http://127.0.0.1:")
         assert environment["CARTESIA_API_KEY"]
@@ -45,8 +45,8 @@ def test_it_ends_with_whoever_started_it() -> None:
     """Even one that was killed: the server notices that its standard input is closed."""
     program = (
         "import time\n"
-        "from cartesia_ink_plugins.demo.local_ink import LocalInk\n"
-        "ink = LocalInk()\n"
+        "from cartesia_ink_plugins.server.speech.process import SpeechServer\n"
+        "ink = SpeechServer()\n"
         "ink.start()\n"
         "print(ink.url, flush=True)\n"
         "time.sleep(60)\n"
@@ -64,7 +64,7 @@ def test_it_ends_with_whoever_started_it() -> None:
 
 def test_it_says_nothing_when_whoever_started_it_has_gone_before_it_was_ready() -> None:
     with subprocess.Popen(
-        [sys.executable, "-m", "cartesia_ink_plugins.demo.local_ink"],
+        [sys.executable, "-m", "cartesia_ink_plugins.server.speech.process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -80,7 +80,7 @@ def test_it_says_nothing_when_whoever_started_it_has_gone_before_it_was_ready() 
 
 
 async def test_who_does_not_wait_for_it_leaves_nothing_behind() -> None:
-    ink = LocalInk()
+    ink = SpeechServer()
     starting = asyncio.create_task(ink.__aenter__())
     while (process := ink._process) is None:
         await asyncio.sleep(0.01)
@@ -91,8 +91,8 @@ async def test_who_does_not_wait_for_it_leaves_nothing_behind() -> None:
 
 
 def test_it_says_why_it_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_ink, "__name__", "no_such_module_at_all")
-    ink = LocalInk()
+    monkeypatch.setattr(process_module, "__name__", "no_such_module_at_all")
+    ink = SpeechServer()
     with pytest.raises(InkError, match="did not start"):
         ink.start()
 

@@ -3,7 +3,7 @@
 Recognition then takes nothing from the conversation's event loop. The process ends with whoever
 started it, even when that one is killed: it reads its standard input and leaves when that closes.
 
-    with LocalInk() as ink:
+    with SpeechServer() as ink:
         os.environ |= ink.environment()
 """
 
@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from cartesia_ink_plugins.core.errors import InkError, UsageError
-from cartesia_ink_plugins.demo.voice import INSTALL
+from cartesia_ink_plugins.server.speech.weights import INSTALL
 
 ANY_KEY = "local"
 """A key for a server that accepts any."""
@@ -26,7 +26,7 @@ ANY_KEY = "local"
 _STOP_SECONDS = 5.0
 
 
-class LocalInk:
+class SpeechServer:
     """A server that hears real speech, on a free port of this machine.
 
     Attributes:

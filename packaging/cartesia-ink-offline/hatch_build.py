@@ -1,0 +1,27 @@
+"""Take the version and the dependencies from the project that this package belongs to."""
+
+from __future__ import annotations
+
+import runpy
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class OfflineMetadata(MetadataHookInterface):
+    """What the package shares with the plugins."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Fill in what `pyproject.toml` beside this file calls dynamic."""
+        plugins = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        version = runpy.run_path(str(ROOT / "cartesia_ink_plugins/version.py"))["__version__"]
+        own, *others = plugins["optional-dependencies"]["demo"]
+        metadata["version"] = version
+        metadata["dependencies"] = [f"{plugins['name']}[speech]=={version}"]
+        metadata["optional-dependencies"] = {"demo": [f"{own}=={version}", *others]}
+        for shared in ("authors", "classifiers", "urls"):
+            metadata[shared] = plugins[shared]
