@@ -90,17 +90,17 @@ def validate_version(version: object) -> None:
 def language_code(language: str | None) -> str | None:
     """Return a language as the API writes it: `en` for `en-US`.
 
+    What is no code, such as `auto`, is left as it is: which languages a model knows is for the
+    server to say.
+
     Raises:
-        UsageError: It is not a language code.
+        UsageError: It cannot be sent.
     """
     if language is None:
         return None
-    if not isinstance(language, str):
-        raise UsageError(f"language: {language!r} is not a language code such as 'en'")
-    code = language.replace("_", "-").partition("-")[0].lower()
-    if not (code.isascii() and code.isalpha() and 2 <= len(code) <= 3):
-        raise UsageError(f"language: {language!r} is not a language code such as 'en'")
-    return code
+    validate_name("language", language, "en")
+    code = re.match("[A-Za-z]{2,3}(?=[-_]|$)", language)
+    return code[0].lower() if code else language
 
 
 def validated_keyterms(keyterms: Sequence[str]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from loguru import logger
 from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
@@ -30,23 +31,55 @@ from cartesia_ink_plugins.core.options import ManualOptions, Resilience
 from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 
+# For whisper: what is silence, and how much of it ends an utterance.
+SILENCE_OPTIONS = ["min_volume", "max_silence_duration_secs"]
+
+
+def _not_given() -> NotGiven:
+    return NOT_GIVEN
+
+
+def _is_set(value: object) -> bool:
+    return is_given(value) and value not in (None, "", [])
+
 
 @dataclass
 class InkManualSTTSettings(STTSettings):
     """Settings of `InkManualSTTService`.
 
-    A change of the key terms takes effect in the next pause; a change of model or language at once,
-    with the words said so far as a transcription of their own. No audio is lost.
+    A change of the key terms takes effect in the next pause; a change of anything else at once,
+    with the words said so far as a transcription of their own. No audio is lost. What the model
+    does not take is ignored, and the log says so.
 
     Parameters:
-        keyterm: Words to expect: at most 100 terms and 1200 characters in total.
+        keyterm: Words to expect: at most 100 terms and 1200 characters in total; not for whisper.
+        min_volume: Loudness, 0 to 1, below which nothing is speech; for whisper only. None, as
+            with the next one, leaves it to the server.
+        max_silence_duration_secs: Seconds of silence after which the server takes an utterance to
+            be over, without `finalize`; for whisper only.
     """
 
-    keyterm: list[str] | NotGiven | None = field(default_factory=lambda: NOT_GIVEN)
+    keyterm: list[str] | NotGiven | None = field(default_factory=_not_given)
+    min_volume: float | NotGiven | None = field(default_factory=_not_given)
+    max_silence_duration_secs: float | NotGiven | None = field(default_factory=_not_given)
 
-    def keyterms(self) -> list[str]:
-        """The key terms; none is an empty list."""
-        return list(self.keyterm) if is_given(self.keyterm) and self.keyterm else []
+    @property
+    def without_meaning(self) -> list[str]:
+        """The fields that are set and that the model does not take."""
+        model = model_named(str(self.model))
+        fields = [] if model.has_keyterms else ["keyterm"]
+        fields += [] if model.has_silence_options else SILENCE_OPTIONS
+        return [name for name in fields if _is_set(getattr(self, name))]
+
+    def options(self) -> dict[str, Any]:
+        """What the connection is asked for, as arguments of `ManualOptions`."""
+        arguments = {"keyterm": "keyterms"}
+        names = {"language", "keyterm", *SILENCE_OPTIONS} - {*self.without_meaning}
+        return {"model": str(self.model)} | {
+            arguments.get(name, name): value
+            for name in names
+            if _is_set(value := getattr(self, name))
+        }
 
 
 class InkManualSTTService(InkStreamingSTTService):
@@ -110,7 +143,13 @@ class InkManualSTTService(InkStreamingSTTService):
         """
         if kwargs.pop("live_options", None) is not None:
             raise UsageError("live_options: Pipecat will remove them; give `settings` instead")
-        store = self.Settings(model="ink-2", language=None, keyterm=None)
+        store = self.Settings(
+            model="ink-2",
+            language=None,
+            keyterm=None,
+            min_volume=None,
+            max_silence_duration_secs=None,
+        )
         if settings is not None:
             store.apply_update(settings)
         super().__init__(
@@ -124,9 +163,11 @@ class InkManualSTTService(InkStreamingSTTService):
             ttfs_p99_latency=ttfs_p99_latency,
             **kwargs,
         )
+        self._warned: set[str] = set()
         self._resilience = resilience or Resilience(drain_timeout=finalize_timeout)
         self._base_url = base_url
         self._options(sample_rate or 16_000)
+        self._warn_about_settings()
         self._session = self._make_session()
 
     def language_to_service_language(self, language: Language) -> str:
@@ -163,14 +204,11 @@ class InkManualSTTService(InkStreamingSTTService):
         return InkManualClient(options, self._credentials, resilience=self._resilience)
 
     def _options(self, sample_rate: int) -> ManualOptions:
-        language = self._settings.language
         options = ManualOptions(
-            model=str(self._settings.model),
             encoding=self._encoding,
             sample_rate=sample_rate,
-            language=str(language) if is_given(language) and language else None,
-            keyterms=self._settings.keyterms(),
             extra_headers=self._extra_headers,
+            **self._settings.options(),
         )
         return replace(options, base_url=self._base_url) if self._base_url else options
 
@@ -238,17 +276,27 @@ class InkManualSTTService(InkStreamingSTTService):
         Returns:
             The names of the changed fields, with their former values.
         """
-        before = self._settings.copy()
+        before, rate = self._settings.copy(), self.sample_rate or 16_000
+        options_before = self._options(rate)
         changed = await super()._update_settings(delta)
         try:
-            self._options(self.sample_rate or 16_000)
+            options = self._options(rate)
         except UsageError as error:
             self._settings = before
             await self.push_error(f"{self}: settings not changed: {error}")
             return {}
-        if changed.keys() & {"model", "language"}:
+        self._warn_about_settings()
+        if replace(options, keyterms=options_before.keyterms) != options_before:
             await self._session.finish(self._drain_timeout)
             await self._session.reopen()
-        elif "keyterm" in changed:
-            self._session.update_keyterms(self._settings.keyterms())
+        elif options != options_before:
+            self._session.update_keyterms(list(options.keyterms))
         return changed
+
+    def _warn_about_settings(self) -> None:
+        """Name the settings that the model does not take, once each."""
+        settings = self._settings
+        for name in settings.without_meaning:
+            if name not in self._warned:
+                logger.warning(f"{self}: `{name}` has no meaning with {settings.model!r}, ignored")
+        self._warned = set(settings.without_meaning)

@@ -135,5 +135,5 @@ class TestManual:
 
 @pytest.mark.parametrize("kind", [TurnsOptions, ManualOptions])
 def test_a_model_has_to_be_named(kind: type[TurnsOptions | ManualOptions]) -> None:
-    with pytest.raises(UsageError, match=r"^model: is empty; use 'ink-2'"):
+    with pytest.raises(UsageError, match=r"^model: '' is no name; use 'ink-2'"):
         kind(model="")

@@ -152,7 +152,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("arguments", "named"),
         [
-            ({"language": "English"}, "language"),
+            ({"language": "English\n"}, "language"),
             ({"model": "ink-whisper", "min_volume": 2.0}, "min_volume"),
             ({"model": "ink-whisper", "min_volume": -0.1}, "min_volume"),
             ({"model": "ink-whisper", "max_silence_duration_secs": 0.0}, "max_silence"),

@@ -119,8 +119,12 @@ class TestLanguage:
     def test_the_region_is_left_out(self, language: str | None, code: str | None) -> None:
         assert language_code(language) == code
 
-    @pytest.mark.parametrize("language", ["", "e", "English", "English, please", "e1", "ée", "-en"])
-    def test_what_is_no_language_code_is_an_error(self, language: str) -> None:
+    @pytest.mark.parametrize("language", ["auto", "multi", "English", "x-klingon", "e1", "ée"])
+    def test_what_is_no_code_is_for_the_server_to_judge(self, language: str) -> None:
+        assert language_code(language) == language
+
+    @pytest.mark.parametrize("language", ["", "en\r\n", "\ud83d", 7])
+    def test_what_cannot_be_sent_is_an_error(self, language: Any) -> None:
         with pytest.raises(UsageError, match=r"^language: "):
             language_code(language)
 

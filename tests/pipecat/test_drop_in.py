@@ -115,7 +115,7 @@ def test_every_method_takes_the_same_arguments(mine: type, theirs: type) -> None
 def test_their_settings_are_taken_for_ours(mine: Any, theirs: Any) -> None:
     assert {f.name for f in fields(theirs.Settings)} <= {f.name for f in fields(mine.Settings)}
     stt = mine(api_key="test-key", settings=theirs.Settings(keyterm=["Cartesia"]))
-    assert stt._settings.keyterms() == ["Cartesia"]
+    assert stt._settings.keyterm == ["Cartesia"]
 
 
 async def test_their_settings_change_ours_in_mid_call() -> None:

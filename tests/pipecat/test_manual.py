@@ -274,6 +274,47 @@ async def test_settings_change_without_losing_audio() -> None:
     assert str(talk.down.all(TranscriptionFrame)[1].language) == "de"
 
 
+async def test_what_is_silence_reaches_whisper_and_changes_in_mid_call() -> None:
+    Settings = InkManualSTTService.Settings
+    settings = Settings(model="ink-whisper", min_volume=0.0, max_silence_duration_secs=9.0)
+    async with InkServer(SCRIPT) as server, call(ours(server, settings=settings)) as talk:
+        first, second, _ = utterances(SCRIPT)
+        await talk.say(first)
+        await talk.until(1)
+        await talk.worker.queue_frame(STTUpdateSettingsFrame(delta=Settings(min_volume=0.2)))
+        await talk.say(second)
+        await talk.until(2)
+    asked = [
+        (record.parameter("min_volume"), record.parameter("max_silence_duration_secs"))
+        for record in server.connections
+    ]
+    assert asked == [("0", "9"), ("0.2", "9")]
+
+
+@pytest.mark.parametrize(
+    ("model", "setting"),
+    [
+        ("ink-2", {"min_volume": 0.2}),
+        ("ink-2", {"max_silence_duration_secs": 1.0}),
+        ("ink-whisper", {"keyterm": ["Cartesia"]}),
+    ],
+)
+async def test_a_setting_that_the_model_does_not_take_is_ignored_and_named(
+    model: str, setting: dict[str, Any], warnings: list[str]
+) -> None:
+    settings = InkManualSTTService.Settings(model=model, **setting)
+    async with InkServer(SCRIPT) as server, call(ours(server, settings=settings)) as talk:
+        await talk.worker.queue_frame(
+            STTUpdateSettingsFrame(delta=InkManualSTTService.Settings(**setting))
+        )
+        await talk.say(utterances(SCRIPT)[0])
+        assert await talk.until(1) == ["Hello there."]
+    [name] = setting
+    assert [record.parameter(name) for record in server.connections] == [None]
+    told = [line for line in warnings if "has no meaning" in line]
+    assert len(told) == 1 and f"`{name}` has no meaning with '{model}'" in told[0]
+
+
 async def test_a_wrong_setting_changes_nothing_and_is_told() -> None:
     async with InkServer(SCRIPT) as server, call(ours(server)) as talk:
         delta = InkManualSTTService.Settings(model="ink-2", keyterm=["x"] * 101)

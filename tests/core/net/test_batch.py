@@ -311,9 +311,9 @@ class TestWrongArguments:
         with pytest.raises(UsageError, match="needs both"):
             await transcribe(b"1", sample_rate=8000, credentials=KEY)
 
-    async def test_no_language_code(self) -> None:
+    async def test_a_language_that_cannot_be_sent(self) -> None:
         with pytest.raises(UsageError, match="language"):
-            await transcribe(b"1", language="English, please", credentials=KEY)
+            await transcribe(b"1", language="en\r\nfr", credentials=KEY)
 
     @pytest.mark.parametrize(
         ("argument", "value"),
