@@ -28,6 +28,7 @@ from cartesia_ink_plugins.core.events import (
     TurnResume,
     TurnStart,
     TurnUpdate,
+    Unreachable,
     Word,
 )
 from cartesia_ink_plugins.core.net.batch import AudioSource, Progress, Transcription, transcribe
@@ -111,6 +112,7 @@ __all__ = [
     "TurnStart",
     "TurnUpdate",
     "TurnsOptions",
+    "Unreachable",
     "Unrecognized",
     "UsageError",
     "UsageMeter",

@@ -23,6 +23,7 @@ from cartesia_ink_plugins.core.events import (
     TurnEagerEnd,
     TurnEnd,
     TurnUpdate,
+    Unreachable,
 )
 from cartesia_ink_plugins.core.log import printable
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
@@ -220,6 +221,8 @@ async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out
                     words = text
                 case ConnectFailed(reason=reason):
                     out.trouble(f"{recording.path}: {reason}; trying again")
+                case Unreachable(reason=reason, check=check):
+                    out.trouble(f"{recording.path}: {reason}; check {check}")
                 case AudioGap(seconds=seconds):
                     out.gap(recording, seconds)
                 case ErrorMessage(message=message):

@@ -232,6 +232,21 @@ class ConnectFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Connecting fails in a way that waiting does not mend; told once, and the session goes on.
+
+    Attributes:
+        reason: The cause, in one line, such as a certificate that is not trusted.
+        check: What to look at, such as `base_url`.
+        seconds: For how long nothing else has come of an attempt.
+    """
+
+    reason: str
+    check: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AudioGap:
     """Audio that will never be transcribed, because it had to be given up.
 
@@ -313,7 +328,7 @@ TextEvent: TypeAlias = TurnUpdate | TurnEagerEnd | TurnEnd
 ManualMessage: TypeAlias = Transcript | FlushDone | Done
 Message: TypeAlias = Connected | TurnEvent | ManualMessage | ErrorMessage | Unknown | Malformed
 ConnectionEvent: TypeAlias = (
-    Connected | Disconnected | ConnectFailed | ErrorMessage | AudioGap | EventsDropped
+    Connected | Disconnected | ConnectFailed | Unreachable | ErrorMessage | AudioGap | EventsDropped
 )
 Event: TypeAlias = ConnectionEvent | TurnEvent | SettingsRejected
 ManualEvent: TypeAlias = ConnectionEvent | Interim | Final

@@ -27,6 +27,7 @@ from cartesia_ink_plugins.core.events import (
     Interim,
     ManualEvent,
     SettingsRejected,
+    Unreachable,
 )
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.stats import UsageMeter
@@ -308,6 +309,8 @@ class InkRecognizeStream(stt.RecognizeStream):
                     self._give_up(errors.failed_attempt(event, retryable=False))
                 else:
                     self._emit_error(errors.failed_attempt(event, retryable=True), recoverable=True)
+            case Unreachable(reason=reason, check=check):
+                self._emit_error(APIConnectionError(f"{reason}; check {check}"), recoverable=True)
             case AudioGap() if self._client is not None and self._client.rejection is not None:
                 pass  # The rejection says it all.
             case AudioGap(seconds=seconds):

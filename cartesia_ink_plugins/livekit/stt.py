@@ -24,7 +24,7 @@ from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError
 from cartesia_ink_plugins.core.models import Model, model_for_language, model_named
 from cartesia_ink_plugins.core.net.batch import transcribe
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
-from cartesia_ink_plugins.core.validation import validated_keyterms
+from cartesia_ink_plugins.core.validation import insecure_allowed, validated_keyterms
 from cartesia_ink_plugins.livekit import errors
 from cartesia_ink_plugins.livekit.client_pool import ROOM_SAMPLE_RATE, ClientPool
 from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
@@ -79,6 +79,7 @@ class STT(stt.STT[Any]):
         access_token: str | None = None,
         token_provider: TokenProvider | None = None,
         keep_min_delay: bool = False,
+        allow_insecure: bool | None = None,
         resilience: Resilience | None = None,
     ) -> None:
         """Check the arguments; dial nothing yet.
@@ -110,6 +111,8 @@ class STT(stt.STT[Any]):
             keep_min_delay: Let the session wait for its `min_delay` (0.5 s by default) after every
                 turn, as a period of grace in which the user can go on. By default the reply comes
                 at once, because Ink has already decided that the turn is over.
+            allow_insecure: Whether key and audio may go unencrypted to another machine; by default
+                only if `CARTESIA_ALLOW_INSECURE` is 1.
             resilience: How hard lost connections are fought; the defaults suit a voice agent.
 
         Raises:
@@ -126,6 +129,7 @@ class STT(stt.STT[Any]):
             "encoding": encoding,
             "sample_rate": sample_rate if is_given(sample_rate) else ROOM_SAMPLE_RATE,
             "keyterms": self._own_keyterms,
+            "allow_insecure": insecure_allowed() if allow_insecure is None else allow_insecure,
             **_given(model=model, base_url=base_url),
         }
         options = (
@@ -270,6 +274,7 @@ class STT(stt.STT[Any]):
                 credentials=self._pool.credentials,
                 base_url=options.base_url,
                 cartesia_version=options.cartesia_version,
+                allow_insecure=options.allow_insecure,
                 # It bounds the connecting; how long the computing takes depends on the recording.
                 connect_timeout=max(conn_options.timeout, _LEAST_TIMEOUT),
                 retries=0,  # the base class does them

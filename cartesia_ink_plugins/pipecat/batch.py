@@ -19,7 +19,7 @@ from pipecat.utils.types import is_given
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.net.batch import transcribe
-from cartesia_ink_plugins.core.validation import language_code
+from cartesia_ink_plugins.core.options import ManualOptions
 
 
 class InkBatchSTTService(SegmentedSTTService):
@@ -44,6 +44,7 @@ class InkBatchSTTService(SegmentedSTTService):
         timeout: float = 10.0,
         retries: int = 2,
         word_timestamps: bool = False,
+        allow_insecure: bool | None = None,
         aiohttp_session: aiohttp.ClientSession | None = None,
         settings: STTSettings | None = None,
         ttfs_p99_latency: float | None = CARTESIA_TTFS_P99,
@@ -59,6 +60,8 @@ class InkBatchSTTService(SegmentedSTTService):
             timeout: Seconds without progress until an attempt is given up.
             retries: How often to try again after a lost connection, 429 or 5xx.
             word_timestamps: Whether the frame's `result` has the words with their times.
+            allow_insecure: Whether key and audio may go unencrypted to another machine; by default
+                only if `CARTESIA_ALLOW_INSECURE` is 1.
             aiohttp_session: Used, and left open, if given.
             settings: `model` (`ink-whisper` by default) and `language` (English by default).
             ttfs_p99_latency: As of Pipecat's own service.
@@ -72,12 +75,17 @@ class InkBatchSTTService(SegmentedSTTService):
         store = STTSettings(model="ink-whisper", language=Language.EN)
         if settings is not None:
             store.apply_update(settings)
-        language_code(_code(store.language))
+        where: dict[str, Any] = {"base_url": base_url} if base_url else {}
+        if allow_insecure is not None:
+            where["allow_insecure"] = allow_insecure
+        # Where files go is where streams go, and is checked alike.
+        self._options = ManualOptions(
+            model=str(store.model), language=_code(store.language), **where
+        )
         super().__init__(settings=store, ttfs_p99_latency=ttfs_p99_latency, **kwargs)
         if credentials is None and api_key:
             credentials = Credentials(api_key=api_key)
         self._credentials = credentials or Credentials.from_environment()
-        self._base_url = base_url
         self._timeout = timeout
         self._retries = retries
         self._word_timestamps = word_timestamps
@@ -121,7 +129,8 @@ class InkBatchSTTService(SegmentedSTTService):
                 language=language,
                 word_timestamps=self._word_timestamps,
                 credentials=self._credentials,
-                base_url=self._base_url,
+                base_url=self._options.base_url,
+                allow_insecure=self._options.allow_insecure,
                 timeout=self._timeout,
                 retries=self._retries,
                 http_session=self._session(),

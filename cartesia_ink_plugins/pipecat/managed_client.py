@@ -21,6 +21,7 @@ from cartesia_ink_plugins.core.events import (
     Final,
     ManualEvent,
     SettingsRejected,
+    Unreachable,
 )
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
@@ -34,6 +35,7 @@ _CONNECTION_EVENTS = (
     Connected,
     Disconnected,
     ConnectFailed,
+    Unreachable,
     AudioGap,
     ErrorMessage,
     SettingsRejected,
@@ -245,6 +247,8 @@ class ManagedClient(Generic[T]):
                 await self._went_offline()
                 logger.warning(f"{self._host}: {reason}")
                 await self._call("on_connection_error", reason)
+            case Unreachable(reason=reason, check=check):
+                await self._host.push_error(f"Ink cannot be reached: {reason}; check {check}")
             case AudioGap(seconds=seconds):
                 logger.warning(f"{self._host}: {seconds:.2f} s of audio had to be given up")
                 await self._call("on_audio_gap", seconds)

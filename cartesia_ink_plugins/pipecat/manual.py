@@ -112,6 +112,7 @@ class InkManualSTTService(InkStreamingSTTService):
         sample_rate: int | None = None,
         finalize_timeout: float = 5.0,
         extra_headers: Mapping[str, str] | None = None,
+        allow_insecure: bool | None = None,
         drain_timeout: float = 5.0,
         resilience: Resilience | None = None,
         settings: InkManualSTTSettings | None = None,
@@ -132,6 +133,8 @@ class InkManualSTTService(InkStreamingSTTService):
                 when the server does not answer.
             extra_headers: More headers of the upgrade request, for what stands between you and the
                 API; how one proves who one is stands in the credentials only.
+            allow_insecure: Whether key and audio may go unencrypted to another machine; by default
+                only if `CARTESIA_ALLOW_INSECURE` is 1.
             drain_timeout: Seconds that the last words may take when the pipeline ends.
             resilience: How hard the session fights for the user's words.
             settings: What can also be changed while the service runs. `ink-2` by default.
@@ -157,6 +160,7 @@ class InkManualSTTService(InkStreamingSTTService):
             credentials=credentials,
             encoding=encoding,
             extra_headers=extra_headers,
+            allow_insecure=allow_insecure,
             drain_timeout=drain_timeout,
             sample_rate=sample_rate,
             settings=store,
@@ -204,13 +208,15 @@ class InkManualSTTService(InkStreamingSTTService):
         return InkManualClient(options, self._credentials, resilience=self._resilience)
 
     def _options(self, sample_rate: int) -> ManualOptions:
-        options = ManualOptions(
+        where: dict[str, Any] = {"base_url": self._base_url} if self._base_url else {}
+        return ManualOptions(
             encoding=self._encoding,
             sample_rate=sample_rate,
             extra_headers=self._extra_headers,
+            allow_insecure=self._allow_insecure,
+            **where,
             **self._settings.options(),
         )
-        return replace(options, base_url=self._base_url) if self._base_url else options
 
     # -- what goes in -----------------------------------------------------------------------------
 

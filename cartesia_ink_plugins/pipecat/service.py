@@ -24,6 +24,7 @@ from pipecat.utils.tracing.service_decorators import traced_stt
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.validation import insecure_allowed
 from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
 
 # Of the built-in classes; here the session does what they are for.
@@ -53,6 +54,7 @@ class InkStreamingSTTService(STTService):
         credentials: Credentials | None,
         encoding: str,
         extra_headers: Mapping[str, str] | None,
+        allow_insecure: bool | None,
         drain_timeout: float,
         **kwargs: Any,
     ) -> None:
@@ -72,6 +74,7 @@ class InkStreamingSTTService(STTService):
         self._credentials = credentials or Credentials.from_environment()
         self._encoding = encoding
         self._extra_headers = dict(extra_headers or {})
+        self._allow_insecure = insecure_allowed() if allow_insecure is None else allow_insecure
         self._drain_timeout = drain_timeout
         self._ending = False
         self._register_event_handler("on_audio_gap")

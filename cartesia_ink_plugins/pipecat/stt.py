@@ -105,6 +105,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         speculation_policy: SpeculationPolicy | None = None,
         resume_grace: float = 0.25,
         extra_headers: Mapping[str, str] | None = None,
+        allow_insecure: bool | None = None,
         drain_timeout: float = 5.0,
         resilience: Resilience | None = None,
         settings: InkTurnsSTTSettings | None = None,
@@ -133,6 +134,8 @@ class InkTurnsSTTService(InkStreamingSTTService):
                 again without costing another reply.
             extra_headers: More headers of the upgrade request, for what stands between you and the
                 API; how one proves who one is stands in the credentials only.
+            allow_insecure: Whether key and audio may go unencrypted to another machine; by default
+                only if `CARTESIA_ALLOW_INSECURE` is 1.
             drain_timeout: Seconds that the last words may take when the pipeline ends.
             resilience: How hard the session fights for the user's words.
             settings: What can also be changed while the service runs.
@@ -152,6 +155,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
             credentials=credentials,
             encoding=encoding,
             extra_headers=extra_headers,
+            allow_insecure=allow_insecure,
             drain_timeout=drain_timeout,
             sample_rate=sample_rate,
             settings=store,
@@ -310,6 +314,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
             keyterms=self._settings.keyterms(),
             turn=self._settings.turn_settings(),
             extra_headers=self._extra_headers,
+            allow_insecure=self._allow_insecure,
             **where,
         )
 

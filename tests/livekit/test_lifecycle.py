@@ -8,11 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from livekit import rtc
 from livekit.agents import stt
 
 from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.net import obstacles
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
+from tests.core.sockets import Peer, raw_server
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Received, paced, transcribe, until
 from tests.livekit.outages import unused_url
@@ -188,6 +191,30 @@ class TestTrouble:
         broken = '{"type":"error","status_code":500,"title":"Oops","message":"Try again."}'
         errors = await errors_of_a_turn(make_ink, broken)
         assert any("Try again." in str(error.error) for error in errors)
+        assert all(error.recoverable for error in errors)
+
+    async def test_what_cannot_work_is_told_once_as_recoverable(
+        self, make_ink: MakeSTT, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def redirect(peer: Peer) -> None:
+            await peer.read_request()
+            peer.answer("302 Found")
+
+        monkeypatch.setattr(obstacles, "TELL_AFTER", 0.01)
+        errors: list[stt.STTError] = []
+        async with raw_server(redirect) as server:
+            recogniser = make_ink(server.url)
+            recogniser.on("error", errors.append)
+            stream = recogniser.stream()
+            frame = rtc.AudioFrame(ROOM.silence(0.05), ROOM_RATE, 1, ROOM_RATE // 20)
+            async with asyncio.timeout(60):
+                while len(errors) < 5:  # without audio there is nothing to connect for
+                    stream.push_frame(frame)
+                    await asyncio.sleep(0.05)
+            await stream.aclose()
+        told = [str(error.error) for error in errors if "check base_url" in str(error.error)]
+        assert len(told) == 1
+        assert "HTTP 302 redirects" in told[0]
         assert all(error.recoverable for error in errors)
 
     async def test_audio_that_is_given_up_is_told(self, make_ink: MakeSTT) -> None:

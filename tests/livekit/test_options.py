@@ -364,3 +364,17 @@ def test_a_stream_takes_no_connection_that_waits_in_another_job() -> None:
         assert received.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == ["Hello there."]
 
     in_two_jobs(script, talk)
+
+
+@pytest.mark.parametrize("endpoint", ["turns", "manual"])
+def test_a_plain_address_of_another_machine_must_be_allowed(
+    make_ink: MakeSTT, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CARTESIA_ALLOW_INSECURE", raising=False)
+    with pytest.raises(UsageError, match="allow_insecure=True"):
+        make_ink("http://ink.example", endpoint=endpoint)
+    make_ink("http://ink.example", endpoint=endpoint, allow_insecure=True)
+    monkeypatch.setenv("CARTESIA_ALLOW_INSECURE", "1")
+    make_ink("http://ink.example", endpoint=endpoint)
+    with pytest.raises(UsageError):
+        make_ink("http://ink.example", endpoint=endpoint, allow_insecure=False)

@@ -26,6 +26,7 @@ from pipecat.turns.user_turn_strategies import EagerUserTurnStrategies, External
 
 from cartesia_ink_plugins import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.net import obstacles
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from tests.pipecat.conversation import Voice, conversation
 from tests.pipecat.sides import MakeSTT, builtin, ours, talk_to
@@ -179,6 +180,24 @@ async def test_nothing_is_left_behind(way: str) -> None:
             await talk.until(lambda: bool(talk.tap.down(EndFrame)), timeout=8)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
+
+
+async def test_what_cannot_work_is_reported_once_and_the_service_goes_on_trying(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(obstacles, "TELL_AFTER", 0.01)
+    async with refusing(302) as url:
+        stt = ours(url)
+        calls = count(stt, "on_connection_error", "on_error")
+        async with conversation(stt) as talk:
+            await talk.hear()
+            await talk.until(lambda: len(calls["on_connection_error"]) >= 4)
+            assert stt.is_usable
+    ((error,),) = calls["on_error"]
+    assert isinstance(error, ErrorFrame)
+    assert not error.fatal
+    assert "HTTP 302 redirects" in error.error
+    assert "check base_url" in error.error
 
 
 async def test_a_rejection_is_reported_once_and_makes_the_service_unusable() -> None:

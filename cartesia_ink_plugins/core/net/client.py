@@ -20,6 +20,7 @@ from typing import Any, Generic, Self, TypeVar, cast
 from cartesia_ink_plugins.core.audio import as_bytes
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import RejectedError, UsageError
+from cartesia_ink_plugins.core.events import Unreachable
 from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.net.delivery import Delivery
@@ -35,6 +36,8 @@ from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.stream.session import StreamSession
 from cartesia_ink_plugins.core.tap import MomentKind, SessionStart, Tap
 from cartesia_ink_plugins.observe.stats import Stats, StatsTap
+
+_CLOCK_STEP = 0.1  # seconds; less is a process that was held up between two readings
 
 S = TypeVar("S", bound=StreamSession[Any])
 E = TypeVar("E")
@@ -66,10 +69,11 @@ class StreamClient(ABC, Generic[S, E]):
             on_lost=self._lost,
         )
         credentials = credentials or Credentials.from_environment()
-        self._connector = Connector(credentials, ssl_context, callbacks)
+        self._connector = Connector(credentials, ssl_context, callbacks, self._unreachable)
         self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
         self._is_started = False
         self._timer = DeadlineTimer(self._timed_out)
+        self._epoch = 0.0
         self._is_rejection_raised = False
 
     @property
@@ -279,7 +283,7 @@ class StreamClient(ABC, Generic[S, E]):
             loop = running_loop()
             session_id = f"ink-{secrets.token_hex(3)}"
             taps: list[Tap] = [LogTap(SessionLog(session_id)), self._stats, *self._taps]
-            epoch = time.time() - loop.time()
+            self._epoch = epoch = time.time() - loop.time()
             session = self._make_session(epoch, session_id, taps)
             self._made = session, loop
             start = SessionStart(session_id, self.options, epoch, session.snapshot)
@@ -333,17 +337,24 @@ class StreamClient(ABC, Generic[S, E]):
 
     def _timed_out(self) -> None:
         session, loop = self._get_or_make()
+        self._follow_clock()
         session.timeout(loop.time())
         self._drive()
+
+    def _follow_clock(self) -> None:
+        """Tell the session if the machine has slept, or its clock was set."""
+        session, loop = self._get_or_make()
+        epoch = time.time() - loop.time()
+        if abs(epoch - self._epoch) > _CLOCK_STEP:
+            self._epoch = epoch
+            session.set_epoch(epoch)
+            session.report(MomentKind.CLOCK, epoch, loop.time())
 
     # --- what the connector reports -----------------------------------------------------------
 
     def _opened(self, request_id: str | None) -> None:
         session, loop = self._get_or_make()
-        # Since the last connect the machine may have slept, or its clock may have been set.
-        epoch = time.time() - loop.time()
-        session.set_epoch(epoch)
-        session.report(MomentKind.CLOCK, epoch, loop.time())
+        self._follow_clock()
         session.connection_opened(loop.time(), request_id)
         self._drive()
 
@@ -363,6 +374,7 @@ class StreamClient(ABC, Generic[S, E]):
     def _message_received(self, data: str | bytes) -> None:
         """A message arrived; `_drive` follows once all messages of a read were told."""
         session, loop = self._get_or_make()
+        self._follow_clock()
         session.message_received(data, loop.time())
 
     def _pong_received(self) -> None:
@@ -377,4 +389,9 @@ class StreamClient(ABC, Generic[S, E]):
     def _lost(self, reason: str, code: int | None) -> None:
         session, loop = self._get_or_make()
         session.connection_lost(reason, loop.time(), code)
+        self._drive()
+
+    def _unreachable(self, event: Unreachable) -> None:
+        session, loop = self._get_or_make()
+        session.emit(event, loop.time())
         self._drive()

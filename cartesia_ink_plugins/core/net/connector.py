@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.events import Unreachable
 from cartesia_ink_plugins.core.log import one_line
+from cartesia_ink_plugins.core.net.obstacles import (
+    Obstacle,
+    ObstacleWatch,
+    obstacle_of_answer,
+    obstacle_of_error,
+)
 from cartesia_ink_plugins.core.net.websocket import Callbacks, Connection, connect_error
 from cartesia_ink_plugins.core.options import ConnectionOptions
 
@@ -32,6 +39,7 @@ class Connector:
         credentials: Credentials,
         ssl_context: ssl.SSLContext | None,
         callbacks: Callbacks,
+        on_unreachable: Callable[[Unreachable], None] | None = None,
     ) -> None:
         """Begin without a connection.
 
@@ -39,12 +47,15 @@ class Connector:
             credentials: How each connection authenticates.
             ssl_context: For a server whose certificate is not publicly trusted.
             callbacks: Called with what happens on the present connection or attempt.
+            on_unreachable: Called before the report of an attempt, if waiting does not help.
         """
         self.connection: Connection | None = None
         self.redact = credentials.redactor()
         self._credentials = credentials
         self._ssl_context = ssl_context
         self._callbacks = callbacks
+        self._on_unreachable = on_unreachable
+        self._obstacles = ObstacleWatch()
         self._attempt: Connection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -69,6 +80,8 @@ class Connector:
             self._connecting.cancel()
             self._keep_until_done(self._connecting)
             self._connecting = None
+        if self._attempt is not None:
+            self._failed(None)  # it did not answer in time
         for connection in (self._attempt, self.connection):
             if connection is not None:
                 self._discard(connection)
@@ -107,10 +120,18 @@ class Connector:
             if self._attempt is not None:
                 self._discard(self._attempt)
                 self._attempt = None
+            self._failed(obstacle_of_error(error))
             reason = self.redact(f"cannot connect: {connect_error(error)}")
             self._callbacks.on_lost(reason, None)
 
+    def _failed(self, obstacle: Obstacle | None) -> None:
+        """An attempt failed: tell it, if there has been nothing but obstacles for a while."""
+        told = self._obstacles.failed(obstacle, asyncio.get_running_loop().time())
+        if told is not None and self._on_unreachable is not None:
+            self._on_unreachable(replace(told, reason=self.redact(told.reason)))
+
     def _opened(self, request_id: str | None) -> None:
+        self._obstacles.opened()
         self._attempt, self.connection = None, self._attempt
         self._callbacks.on_open(request_id and one_line(self.redact(request_id)))
 
@@ -121,10 +142,13 @@ class Connector:
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             self._discard(attempt)
+        self._failed(obstacle_of_answer(status, headers))
         self._callbacks.on_reject(status, headers, body)
 
     def _lost(self, reason: str, code: int | None) -> None:
         connection = self.connection or self._attempt
+        if self._attempt is not None:
+            self._failed(None)
         self._attempt = self.connection = None
         if connection is not None:
             self._keep_until_done(asyncio.create_task(_close(connection)))

@@ -12,6 +12,7 @@ import logging
 import os
 from typing import Any
 
+from cartesia_ink_plugins.core.events import Unreachable
 from cartesia_ink_plugins.core.log import Log, one_line
 from cartesia_ink_plugins.core.tap import Moment, MomentKind
 from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
@@ -86,6 +87,8 @@ def _line(moment: Moment) -> tuple[int, str]:
         case MomentKind.RECEIVED:
             kind = "TEXT" if isinstance(payload, str) else "BINARY"
             return logging.DEBUG, f"< {kind} {one_line(payload)}"
+        case MomentKind.EVENT if isinstance(payload, Unreachable):
+            return logging.WARNING, f"{payload.reason}; check {payload.check}"
         case MomentKind.EVENT:
             return logging.DEBUG, f"= event {one_line(payload)}"
         case MomentKind.REPLAY_BEGAN:

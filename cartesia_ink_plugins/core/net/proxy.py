@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from cartesia_ink_plugins.core.errors import InkError, UsageError
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.net.obstacles import ProxyError
 
 HAPPY_EYEBALLS_DELAY = 0.25
 """Seconds before the next address is tried as well: RFC 8305."""
@@ -54,7 +55,9 @@ def proxy_for(host: str, port: int) -> Proxy | None:
     except ValueError:
         usable = None
     if not usable:
-        raise UsageError("HTTPS_PROXY: is not like 'http://proxy.example:3128'")
+        raise UsageError(
+            "HTTPS_PROXY: is not like 'http://proxy.example:3128'; no other scheme is spoken"
+        )
     if parts.username is None:
         return Proxy(usable, proxy_port)
     user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -67,7 +70,7 @@ async def tunnel(proxy: Proxy, host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: The proxy cannot be reached.
-        InkError: It does not connect us.
+        ProxyError: It does not connect us.
     """
     sock = await _connect(proxy.host, proxy.port)
     try:
@@ -148,9 +151,10 @@ async def _ask(sock: socket.socket, proxy: Proxy, target: str) -> None:
     while b"\r\n\r\n" not in answer:
         data = await loop.sock_recv(sock, 4096)
         if not data or len(answer) > _LONGEST_ANSWER:
-            raise InkError("the proxy hung up")
+            raise ProxyError("the proxy hung up")
         answer += data
     status = answer.split(b"\r\n", 1)[0].split(b" ")[1:2]
     if status != [b"200"]:
-        told = b"".join(status)[:3].decode("ascii", "replace")
-        raise InkError(f"the proxy answered {told or 'nonsense'}")
+        told = b"".join(status)[:3]
+        number = int(told) if told.isdigit() else None
+        raise ProxyError(f"the proxy answered {number or 'nonsense'}", number)
