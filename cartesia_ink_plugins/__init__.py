@@ -54,6 +54,7 @@ from cartesia_ink_plugins.core.tap import (
     Speculation,
     SpeculationOutcome,
     Tap,
+    Tracing,
 )
 from cartesia_ink_plugins.observe.percentiles import Percentiles
 from cartesia_ink_plugins.observe.stats import SpeculationStats, Stats
@@ -102,6 +103,7 @@ __all__ = [
     "Tap",
     "Timing",
     "TokenProvider",
+    "Tracing",
     "Transcription",
     "TranscriptionError",
     "TurnEagerEnd",

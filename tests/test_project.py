@@ -77,7 +77,7 @@ def test_the_doctor_knows_what_each_extra_is_for() -> None:
 
 def test_the_floors_are_the_oldest_versions_that_the_extras_allow() -> None:
     held = {canonicalize_name(pin.name): pin for pin in pins(ROOT / "constraints-floors.txt")}
-    for wanted in requirements("pipecat", "livekit", "server", "speech"):
+    for wanted in requirements("pipecat", "livekit", "server", "speech", "telemetry"):
         [floor] = [one.version for one in wanted.specifier if one.operator in (">=", "==")]
         [version] = held[canonicalize_name(wanted.name)].specifier
         same = f"{version.version}.0".startswith(f"{floor}.")

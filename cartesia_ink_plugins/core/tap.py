@@ -7,7 +7,7 @@ is made for it. A tap that raises is logged and costs the session nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -78,6 +78,22 @@ class SentAudio(Span):
     data: bytes
 
 
+class Tracing(Protocol):
+    """How the framework around a session traces; an adapter gives it to the client.
+
+    Contexts and tracers are those of OpenTelemetry, which the core does not know.
+    """
+
+    def turn_context(self) -> object | None:
+        """Return the context of the user's turn; None when there is none."""
+
+    def tracer(self) -> object | None:
+        """Return what the framework makes its spans with; None for the one of the process."""
+
+    def attributes(self) -> Mapping[str, str]:
+        """Return what the framework knows of the call, as attributes of a span."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionStart:
     """What a session begins with.
@@ -88,12 +104,14 @@ class SessionStart:
         epoch: Wall-clock time at which the session's monotonic clock was 0, in seconds since 1970.
         snapshot: Returns the numbers of the session at any time, from any thread; None when the
             moments are those of a recording.
+        tracing: Returns how the framework traces, at any time; None likewise.
     """
 
     session_id: str
     options: ConnectionOptions
     epoch: float
     snapshot: Callable[[], Snapshot] | None = field(default=None, repr=False, compare=False)
+    tracing: Callable[[], Tracing | None] | None = field(default=None, repr=False, compare=False)
 
 
 class SpeculationOutcome(StrEnum):

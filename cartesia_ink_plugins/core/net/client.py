@@ -21,11 +21,10 @@ from cartesia_ink_plugins.core.audio import as_bytes
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import RejectedError, UsageError
 from cartesia_ink_plugins.core.events import Unreachable
-from cartesia_ink_plugins.core.log import SessionLog
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.net.delivery import Delivery
 from cartesia_ink_plugins.core.net.http_errors import read_answer
-from cartesia_ink_plugins.core.net.log_tap import LogTap
+from cartesia_ink_plugins.core.net.observers import Observers
 from cartesia_ink_plugins.core.net.timer import DeadlineTimer
 from cartesia_ink_plugins.core.net.websocket import Callbacks
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
@@ -34,8 +33,8 @@ from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.stream.session import StreamSession
-from cartesia_ink_plugins.core.tap import MomentKind, SessionStart, Tap
-from cartesia_ink_plugins.observe.stats import Stats, StatsTap
+from cartesia_ink_plugins.core.tap import MomentKind, Tap
+from cartesia_ink_plugins.observe.stats import Stats
 
 _CLOCK_STEP = 0.1  # seconds; less is a process that was held up between two readings
 
@@ -56,8 +55,7 @@ class StreamClient(ABC, Generic[S, E]):
     ) -> None:
         """Prepare; nothing is connected before `start`. See the subclasses for the arguments."""
         self._resilience = resilience or Resilience()
-        self._taps = tuple(taps)
-        self._stats = StatsTap()
+        self.observers = Observers(taps)
         self._delivery: Delivery[E] = Delivery(on_event)
         callbacks = Callbacks(
             on_open=self._opened,
@@ -253,7 +251,7 @@ class StreamClient(ABC, Generic[S, E]):
 
     def stats(self) -> Stats:
         """Return the numbers so far, with latencies and what became of speculations."""
-        return self._stats.stats()
+        return self.observers.stats.stats()
 
     def __aiter__(self) -> AsyncIterator[E]:
         """Iterate over the events."""
@@ -282,11 +280,10 @@ class StreamClient(ABC, Generic[S, E]):
         if self._made is None:
             loop = running_loop()
             session_id = f"ink-{secrets.token_hex(3)}"
-            taps: list[Tap] = [LogTap(SessionLog(session_id)), self._stats, *self._taps]
             self._epoch = epoch = time.time() - loop.time()
-            session = self._make_session(epoch, session_id, taps)
+            session = self._make_session(epoch, session_id, self.observers.taps(session_id))
             self._made = session, loop
-            start = SessionStart(session_id, self.options, epoch, session.snapshot)
+            start = self.observers.start(session_id, self.options, epoch, session.snapshot)
             session.report(MomentKind.STARTED, start, loop.time())
         return self._made
 
