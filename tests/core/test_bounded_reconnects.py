@@ -77,7 +77,8 @@ MARK = b"\xfe\x7f\x01\x80\xfe\x7f"
 
 def poisoned(script: Script, at: float) -> bytes:
     """The audio of a script with the mark at a time."""
-    position = int(at * 16_000) * 2
+    # Rounded, so that the mark is in one message: Python 3.12 sums the times of a script otherwise.
+    position = round(at * 16_000) * 2
     pcm = script.audio(World(script).options.format)
     assert MARK not in pcm
     return pcm[:position] + MARK + pcm[position + len(MARK) :]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from livekit.agents import APIConnectOptions, stt
@@ -20,36 +19,76 @@ from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import BOTH, MakeSTT
 from tests.livekit.harness import ROOM_RATE, call, paced, transcribe, until
 from tests.livekit.outages import KINDS, dies_at, unused_url
+from tests.parity import (
+    Offer,
+    Offers,
+    assert_every_difference_is_named,
+    bases,
+    comparable,
+    constructor,
+    keywords,
+    members,
+    of_kind,
+)
 
-# Speech synthesis is not what this plugin is for.
-LEFT_OUT = {"TTS", "ChunkedStream"}
 URL = "http://127.0.0.1:9"
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
 FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
 
 
-def public(kind: type) -> Iterator[str]:
-    return (name for name in dir(kind) if not name.startswith("_"))
+def offers(recognizer: stt.STT[Any], package: str) -> Offers:
+    """What an STT offers to an application."""
+    kind = type(recognizer)
+    capabilities = {
+        Offer("capability", field.name): comparable(getattr(recognizer.capabilities, field.name))
+        for field in fields(stt.STTCapabilities)
+    }
+    return {
+        **constructor(kind, package, "livekit"),
+        **members(kind, recognizer, stt.STT),
+        **capabilities,
+        **bases(kind, "livekit"),
+    }
 
 
-def arguments(method: Any) -> set[str]:
-    return set(inspect.signature(method).parameters)
+def is_ignored(keyword: str, caplog: pytest.LogCaptureFixture) -> bool:
+    """Whether a keyword is accepted without effect, and the log says so."""
+    caplog.clear()
+    with suppress(Exception):  # it is no sensible value
+        ink.STT(**{"api_key": "sk_test", keyword: cast(Any, object())})
+    return f"{keyword} has no meaning" in caplog.text
 
 
-def test_every_name_of_the_package_is_there() -> None:
-    assert set(cartesia.__all__) - set(ink.__all__) == LEFT_OUT
+async def test_every_difference_of_the_stt_is_in_the_table(
+    make_ink: MakeSTT, make_builtin: MakeSTT, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "livekit.plugins.cartesia_ink")
+    names = [parameter.name for parameter in keywords(cartesia.STT, "livekit.plugins")]
+    assert_every_difference_is_named(
+        "LiveKit: STT",
+        offers(make_builtin(URL), "livekit"),
+        offers(make_ink(URL), "cartesia_ink_plugins"),
+        [name for name in names if is_ignored(name, caplog)],
+    )
 
 
-async def test_every_method_takes_the_same_arguments(
+async def test_every_difference_of_a_stream_is_in_the_table(
     make_ink: MakeSTT, make_builtin: MakeSTT
 ) -> None:
-    mine, theirs = make_ink(URL), make_builtin(URL)
-    assert arguments(type(theirs)) <= arguments(type(mine))
-    for own, other in ((mine, theirs), (mine.stream(), theirs.stream())):
-        for name in public(type(other)):
-            assert hasattr(own, name), name
-            if inspect.isfunction(method := getattr(type(other), name)):
-                assert arguments(method) <= arguments(getattr(type(own), name)), name
+    theirs, ours = make_builtin(URL).stream(), make_ink(URL).stream()
+    assert_every_difference_is_named(
+        "LiveKit: streams",
+        members(type(theirs), theirs, stt.RecognizeStream) | bases(type(theirs), "livekit"),
+        members(type(ours), ours, stt.RecognizeStream) | bases(type(ours), "livekit"),
+    )
+
+
+def test_every_name_of_the_package_is_there_or_in_the_table() -> None:
+    assert_every_difference_is_named(
+        "LiveKit: the package",
+        of_kind("export", cartesia.__all__),
+        of_kind("export", ink.__all__),
+    )
 
 
 @pytest.mark.parametrize(
