@@ -139,7 +139,26 @@ async def test_a_wrong_certificate_is_found(
     assert way["tls"].status is Status.PROBLEM
     assert told in way["tls"].message
     assert advice in way["tls"].advice
-    assert way["clock"].status is Status.UNCHECKED
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "ahead", "status"),
+    [
+        (-90 * DAY, -DAY, 0.0, Status.OK),  # the certificate is old
+        (DAY, 90 * DAY, 2 * 86400.0, Status.PROBLEM),  # the clock is slow
+        (-90 * DAY, -DAY, -2 * 86400.0, Status.PROBLEM),  # the clock is fast
+    ],
+)
+async def test_whether_the_certificate_or_the_clock_is_wrong_is_told(
+    tmp_path: Path, begins: timedelta, ends: timedelta, ahead: float, status: Status
+) -> None:
+    server, client = certificate(tmp_path, begins, ends)
+    async with http_server(tls=server, ahead=ahead) as port:
+        way = await found(port, is_secure=True, trusts=client)
+    assert way["tls"].status is Status.PROBLEM
+    assert way["clock"].status is status
+    if ahead:
+        assert f"{'behind' if ahead > 0 else 'ahead of'} the server's" in way["clock"].message
 
 
 async def test_a_certificate_of_nobody_is_found(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ _CERTIFICATES: Mapping[int, tuple[str, str]] = {
     62: ("is for another host", "use the host name that the certificate is for"),
     64: ("is for another host", "use the host name that the certificate is for"),
 }
+_ABOUT_TIME = (9, 10)  # of these codes: the certificate is wrong, or the clock is
 _UNTRUSTED = (
     "is not trusted: {reason}",
     "install ca-certificates, or set SSL_CERT_FILE to the CA of your company's proxy",
@@ -96,6 +97,8 @@ async def check_network(
         await _walk(target, timeout, ssl_context, findings)
     except _Failed as failed:
         findings.append(failed.finding)
+        if failed.is_about_time:
+            return [*findings, await _clock_without_trust(target, timeout)]
         behind = STEPS[STEPS.index(failed.finding.check) + 1 :]
         findings += unchecked(f"{failed.finding.check} failed", *behind)
     return findings
@@ -104,8 +107,11 @@ async def check_network(
 class _Failed(Exception):
     """A step failed, so that the next ones cannot be taken."""
 
-    def __init__(self, check: str, message: str, advice: str) -> None:
+    def __init__(
+        self, check: str, message: str, advice: str, *, is_about_time: bool = False
+    ) -> None:
         self.finding = Finding(check, Status.PROBLEM, message, advice)
+        self.is_about_time = is_about_time
 
 
 async def _walk(
@@ -214,7 +220,10 @@ async def _secure(
         message, advice = _CERTIFICATES.get(error.verify_code, _UNTRUSTED)
         words = {"reason": error.verify_message, "now": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
         raise _Failed(
-            "tls", f"the certificate {message.format(**words)}", advice.format(**words)
+            "tls",
+            f"the certificate {message.format(**words)}",
+            advice.format(**words),
+            is_about_time=error.verify_code in _ABOUT_TIME,
         ) from None
     except (OSError, TimeoutError) as error:
         reason = getattr(error, "reason", None) or connect_error(error)
@@ -263,6 +272,25 @@ async def _clock(
         f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the server's",
         "set this machine's clock (NTP): certificates, tokens and times of turns depend on it",
     )
+
+
+async def _clock_without_trust(target: Target, timeout: float) -> Finding:
+    """Ask a server that is not trusted for its Date, to know whether it or the clock is wrong.
+
+    It is told nothing but the name of the host.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        reader, writer = await _connect(target, _proxy(target), timeout)
+        try:
+            async with asyncio.timeout(timeout):
+                await writer.start_tls(context, server_hostname=target.host)
+            return await _clock(target, reader, writer, timeout)
+        finally:
+            writer.transport.abort()
+    except (_Failed, OSError, TimeoutError):
+        return Finding("clock", Status.UNCHECKED, "tls failed")
 
 
 def _date(head: bytes) -> str:
