@@ -4,6 +4,7 @@ VENV := .venv
 FLOORS := .venv-floors
 CORE := .venv-core
 CONFORMANCE := .venv-conformance
+SITE := .venv-docs
 NODE := tests/conformance/node
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
@@ -24,7 +25,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core environments node-clients soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core environments docs docs-links pictures node-clients soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,9 +59,18 @@ test-floors: $(FLOORS)/.has-dev ## Run all but whole calls with the oldest versi
 test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one
 	$(CORE)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(PYTEST_ARGS)
 
-environments: $(VENV)/.has-dev $(FLOORS)/.has-dev $(CORE)/.has-server,test $(CONFORMANCE)/.has-sdk ## Make what the tests run in, and no more
+environments: $(SITE)/.has-sphinx $(VENV)/.has-dev $(FLOORS)/.has-dev $(CORE)/.has-server,test $(CONFORMANCE)/.has-sdk ## Make what the tests run in, and no more
 
 node-clients: $(NODE)/node_modules/.has-clients ## Install the clients of the API that run on Node
+
+docs: $(VENV)/.has-dev $(SITE)/.has-sphinx ## Build the documentation as a site into build/site; a warning is an error
+	$(SITE)/bin/sphinx-build -W --keep-going -q -b html -c docs/site docs build/site
+
+docs-links: $(VENV)/.has-dev $(SITE)/.has-sphinx ## Ask every address that the documentation links to; needs the internet
+	$(SITE)/bin/sphinx-build -W --keep-going -q -b linkcheck -c docs/site docs build/links
+
+pictures: $(VENV)/.has-dev ## Draw the pictures of the documentation again
+	$(BIN)/python -m docs.site.pictures
 
 soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its connection 458 times
 	INK_SOAK_HOURS=24 $(BIN)/python -m pytest --timeout 1200 tests/core/test_soak.py $(PYTEST_ARGS)
@@ -84,7 +94,7 @@ wheel: $(VENV)/.has-dev ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
 clean: ## Remove what was made: environments, caches, builds
-	rm -rf $(VENV) $(FLOORS) $(CORE) $(CONFORMANCE) $(NODE)/node_modules build dist .cache .*_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(FLOORS) $(CORE) $(SITE) $(CONFORMANCE) $(NODE)/node_modules build dist .cache .*_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A second run finds the stamp and is instant.
@@ -105,13 +115,22 @@ $(CONFORMANCE)/.has-sdk: constraints-conformance.txt | $(CONFORMANCE)/bin/pip
 	$(CONFORMANCE)/bin/pip install --quiet --disable-pip-version-check -c constraints-conformance.txt 'cartesia[websockets]'
 	@touch $@
 
+# Sphinx imports the package, and the frameworks that it extends, from $(VENV). pip does not look there.
+$(SITE)/.has-sphinx: docs/site/requirements.txt | $(SITE)/bin/pip
+	rm -f $(SITE)/lib/python*/site-packages/project.pth
+	$(SITE)/bin/pip install --quiet --disable-pip-version-check -r docs/site/requirements.txt
+	for folder in $(SITE)/lib/python*/site-packages; do \
+	  (cd $(VENV)/lib/python*/site-packages && pwd) >$$folder/project.pth; \
+	done
+	@touch $@
+
 # A lock file would name the registry; the versions in package.json are exact instead.
 $(NODE)/node_modules/.has-clients: $(NODE)/package.json
 	npm install --prefix $(NODE) --no-package-lock --no-audit --no-fund --loglevel=error
 	@touch $@
 
 # Some systems split venv and ensurepip from Python, and some put a stub on PATH: try, do not trust.
-$(VENV)/bin/pip $(FLOORS)/bin/pip $(CORE)/bin/pip $(CONFORMANCE)/bin/pip:
+$(VENV)/bin/pip $(FLOORS)/bin/pip $(CORE)/bin/pip $(CONFORMANCE)/bin/pip $(SITE)/bin/pip:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
 	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Making $(@:/bin/pip=) with $$($$python --version); this takes some minutes, once."; \

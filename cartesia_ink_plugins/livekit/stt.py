@@ -43,7 +43,7 @@ class STT(stt.STT[Any]):
     """Cartesia Ink speech-to-text with turn detection.
 
     The session must be told to take its turns from here; without `turn_detection` LiveKit uses a
-    detector of its own:
+    detector of its own::
 
         from livekit.agents import AgentSession
         from cartesia_ink_plugins import livekit as ink
