@@ -26,6 +26,7 @@ from pipecat.frames.frames import (
     TTSTextFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
+from pipecat.observers.user_bot_latency_observer import UserBotLatencyObserver
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.processors.frameworks.rtvi import RTVIProcessor
 from pipecat.services.llm_service import LLMService
@@ -40,6 +41,8 @@ PageEvent: TypeAlias = dict[str, Any]
 
 class PageReporter(BaseObserver):
     """Tells the page what the caller said, what became of it, and what the bot does.
+
+    How long the caller waited for the bot's voice is what Pipecat's own observer measures.
 
     Example::
 
@@ -56,6 +59,8 @@ class PageReporter(BaseObserver):
         self._rtvi = rtvi
         self._final = ""
         self._last_error = -1
+        self._latency = UserBotLatencyObserver()
+        self._latency.add_event_handler("on_latency_measured", self._tell_latency)
 
     def follow(self, stt: STTService) -> None:
         """Also tell when the connection to Ink is lost, and when it is there again.
@@ -89,6 +94,18 @@ class PageReporter(BaseObserver):
         at = round(data.timestamp / 1e9, 3)
         for event in self._describe(data):
             await self._rtvi.send_server_message({**event, "at": at})
+        if getattr(data, "first_push", True):  # Pipecat 1.14; before, the observer looks itself
+            await self._latency.on_push_frame(data)
+
+    async def cleanup(self) -> None:
+        """Let the measuring end, too."""
+        await self._latency.cleanup()  # type: ignore[no-untyped-call]
+        await super().cleanup()  # type: ignore[no-untyped-call]
+
+    async def _tell_latency(self, _: UserBotLatencyObserver, seconds: float) -> None:
+        await self._rtvi.send_server_message(
+            {"kind": "latency", "stage": "voice", "seconds": round(seconds, 3)}
+        )
 
     def _describe(self, data: FramePushed) -> list[PageEvent]:
         """The events that a frame stands for; a frame counts at one place of its way only."""

@@ -13,16 +13,16 @@ from pipecat.services.stt_latency import CARTESIA_TTFS_P99
 from pipecat.services.stt_service import SegmentedSTTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
-from pipecat.utils.tracing.service_decorators import traced_stt
 from pipecat.utils.types import is_given
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.net.batch import transcribe
 from cartesia_ink_plugins.core.options import ManualOptions
+from cartesia_ink_plugins.pipecat.tracing import TracedSTTService
 
 
-class InkBatchSTTService(SegmentedSTTService):
+class InkBatchSTTService(TracedSTTService, SegmentedSTTService):
     """Speech-to-text with Cartesia Ink, one request for each utterance.
 
     Needs a VAD in the pipeline. Slower than a stream, and it needs none: for languages that only
@@ -156,12 +156,6 @@ class InkBatchSTTService(SegmentedSTTService):
         if self._own_http is None:
             self._own_http = aiohttp.ClientSession()
         return self._own_http
-
-    @traced_stt
-    async def _handle_transcription(
-        self, transcript: str, is_final: bool, language: Language | None
-    ) -> None:
-        """Mark a transcription for tracing."""
 
 
 def _code(language: object) -> str | None:

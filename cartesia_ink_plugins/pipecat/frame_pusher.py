@@ -37,6 +37,7 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.wire import wire_fields
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.muted_text import MutedText
+from cartesia_ink_plugins.pipecat.speech_frames import SpeechFrames
 from cartesia_ink_plugins.pipecat.turn_frames import (
     EagerFrame,
     FinalFrame,
@@ -63,9 +64,9 @@ class FramePusher:
         match_policy: EagerMatchPolicy,
         resume_grace: float,
         meter: LatencyMeter,
+        speech: SpeechFrames,
         user_id: Callable[[], str],
         has_own_strategies: Callable[[], bool],
-        before_final: Callable[[TurnEnd], Awaitable[None]],
         after_final: Callable[[str, bool, Language | None], Awaitable[None]],
         call: Callable[..., Awaitable[None]],
     ) -> None:
@@ -78,9 +79,9 @@ class FramePusher:
             match_policy: Whether a reply to some words also answers some other words.
             resume_grace: Seconds after a resume in which the same words may end the turn again.
             meter: Measures what the user waits for.
+            speech: Reports when the user spoke.
             user_id: Tells who speaks.
             has_own_strategies: Tells whether a user aggregator uses the recommended strategies.
-            before_final: Called before the text of a turn is pushed.
             after_final: Called with the text of a turn that was pushed.
             call: Calls the user's handlers of a named event.
         """
@@ -90,9 +91,9 @@ class FramePusher:
         self._match_policy = match_policy
         self._resume_grace = resume_grace
         self._meter = meter
+        self._speech = speech
         self._user_id = user_id
         self._has_own_strategies = has_own_strategies
-        self._before_final = before_final
         self._after_final = after_final
         self._call = call
         self._pending: deque[TurnEvent] = deque()
@@ -178,13 +179,14 @@ class FramePusher:
         self._is_turn_open, self._has_text, self._predictions = True, False, 0
         self._muted_text.turn_started()
         self._meter.turn_started()
+        self._speech.turn_started()
         down, up = ProposedUserStartedSpeakingFrame(), ProposedUserStartedSpeakingFrame()
         await self._broadcast(down, up, self._stamp())
 
     async def _push_interim(self, event: TurnUpdate) -> None:
         if text := self._text_of(event):
             await self._take_back_unless_matching(text)
-            await self._push_text(InterimTranscriptionFrame(text, *self._about(event)))
+            await self._push_text(InterimTranscriptionFrame(text, *self._about(event)), event)
 
     async def _push_eager(self, event: TurnEagerEnd) -> None:
         if not (text := self._text_of(event)) or not self._eager:
@@ -197,7 +199,7 @@ class FramePusher:
             self._prediction = text
             self._predictions += 1
             await self._meter.turn_may_have_ended(event)
-            await self._push_text(uninterruptible(EagerFrame(text, *self._about(event))))
+            await self._push_text(uninterruptible(EagerFrame(text, *self._about(event))), event)
 
     async def _push_resume(self) -> None:
         if self._prediction is not None and self._has_own_strategies():
@@ -220,10 +222,10 @@ class FramePusher:
         self._is_turn_open = False
         self._prediction = self._take_back_at = None
         if text := self._text_of(event):
-            await self._before_final(event)
+            await self._speech.turn_ended(event.timing, is_muted=self._muted_text.is_muted)
             await self._meter.turn_ended(event)
             final = uninterruptible(FinalFrame(text, *self._about(event), finalized=True))
-            await self._push_text(final)
+            await self._push_text(final, event)
             await self._after_final(text, True, self._language)
         await self._broadcast_stop(has_text=bool(text))
 
@@ -231,7 +233,9 @@ class FramePusher:
         stamp = replace(self._stamp(), has_text=has_text)
         await self._broadcast(uninterruptible(StopFrame()), uninterruptible(StopFrame()), stamp)
 
-    async def _push_text(self, frame: Any) -> None:
+    async def _push_text(self, frame: Any, event: TurnText) -> None:
+        if not self._muted_text.is_muted:
+            await self._speech.text_arrived(event.timing)
         frame.includes_inter_frame_spaces = True
         self._has_text = True
         await self._service.push_frame(self._stamp().put_on(frame))

@@ -6,16 +6,16 @@ import time
 from typing import Literal, TypeAlias
 
 from pipecat.frames.frames import MetricsFrame
-from pipecat.metrics.metrics import MetricsData
-from pipecat.services.stt_service import STTService
+from pipecat.metrics.metrics import ProcessingMetricsData
 
 from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd
 from cartesia_ink_plugins.pipecat.llm_observer import FirstTokenObserver
+from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 
 Stage: TypeAlias = Literal["eager_end", "end", "first_token"]
 
 
-class TurnLatencyMetricsData(MetricsData):
+class TurnLatencyMetricsData(ProcessingMetricsData):
     """Time from the end of the user's speech to a stage of the answer, as Pipecat metrics.
 
     Only what was heard is reported: where the audio does not tell when speech ended, there is no
@@ -30,14 +30,13 @@ class TurnLatencyMetricsData(MetricsData):
 
     turn: int
     stage: str
-    value: float
 
 
 class LatencyMeter:
     """Measures the turns of a service."""
 
     def __init__(
-        self, service: STTService, first_token: FirstTokenObserver, *, model: str | None
+        self, service: InkStreamingSTTService, first_token: FirstTokenObserver, *, model: str | None
     ) -> None:
         """Measure nothing yet.
 
@@ -59,7 +58,14 @@ class LatencyMeter:
         await self._measure(event, "eager_end")
 
     async def turn_ended(self, event: TurnEnd) -> None:
-        """Measure the end of a turn with words, and then the first words of the reply."""
+        """Measure the end of a turn with words, and then the first words of the reply.
+
+        Also report how much audio was used, and begin Pipecat's time to first byte: that of an STT
+        service lasts from the end of speech to the final text.
+        """
+        await self._service.emit_stt_usage_metrics()
+        if event.timing and event.timing.speech_end is not None:
+            await self._service.start_ttfb_metrics(start_time=event.timing.speech_end)
         if not self._service.metrics_enabled:
             return
         await self._measure(event, "end")

@@ -26,6 +26,11 @@ class MutedText:
         self._ended_at: float | None = None
         self._ended_position = 0.0
 
+    @property
+    def is_muted(self) -> bool:
+        """Whether the user is muted now."""
+        return self._muted_from is not None
+
     def turn_started(self) -> None:
         """Begin a transcript."""
         self._transcript = ""

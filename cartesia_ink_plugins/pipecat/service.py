@@ -18,14 +18,12 @@ from pipecat.frames.frames import (
 )
 from pipecat.metrics.metrics import STTUsage
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
-from pipecat.services.stt_service import STTService
-from pipecat.transcriptions.language import Language
-from pipecat.utils.tracing.service_decorators import traced_stt
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.validation import insecure_allowed
 from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
+from cartesia_ink_plugins.pipecat.tracing import TracedSTTService
 
 # Of the built-in classes; here the session does what they are for.
 _WITHOUT_MEANING = (
@@ -42,7 +40,7 @@ _WITHOUT_MEANING = (
 _LOOK_EVERY = 0.05
 
 
-class InkStreamingSTTService(STTService):
+class InkStreamingSTTService(TracedSTTService):
     """Base of the services that keep a connection; what they make of the events is theirs."""
 
     _session: ManagedClient[Any]
@@ -200,7 +198,7 @@ class InkStreamingSTTService(STTService):
         await self.process_audio_frame(frame, FrameDirection.DOWNSTREAM)
         yield None
 
-    # -- metrics and tracing ----------------------------------------------------------------------
+    # -- metrics ----------------------------------------------------------------------------------
 
     def can_generate_metrics(self) -> bool:
         """Usage and latency metrics are generated."""
@@ -210,9 +208,3 @@ class InkStreamingSTTService(STTService):
         """Report the seconds of audio that were sent since the last report."""
         if seconds := self._session.take_usage():
             await self.start_stt_usage_metrics(STTUsage(audio_seconds=seconds))
-
-    @traced_stt
-    async def _handle_transcription(
-        self, transcript: str, is_final: bool, language: Language | None
-    ) -> None:
-        """Mark a transcription for tracing."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipecat.metrics.metrics import MetricsData
+from pipecat.metrics.metrics import ProcessingMetricsData
 from pipecat.turns.user_stop import EagerMatchPolicy
 
 from cartesia_ink_plugins.core.tap import SpeculationOutcome
@@ -48,12 +48,12 @@ class SpeculationReport:
     counts: SpeculationCounts
 
 
-class SpeculationMetricsData(MetricsData):
+class SpeculationMetricsData(ProcessingMetricsData):
     """The outcome of one speculation, as Pipecat metrics.
 
     Parameters:
         outcome: `kept`, `withdrawn` or `mismatched`.
-        lead: Seconds from the prediction to its outcome.
+        lead: Seconds from the prediction to its outcome; `value` is the same.
         kept: Speculations of this session whose reply was used.
         withdrawn: Speculations of this session after which the user went on.
         mismatched: Speculations of this session that answered other words than the final ones.

@@ -23,7 +23,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
+from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
@@ -41,6 +41,7 @@ from cartesia_ink_plugins.pipecat.speculation import (
     SpeculationReport,
     SpeculationTracker,
 )
+from cartesia_ink_plugins.pipecat.speech_frames import SpeechFrames, SpeechFramesMode
 from cartesia_ink_plugins.pipecat.strategies import (
     InterruptOn,
     StrategyOptions,
@@ -110,6 +111,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         resilience: Resilience | None = None,
         settings: InkTurnsSTTSettings | None = None,
         enable_direct_mode: bool = True,
+        speech_frames: SpeechFramesMode = "auto",
         **kwargs: Any,
     ) -> None:
         """Set up the service; nothing connects before the pipeline is set up.
@@ -142,6 +144,9 @@ class InkTurnsSTTService(InkStreamingSTTService):
             enable_direct_mode: Whether frames are handled where they are pushed, and not by tasks
                 with queues of the service's own. Nothing here keeps audio waiting, so that is
                 only cheaper; whoever pushes the EndFrame then waits for the last words.
+            speech_frames: Who learns when the user spoke, in frames like those of a VAD.
+                `"auto"`: Pipecat's observers, unless the pipeline has a VAD of its own. True: every
+                processor, always. False: nobody.
             **kwargs: Arguments of Pipecat's `STTService`.
 
         Raises:
@@ -181,6 +186,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         self._adopters = 0
         self._first_token = FirstTokenObserver()
         self._runner: asyncio.Task[None] | None = None
+        self._speech = SpeechFrames(self, speech_frames)
         self._pusher = self._make_pusher()
         self._session = self._make_session()
         for event in _EVENTS:
@@ -247,18 +253,20 @@ class InkTurnsSTTService(InkStreamingSTTService):
         Args:
             setup: The pipeline's configuration.
         """
+        self._speech.setup(setup)
         self._pusher = self._make_pusher()
         await super().setup(setup)
         self._runner = self.create_task(self._pusher.run(), "turns")
 
     async def start(self, frame: StartFrame) -> None:
-        """Look for the LLM services, now that the pipeline is complete.
+        """Look for the LLM services and for a VAD, now that the pipeline is complete.
 
         Args:
             frame: The start frame.
         """
         await super().start(frame)
         self._first_token.attach(self.pipeline_worker.pipeline)
+        self._speech.look_for_vad(self.pipeline_worker.pipeline)
 
     async def _finish(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -285,9 +293,9 @@ class InkTurnsSTTService(InkStreamingSTTService):
             match_policy=self._speculations.match_policy,
             resume_grace=self._resume_grace,
             meter=LatencyMeter(self, self._first_token, model=model),
+            speech=self._speech,
             user_id=lambda: self._user_id,
             has_own_strategies=lambda: self._adopters > 0,
-            before_final=self._measure,
             after_final=self._handle_transcription,
             call=self._call_event_handler,
         )
@@ -321,7 +329,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
     # -- frames from elsewhere --------------------------------------------------------------------
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Handle a frame; note at which place in the audio the user is muted, and no longer.
+        """Handle a frame; note where in the audio the user is muted, and who else detects speech.
 
         Args:
             frame: The frame.
@@ -331,6 +339,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
             self._pusher.mute_started()
         elif isinstance(frame, UserMuteStoppedFrame):
             await self._pusher.mute_ended(self._session.position)
+        self._speech.frame_received(frame)
         await super().process_frame(frame, direction)
 
     # -- settings ---------------------------------------------------------------------------------
@@ -375,12 +384,6 @@ class InkTurnsSTTService(InkStreamingSTTService):
 
     # -- metrics ----------------------------------------------------------------------------------
 
-    async def _measure(self, event: TurnEnd) -> None:
-        """Report usage, and measure from the end of speech to the final words."""
-        await self.emit_stt_usage_metrics()
-        if event.timing and event.timing.speech_end is not None:
-            await self.start_ttfb_metrics(start_time=event.timing.speech_end)
-
     async def _report_speculation(self, report: SpeculationReport) -> None:
         """Tell what became of a speculation, as metrics and to the user's handlers."""
         if self.metrics_enabled:
@@ -388,6 +391,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
                 processor=self.name,
                 model=self._settings.model if isinstance(self._settings.model, str) else None,
                 outcome=report.outcome.value,
+                value=report.lead,
                 lead=report.lead,
                 kept=report.counts.kept,
                 withdrawn=report.counts.withdrawn,

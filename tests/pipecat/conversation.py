@@ -29,6 +29,7 @@ from pipecat.frames.frames import (
     TranscriptionFrame,
 )
 from pipecat.metrics.metrics import MetricsData
+from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -291,6 +292,9 @@ async def conversation(
     params: LLMUserAggregatorParams | None = None,
     before_aggregator: Sequence[FrameProcessor] = (),
     before_llm: Sequence[FrameProcessor] = (),
+    before_stt: Sequence[FrameProcessor] = (),
+    observers: Sequence[BaseObserver] = (),
+    rtvi: bool = False,
     rate: int = 16_000,
     patience: float = 60.0,
     tracing: bool = False,
@@ -306,6 +310,7 @@ async def conversation(
     llm, voice, tap = llm or ScriptedLLM(), voice or Voice(), Tap()
     pipeline = Pipeline(
         [
+            *before_stt,
             stt,
             *before_aggregator,
             tap,
@@ -322,8 +327,9 @@ async def conversation(
             audio_in_sample_rate=rate, enable_metrics=True, enable_usage_metrics=True
         ),
         cancel_on_idle_timeout=False,
-        enable_rtvi=False,
+        enable_rtvi=rtvi,
         enable_tracing=tracing,
+        observers=list(observers),
     )
     started = asyncio.Event()
 

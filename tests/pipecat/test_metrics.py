@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -11,6 +12,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pipecat.frames.frames import EndFrame
 from pipecat.metrics.metrics import STTUsageMetricsData, TTFBMetricsData
+from pipecat.observers.service_metrics_observer import (
+    ServiceLatencyRecord,
+    ServiceMetricsObserver,
+)
+from pipecat.processors.frameworks.rtvi import RTVIObserver
+from pydantic import BaseModel
 
 from cartesia_ink_plugins.pipecat import (
     InkTurnsSTTService,
@@ -81,6 +88,40 @@ async def test_latency_counts_from_the_end_of_speech_in_the_audio() -> None:
         await server.played.wait()
         await talk.until(lambda: bool(talk.voice.spoken))
         assert ttfb(talk.tap) == [], "the framework's own now measures it, too"
+
+
+async def test_clients_and_observers_are_told_what_the_metrics_say() -> None:
+    """RTVI and the log know Pipecat's own classes of metrics only."""
+    messages: list[dict[str, Any]] = []
+    latencies: list[ServiceLatencyRecord] = []
+
+    class Client(RTVIObserver):
+        async def send_rtvi_message(self, model: BaseModel, exclude_none: bool = True) -> None:
+            messages.append(model.model_dump())
+
+    services = ServiceMetricsObserver()
+    services.add_event_handler("on_service_latency", lambda _, record: latencies.append(record))
+    play: Play = [START, update("Hi"), CUE, eager("Hi"), CUE, end("Hi")]
+    async with talk_to(play, observers=[Client(), services]) as (talk, server):
+        await talk.say(tone(16_000, 0.5) + bytes(2 * 4_800))
+        server.go_on()
+        await talk.until(lambda: bool(talk.llm.runs))
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        await talk.quiet()
+        (of_stt,) = (r for r in latencies if r.processor == talk.stt.name and r.seconds)
+    told = [
+        data
+        for message in messages
+        if message["type"] == "metrics"
+        for data in message["data"].get("processing", ())
+    ]
+    stages = {data["stage"]: data["value"] for data in told if "stage" in data}
+    assert list(stages) == ["eager_end", "end", "first_token"]
+    assert stages["end"] == pytest.approx(of_stt.seconds, abs=0.05)
+    (speculation,) = (data for data in told if "outcome" in data)
+    assert (speculation["outcome"], speculation["kept"]) == ("kept", 1)
+    assert speculation["value"] == speculation["lead"] > 0
 
 
 async def test_each_turn_is_a_span_that_tells_its_latency(monkeypatch: pytest.MonkeyPatch) -> None:
