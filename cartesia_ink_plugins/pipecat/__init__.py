@@ -5,14 +5,17 @@ from cartesia_ink_plugins.pipecat.batch import InkBatchSTTService
 from cartesia_ink_plugins.pipecat.latency import TurnLatencyMetricsData
 from cartesia_ink_plugins.pipecat.manual import InkManualSTTService, InkManualSTTSettings
 from cartesia_ink_plugins.pipecat.settings import InkTurnsSTTSettings
-from cartesia_ink_plugins.pipecat.speculation import (
+from cartesia_ink_plugins.pipecat.speculation import SpeculationMetricsData
+from cartesia_ink_plugins.pipecat.speculation_policies import (
     AlwaysSpeculate,
     SpeculateWhileKept,
+    SpeculateWithinBudget,
     SpeculationCounts,
-    SpeculationMetricsData,
     SpeculationPolicy,
     SpeculationReport,
+    WatchesSpending,
 )
+from cartesia_ink_plugins.pipecat.spending import Spending, TokenPrice
 from cartesia_ink_plugins.pipecat.strategies import InterruptOn
 from cartesia_ink_plugins.pipecat.stt import InkTurnsSTTService
 
@@ -25,10 +28,14 @@ __all__ = [
     "InkTurnsSTTSettings",
     "InterruptOn",
     "SpeculateWhileKept",
+    "SpeculateWithinBudget",
     "SpeculationCounts",
     "SpeculationMetricsData",
     "SpeculationOutcome",
     "SpeculationPolicy",
     "SpeculationReport",
+    "Spending",
+    "TokenPrice",
     "TurnLatencyMetricsData",
+    "WatchesSpending",
 ]

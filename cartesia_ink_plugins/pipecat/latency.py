@@ -35,19 +35,15 @@ class TurnLatencyMetricsData(ProcessingMetricsData):
 class LatencyMeter:
     """Measures the turns of a service."""
 
-    def __init__(
-        self, service: InkStreamingSTTService, first_token: FirstTokenObserver, *, model: str | None
-    ) -> None:
+    def __init__(self, service: InkStreamingSTTService, first_token: FirstTokenObserver) -> None:
         """Measure nothing yet.
 
         Args:
             service: Pushes the metrics.
             first_token: Sees where replies come from.
-            model: The model named in the metrics.
         """
         self._service = service
         self._first_token = first_token
-        self._model = model
 
     def turn_started(self) -> None:
         """Whatever reply was awaited, it does not count any more."""
@@ -81,7 +77,7 @@ class LatencyMeter:
             return
         data = TurnLatencyMetricsData(
             processor=self._service.name,
-            model=self._model,
+            model=self._service.model,
             turn=timing.turn,
             stage=stage,
             value=max(0.0, time.time() - timing.speech_end),

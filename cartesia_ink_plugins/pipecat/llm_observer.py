@@ -52,16 +52,24 @@ class ReplyObserver:
 
     A prediction may get lost on its way to the LLM service, and the service drops the reply that it
     holds when somebody interrupts it, or gives it something else to answer.
+
+    Attributes:
+        frame_id: Of the context frame of the expected inference; None until that begins.
     """
 
-    def __init__(self, on_lost: Callable[[bool], Awaitable[None]]) -> None:
+    def __init__(
+        self, *, on_begun: Callable[[], None], on_lost: Callable[[bool], Awaitable[None]]
+    ) -> None:
         """See nothing before `attach`.
 
         Args:
+            on_begun: Called when the expected inference begins.
             on_lost: Called when the LLM service no longer holds the whole reply; the argument is
                 whether it may still hold a part.
         """
+        self._on_begun = on_begun
         self._on_lost = on_lost
+        self.frame_id: int | None = None
         self._llms: list[LLMService] = []
         self._busy: dict[LLMService, Frame] = {}
         self._text: SpeculativeText | None = None
@@ -103,7 +111,7 @@ class ReplyObserver:
 
     def expect(self, text: SpeculativeText) -> None:
         """Watch for the inference that answers this text."""
-        self._text, self._holder = text, None
+        self._text, self._holder, self.frame_id = text, None, None
         self._begun.clear()
 
     def forget(self) -> None:
@@ -133,8 +141,10 @@ class ReplyObserver:
                 self._context_arrived.set()
                 is_ours = frame.speculation and self._is_expected(frame)
                 if is_ours:
-                    self._holder = processor
-                    self._begun.set()
+                    self._holder, self.frame_id = processor, frame.id
+                    if not self._begun.is_set():
+                        self._begun.set()
+                        self._on_begun()
                 elif not frame.speculation:
                     self._busy[processor] = frame
                     await self._lose(processor, may_hold=True)

@@ -27,6 +27,8 @@ from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import TurnSettings
 from cartesia_ink_plugins.core.stats import UsageMeter
+from cartesia_ink_plugins.core.tap import MomentKind
+from cartesia_ink_plugins.observe.stats import StatsGroup, StatsTap
 from cartesia_ink_plugins.pipecat.audio_converter import AudioConverter
 
 Client = InkTurnsClient | InkManualClient
@@ -51,7 +53,8 @@ class ManagedClient(Generic[T]):
         self,
         host: STTService,
         *,
-        make: Callable[[int], Client],
+        make: Callable[[int, StatsTap], Client],
+        stats: StatsGroup,
         call: Callable[..., Awaitable[None]],
         on_transcript: Callable[[T], None] | None = None,
         handle_transcript: Callable[[T], Awaitable[None]] | None = None,
@@ -61,7 +64,8 @@ class ManagedClient(Generic[T]):
 
         Args:
             host: The service.
-            make: Makes a client, given the sample rate in Hz.
+            make: Makes a client, given the sample rate in Hz and a tap for it.
+            stats: Counts what happens to all clients of the service.
             call: Calls the user's handlers of a named event.
             on_transcript: Receives the events that have the user's text the moment they arrive.
             handle_transcript: Handles them instead, in one order with those of the connection.
@@ -70,6 +74,7 @@ class ManagedClient(Generic[T]):
         """
         self._host = host
         self._make = make
+        self._stats = stats
         self._on_transcript = on_transcript
         self._handle_transcript = handle_transcript
         self._on_settings_rejected = on_settings_rejected
@@ -88,7 +93,7 @@ class ManagedClient(Generic[T]):
 
     def open(self, sample_rate: int) -> None:
         """Begin to connect, for audio of this rate in Hz."""
-        client = self._make(sample_rate)
+        client = self._make(sample_rate, self._stats.tap())
         self._converter = AudioConverter(client.options.format)
         self._usage = UsageMeter()
         self._pending = asyncio.Queue()
@@ -183,6 +188,11 @@ class ManagedClient(Generic[T]):
             return self._client.request_final()
         except ClosedError:
             return None
+
+    def report(self, kind: MomentKind, payload: object = None) -> None:
+        """Tell the taps of the session what the framework did."""
+        if self._client:
+            self._client.report(kind, payload)
 
     def take_usage(self) -> float:
         """Seconds of audio that were sent since this was called last, by whichever client."""

@@ -28,6 +28,7 @@ from cartesia_ink_plugins.core.events import Final, Interim
 from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience
+from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 
@@ -199,13 +200,14 @@ class InkManualSTTService(InkStreamingSTTService):
         return ManagedClient(
             self,
             make=self._make_client,
+            stats=self._stats,
             handle_transcript=self._push_transcript,
             call=self._call_event_handler,
         )
 
-    def _make_client(self, sample_rate: int) -> InkManualClient:
+    def _make_client(self, sample_rate: int, tap: Tap) -> InkManualClient:
         options = self._options(sample_rate)
-        return InkManualClient(options, self._credentials, resilience=self._resilience)
+        return InkManualClient(options, self._credentials, resilience=self._resilience, taps=[tap])
 
     def _options(self, sample_rate: int) -> ManualOptions:
         where: dict[str, Any] = {"base_url": self._base_url} if self._base_url else {}

@@ -21,7 +21,9 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSet
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.validation import insecure_allowed
+from cartesia_ink_plugins.observe.stats import Stats, StatsGroup
 from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
 from cartesia_ink_plugins.pipecat.tracing import TracedSTTService
 
@@ -75,15 +77,29 @@ class InkStreamingSTTService(TracedSTTService):
         self._allow_insecure = insecure_allowed() if allow_insecure is None else allow_insecure
         self._drain_timeout = drain_timeout
         self._ending = False
+        self._stats = StatsGroup()
         self._register_event_handler("on_audio_gap")
+
+    @property
+    def model(self) -> str | None:
+        """The model, as metrics name it."""
+        return self._settings.model if isinstance(self._settings.model, str) else None
 
     @abstractmethod
     def _make_session(self) -> ManagedClient[Any]:
         """Make what holds the client, once for each pipeline."""
 
     @abstractmethod
-    def _make_client(self, sample_rate: int) -> Client:
-        """Make a client for audio of a rate in Hz."""
+    def _make_client(self, sample_rate: int, tap: Tap) -> Client:
+        """Make a client for audio of a rate in Hz, which a tap observes."""
+
+    def stats(self) -> Stats:
+        """Return the numbers of this service so far, over all its sessions."""
+        return self._stats.stats()
+
+    def report(self, kind: MomentKind, payload: object = None) -> None:
+        """Tell the taps of the session what the framework did; see `MomentKind`."""
+        self._session.report(kind, payload)
 
     # -- lifecycle --------------------------------------------------------------------------------
 

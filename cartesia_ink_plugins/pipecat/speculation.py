@@ -1,51 +1,26 @@
-"""When to answer a predicted end of turn, and what became of the answers."""
+"""What became of the replies to predicted ends of turns, and what they cost."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
+from pipecat.frames.frames import MetricsFrame
 from pipecat.metrics.metrics import ProcessingMetricsData
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.turns.user_stop import EagerMatchPolicy
 
-from cartesia_ink_plugins.core.tap import SpeculationOutcome
-
-
-@dataclass(frozen=True, slots=True)
-class SpeculationCounts:
-    """How the speculations of a session ended so far."""
-
-    kept: int = 0
-    withdrawn: int = 0
-    mismatched: int = 0
-
-    def counting(self, outcome: SpeculationOutcome) -> SpeculationCounts:
-        """These counts and one more."""
-        return SpeculationCounts(
-            kept=self.kept + (outcome is SpeculationOutcome.KEPT),
-            withdrawn=self.withdrawn + (outcome is SpeculationOutcome.WITHDRAWN),
-            mismatched=self.mismatched + (outcome is SpeculationOutcome.MISMATCHED),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class SpeculationReport:
-    """One speculation that is over.
-
-    Attributes:
-        outcome: What became of it: kept when the final words were the predicted ones, withdrawn
-            when the user went on, mismatched when the final words were others.
-        lead: Seconds from the prediction to its outcome; for a kept one, how much earlier the LLM
-            was started.
-        counts: The speculations of the session so far, with this one.
-    """
-
-    outcome: SpeculationOutcome
-    lead: float
-    counts: SpeculationCounts
+from cartesia_ink_plugins.core.tap import MomentKind, Speculation, SpeculationOutcome
+from cartesia_ink_plugins.pipecat.inferences import Inference, InferenceObserver
+from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
+from cartesia_ink_plugins.pipecat.speculation_policies import (
+    SpeculationCounts,
+    SpeculationPolicy,
+    SpeculationReport,
+    WatchesSpending,
+)
+from cartesia_ink_plugins.pipecat.spending import Spending, TokenPrice
 
 
 class SpeculationMetricsData(ProcessingMetricsData):
@@ -57,6 +32,12 @@ class SpeculationMetricsData(ProcessingMetricsData):
         kept: Speculations of this session whose reply was used.
         withdrawn: Speculations of this session after which the user went on.
         mismatched: Speculations of this session that answered other words than the final ones.
+        prompt_tokens: As of `SpeculationReport`, like the next three.
+        completion_tokens: See there.
+        estimated_prompt_tokens: See there.
+        cost: See there.
+        wasted_share: Which share of all that the LLM services cost in this session was wasted, 0
+            to 1.
     """
 
     outcome: str
@@ -64,70 +45,20 @@ class SpeculationMetricsData(ProcessingMetricsData):
     kept: int
     withdrawn: int
     mismatched: int
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    estimated_prompt_tokens: int | None = None
+    cost: float | None = None
+    wasted_share: float = 0.0
 
 
-class SpeculationPolicy(Protocol):
-    """Decides whether a predicted end of turn is answered."""
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A speculation whose outcome is known."""
 
-    def should_speculate(self, transcript: str) -> bool:
-        """Tell whether to begin a reply to `transcript`, which is not empty."""
-
-    def resolved(self, report: SpeculationReport) -> None:
-        """Learn what became of a speculation."""
-
-
-class AlwaysSpeculate:
-    """Answers every predicted end of turn."""
-
-    def should_speculate(self, transcript: str) -> bool:
-        """Always."""
-        return True
-
-    def resolved(self, report: SpeculationReport) -> None:
-        """Nothing is learned from it."""
-
-
-class SpeculateWhileKept:
-    """Stops paying for speculations while too many of them are thrown away.
-
-    After the window is full and fewer than `min_kept` of its speculations were kept, only every
-    `probe`-th prediction is answered, until enough of those are kept again.
-    """
-
-    def __init__(self, *, min_kept: float = 0.5, window: int = 10, probe: int = 5) -> None:
-        """Set the price limit.
-
-        Args:
-            min_kept: Share of speculations, 0 to 1, that has to be kept.
-            window: How many of the last speculations are looked at.
-            probe: While it does not pay, one of so many predictions is answered all the same.
-
-        Raises:
-            ValueError: `min_kept` is not between 0 and 1, or another argument is below 1.
-        """
-        if not 0 <= min_kept <= 1:
-            raise ValueError(f"min_kept: {min_kept} is not between 0 and 1")
-        if window < 1 or probe < 1:
-            raise ValueError(f"window, probe: {window}, {probe}; both must be at least 1")
-        self._min_kept = min_kept
-        self._outcomes: deque[bool] = deque(maxlen=window)
-        self._probe = probe
-        self._passed_over = 0
-
-    def should_speculate(self, transcript: str) -> bool:
-        """Tell whether speculations have paid lately, or it is time to probe."""
-        full = len(self._outcomes) == self._outcomes.maxlen
-        if not full or sum(self._outcomes) >= self._min_kept * len(self._outcomes):
-            return True
-        self._passed_over += 1
-        if self._passed_over < self._probe:
-            return False
-        self._passed_over = 0
-        return True
-
-    def resolved(self, report: SpeculationReport) -> None:
-        """Remember whether it was kept."""
-        self._outcomes.append(report.outcome is SpeculationOutcome.KEPT)
+    outcome: SpeculationOutcome
+    lead: float
+    counts: SpeculationCounts
 
 
 class SpeculationTracker:
@@ -135,35 +66,116 @@ class SpeculationTracker:
 
     def __init__(
         self,
+        service: InkStreamingSTTService,
         policy: SpeculationPolicy,
         match_policy: EagerMatchPolicy,
-        report: Callable[[SpeculationReport], Awaitable[None]],
+        price: TokenPrice | None,
+        call: Callable[..., Awaitable[None]],
     ) -> None:
         """Count from zero.
 
         Args:
+            service: Pushes the metrics.
             policy: Decides which predictions are answered.
             match_policy: Whether a reply to some words also answers some other words.
-            report: Tells the application what became of a speculation.
+            price: Of a token.
+            call: Calls the user's handlers of a named event.
         """
         self.match_policy = match_policy
+        self.spending = Spending(price)
+        self._service = service
         self._policy = policy
-        self._report = report
+        self._call = call
+        self._inferences = InferenceObserver(self.spending.spent)
         self._counts = SpeculationCounts()
+        if isinstance(policy, WatchesSpending):
+            policy.watch(self.spending)
+
+    def attach(self, pipeline: FrameProcessor) -> None:
+        """Observe the LLM services of a pipeline."""
+        self._inferences.attach(pipeline)
+
+    async def detach(self) -> None:
+        """Observe nothing more, and report what is still to be reported."""
+        await self._inferences.detach()
 
     def should_speculate(self, text: str) -> bool:
         """Tell whether to begin a reply to `text`."""
         return self._policy.should_speculate(text)
 
-    async def resolved(self, outcome: SpeculationOutcome, began_at: float) -> None:
+    def began(self) -> None:
+        """An LLM service has begun a reply to a prediction."""
+        self._service.report(MomentKind.SPECULATION_BEGAN)
+
+    async def resolved(
+        self, outcome: SpeculationOutcome, began_at: float, frame_id: int | None
+    ) -> None:
         """A reply that an LLM service had begun was kept, withdrawn or did not match.
+
+        A discarded one is reported when the LLM service has stopped: then it has told its tokens,
+        if it does.
 
         Args:
             outcome: What became of it.
             began_at: When the prediction came, on the clock of the event loop.
+            frame_id: Of the context frame that the LLM service has answered, if that is known.
         """
         self._counts = self._counts.counting(outcome)
         lead = asyncio.get_running_loop().time() - began_at
-        report = SpeculationReport(outcome, lead, self._counts)
+        ended = _Ended(outcome, lead, self._counts)
+        inference = self._inferences.of(frame_id)
+        if inference is None:
+            await self._report(ended, None)
+        elif outcome is SpeculationOutcome.KEPT:
+            inference.is_confirmed = True
+            await self._report(ended, inference)
+        else:
+
+            async def report() -> None:
+                self.spending.wasted(inference)
+                await self._report(ended, inference)
+
+            await inference.when_over(report)
+
+    async def _report(self, ended: _Ended, inference: Inference | None) -> None:
+        """Tell the policy, the taps, the application's handlers and Pipecat's observers."""
+        report = SpeculationReport(ended.outcome, ended.lead, ended.counts)
+        if inference is not None and inference.is_over:
+            reported = inference.prompt_tokens is not None
+            report = SpeculationReport(
+                ended.outcome,
+                ended.lead,
+                ended.counts,
+                prompt_tokens=inference.prompt_tokens,
+                completion_tokens=inference.completion_tokens,
+                estimated_prompt_tokens=None if reported else inference.estimated_prompt_tokens,
+                cost=self.spending.cost_of(inference),
+            )
         self._policy.resolved(report)
-        await self._report(report)
+        self._service.report(
+            MomentKind.SPECULATION_ENDED,
+            Speculation(
+                report.outcome, report.lead, report.prompt_tokens, report.completion_tokens
+            ),
+        )
+        if self._service.metrics_enabled:
+            await self._push_metrics(report)
+        await self._call("on_speculation", report)
+
+    async def _push_metrics(self, report: SpeculationReport) -> None:
+        data = SpeculationMetricsData(
+            processor=self._service.name,
+            model=self._service.model,
+            value=report.lead,
+            outcome=report.outcome.value,
+            lead=report.lead,
+            kept=report.counts.kept,
+            withdrawn=report.counts.withdrawn,
+            mismatched=report.counts.mismatched,
+            prompt_tokens=report.prompt_tokens,
+            completion_tokens=report.completion_tokens,
+            estimated_prompt_tokens=report.estimated_prompt_tokens,
+            cost=report.cost,
+            wasted_share=self.spending.wasted_share,
+        )
+        await self._service.push_frame(MetricsFrame(data=[data]))

@@ -41,7 +41,7 @@ class SpeculativeReply:
         self._timeout = timeout
         self._begin = begin
         self._cancel = cancel
-        self.observer = ReplyObserver(self.lost)
+        self.observer = ReplyObserver(on_begun=tracker.began, on_lost=self.lost)
         self._text: SpeculativeText | None = None
         self._began_at = 0.0
         self._deadline: asyncio.TimerHandle | None = None
@@ -86,6 +86,8 @@ class SpeculativeReply:
         self._began_at = asyncio.get_running_loop().time()
         self.observer.expect(self._text)
         self._set_deadline(self._timeout)
+        if not self.observer.sees_any:
+            self._tracker.began()
         await self._begin(UserTurnSpeculation(text=self._text))
 
     async def taken_back(self) -> None:
@@ -171,7 +173,9 @@ class SpeculativeReply:
         self.observer.forget()
         await self._cancel()
         if begun:
-            await self._tracker.resolved(SpeculationOutcome.WITHDRAWN, began_at)
+            await self._tracker.resolved(
+                SpeculationOutcome.WITHDRAWN, began_at, self.observer.frame_id
+            )
 
     async def _withdrawn(self) -> None:
         """Wait for a withdrawal that is under way."""
@@ -183,7 +187,7 @@ class SpeculativeReply:
         """Tell what became of the reply, if there was one."""
         self._forget()
         if self.observer.has_begun or not self.observer.sees_any:
-            await self._tracker.resolved(outcome, self._began_at)
+            await self._tracker.resolved(outcome, self._began_at, self.observer.frame_id)
 
     def _forget(self) -> None:
         self._text = None

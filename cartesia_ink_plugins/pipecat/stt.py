@@ -9,7 +9,6 @@ from typing import Any
 
 from pipecat.frames.frames import (
     Frame,
-    MetricsFrame,
     StartFrame,
     STTMetadataFrame,
     UserMuteStartedFrame,
@@ -27,6 +26,7 @@ from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.pipecat.frame_pusher import FramePusher
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llm_observer import FirstTokenObserver
@@ -34,14 +34,10 @@ from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.metadata import InkSTTMetadataFrame
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 from cartesia_ink_plugins.pipecat.settings import THRESHOLDS, InkTurnsSTTSettings
-from cartesia_ink_plugins.pipecat.speculation import (
-    AlwaysSpeculate,
-    SpeculationMetricsData,
-    SpeculationPolicy,
-    SpeculationReport,
-    SpeculationTracker,
-)
+from cartesia_ink_plugins.pipecat.speculation import SpeculationTracker
+from cartesia_ink_plugins.pipecat.speculation_policies import AlwaysSpeculate, SpeculationPolicy
 from cartesia_ink_plugins.pipecat.speech_frames import SpeechFrames, SpeechFramesMode
+from cartesia_ink_plugins.pipecat.spending import TokenPrice
 from cartesia_ink_plugins.pipecat.strategies import (
     InterruptOn,
     StrategyOptions,
@@ -104,6 +100,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         enable_eager_end_of_turn: bool = True,
         eager_match_policy: EagerMatchPolicy | None = None,
         speculation_policy: SpeculationPolicy | None = None,
+        token_price: TokenPrice | None = None,
         resume_grace: float = 0.25,
         extra_headers: Mapping[str, str] | None = None,
         allow_insecure: bool | None = None,
@@ -132,6 +129,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
             eager_match_policy: Whether a reply to the predicted words also answers the final ones.
                 By default, they may differ in case, punctuation and spaces.
             speculation_policy: Which predictions are answered; by default, all.
+            token_price: What a token of the LLM costs, for `on_speculation` and the policies.
             resume_grace: Seconds after the user goes on in which the same words may end the turn
                 again without costing another reply.
             extra_headers: More headers of the upgrade request, for what stands between you and the
@@ -179,9 +177,11 @@ class InkTurnsSTTService(InkStreamingSTTService):
         self._resume_grace = resume_grace
         self._interrupt_on = interrupt_on
         self._speculations = SpeculationTracker(
+            self,
             speculation_policy or AlwaysSpeculate(),
             eager_match_policy or NormalizedMatch(),
-            self._report_speculation,
+            token_price,
+            self._call_event_handler,
         )
         self._adopters = 0
         self._first_token = FirstTokenObserver()
@@ -265,8 +265,10 @@ class InkTurnsSTTService(InkStreamingSTTService):
             frame: The start frame.
         """
         await super().start(frame)
-        self._first_token.attach(self.pipeline_worker.pipeline)
-        self._speech.look_for_vad(self.pipeline_worker.pipeline)
+        pipeline = self.pipeline_worker.pipeline
+        self._first_token.attach(pipeline)
+        self._speculations.attach(pipeline)
+        self._speech.look_for_vad(pipeline)
 
     async def _finish(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
@@ -277,6 +279,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
             await asyncio.wait([self._runner], timeout=left)
 
     async def _end(self) -> None:
+        await self._speculations.detach()
         await super()._end()
         self._pusher.close()
         if runner := self._runner:
@@ -284,15 +287,14 @@ class InkTurnsSTTService(InkStreamingSTTService):
             await self.cancel_task(runner)
 
     def _make_pusher(self) -> FramePusher:
-        model = self._settings.model if isinstance(self._settings.model, str) else None
-        language = model_named(model or "").language
+        language = model_named(self.model or "").language
         return FramePusher(
             self,
             language=Language(language) if language else None,
             eager=self._eager,
             match_policy=self._speculations.match_policy,
             resume_grace=self._resume_grace,
-            meter=LatencyMeter(self, self._first_token, model=model),
+            meter=LatencyMeter(self, self._first_token),
             speech=self._speech,
             user_id=lambda: self._user_id,
             has_own_strategies=lambda: self._adopters > 0,
@@ -304,14 +306,15 @@ class InkTurnsSTTService(InkStreamingSTTService):
         return ManagedClient(
             self,
             make=self._make_client,
+            stats=self._stats,
             on_settings_rejected=self._restore,
             call=self._call_event_handler,
             on_transcript=self._pusher.feed,
         )
 
-    def _make_client(self, sample_rate: int) -> InkTurnsClient:
+    def _make_client(self, sample_rate: int, tap: Tap) -> InkTurnsClient:
         options = self._options(sample_rate)
-        return InkTurnsClient(options, self._credentials, resilience=self._resilience)
+        return InkTurnsClient(options, self._credentials, resilience=self._resilience, taps=[tap])
 
     def _options(self, sample_rate: int) -> TurnsOptions:
         where: dict[str, Any] = {"base_url": self._url} if self._url else {}
@@ -381,21 +384,3 @@ class InkTurnsSTTService(InkStreamingSTTService):
         """The server has rejected a change; these thresholds hold."""
         for name in THRESHOLDS:
             setattr(self._settings, name, getattr(turn, name))
-
-    # -- metrics ----------------------------------------------------------------------------------
-
-    async def _report_speculation(self, report: SpeculationReport) -> None:
-        """Tell what became of a speculation, as metrics and to the user's handlers."""
-        if self.metrics_enabled:
-            data = SpeculationMetricsData(
-                processor=self.name,
-                model=self._settings.model if isinstance(self._settings.model, str) else None,
-                outcome=report.outcome.value,
-                value=report.lead,
-                lead=report.lead,
-                kept=report.counts.kept,
-                withdrawn=report.counts.withdrawn,
-                mismatched=report.counts.mismatched,
-            )
-            await self.push_frame(MetricsFrame(data=[data]))
-        await self._call_event_handler("on_speculation", report)

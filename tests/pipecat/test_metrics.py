@@ -140,6 +140,31 @@ async def test_each_turn_is_a_span_that_tells_its_latency(monkeypatch: pytest.Mo
     assert span.attributes["metrics.ttfb"] == pytest.approx(latency)
 
 
+async def test_a_service_tells_its_numbers_also_after_its_end() -> None:
+    play: Play = [START, update("Hi"), CUE, eager("Hi"), CUE, end("Hi")]
+    async with talk_to(play) as (talk, server):
+        assert isinstance(talk.stt, InkTurnsSTTService)
+        assert talk.stt.stats().turns == 0
+        await talk.say(tone(16_000, 0.5) + bytes(2 * 4_800))
+        server.go_on()
+        await talk.until(lambda: bool(talk.llm.runs))
+        server.go_on()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        during = talk.stt.stats()
+        assert (during.turns, during.connections, during.predictions) == (1, 1, 1)
+        assert during.received == pytest.approx(0.8)
+        assert during.end_latency.count == 1
+        assert during.end_latency.p90 is not None and during.end_latency.p90 > 0.2
+        assert during.speculations.kept == 1
+    after = talk.stt.stats()
+    assert (after.turns, after.end_latency, after.speculations) == (
+        during.turns,
+        during.end_latency,
+        during.speculations,
+    )
+    assert after.billed == pytest.approx(during.billed, abs=0.5)
+
+
 async def test_nothing_is_measured_where_nothing_was_heard() -> None:
     talk = await played([START, end("Hi")])
     assert not any(isinstance(m, TurnLatencyMetricsData) for m in talk.tap.metrics)

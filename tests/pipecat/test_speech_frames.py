@@ -102,14 +102,15 @@ class Loudness(VADAnalyzer):
 @asynccontextmanager
 async def spoken(
     script: Script, decibels: float | None = None, **arguments: Any
-) -> AsyncIterator[tuple[Conversation, float]]:
+) -> AsyncIterator[tuple[Conversation, list[tuple[float, float]]]]:
     """Say a script to our service in a pipeline, in real time.
 
     The server tells each turn 0.2 s after its sound began, and its end 0.6 s after it ended,
-    whatever noise there is.
+    whatever noise there is. Nothing more is said before that has arrived.
 
     Yields:
-        The conversation, and when the audio began.
+        The conversation, and when the speech of each turn with text began and ended: the wall-clock
+        times at which that audio reached the service.
     """
     audio = AudioFormat()
     pcm = script.audio(audio) + bytes(audio.size(0.8))
@@ -123,22 +124,33 @@ async def spoken(
         play += [CUE, START, *([update(turn.text)] if turn.text else []), CUE, end(turn.text)]
     cues = [at for start, stop in script.spans for at in (start + 0.2, stop + 0.6)]
     async with talk_to(play, **arguments) as (talk, server):
-        began = time.time()
-        size = audio.size(0.02)
+        told: list[str] = []
+        for event in ("on_turn_start", "on_turn_end"):
+            talk.stt.add_event_handler(event, lambda *_, event=event: told.append(event))
+        size, sent_at = audio.size(0.02), list[float]()
+
+        async def on_frame(_: object, frame: Frame) -> None:
+            if isinstance(frame, InputAudioRawFrame):
+                sent_at.append(time.time())
+
+        talk.stt.add_event_handler("on_before_process_frame", on_frame)
         for index, first in enumerate(range(0, len(pcm), size)):
             frame = InputAudioRawFrame(pcm[first : first + size], audio.sample_rate, 1)
             await talk.task.queue_frame(frame)
-            while cues and cues[0] <= 0.02 * index:
+            if cues and cues[0] <= 0.02 * index:
                 cues.pop(0)
                 server.go_on()
-            await asyncio.sleep(max(0.0, began + 0.02 * (index + 1) - time.time()))
-        yield talk, began
-
-
-def truth(script: Script, began: float) -> list[tuple[float, float]]:
-    """When the speech of each turn with text began and ended, on the wall clock."""
-    turns = zip(script.turns, script.spans, strict=True)
-    return [(began + start, began + stop) for turn, (start, stop) in turns if turn.text]
+                expected = 2 * len(script.turns) - len(cues)
+                await talk.until(lambda expected=expected: len(told) == expected)  # type: ignore[misc]
+            await asyncio.sleep(0.02)
+        yield (
+            talk,
+            [
+                (sent_at[int(start / 0.02)], sent_at[int(stop / 0.02) - 1])
+                for turn, (start, stop) in zip(script.turns, script.spans, strict=True)
+                if turn.text
+            ],
+        )
 
 
 @pytest.fixture
@@ -163,29 +175,40 @@ async def test_every_turn_is_measured_without_a_vad(
     latencies.add_event_handler("on_latency_breakdown", lambda _, b: breakdowns.append(b))
     speech.add_event_handler("on_speech_event", lambda _, e: events.append(e))
     observers = [watch, latencies, speech]
-    async with spoken(SCRIPT, decibels, observers=observers, tracing=True) as (talk, began):
+    async with spoken(SCRIPT, decibels, observers=observers, tracing=True) as (talk, planted):
         await talk.until(lambda: len(measured) == 3)
-        planted = truth(SCRIPT, began)
+        await talk.until(lambda: len(breakdowns) == 3)
     assert watch.kinds == ["UserStarted", "UserStopped"] * 3, "the noise counts as speech"
 
-    for latency, heard_at, (_, stop) in zip(measured, watch.bot_started, planted, strict=True):
-        assert latency == pytest.approx(heard_at - stop, abs=0.1)
     said = [e for e in events if e.kind == "user_speech_stopped"]
     for event, (start, stop) in zip(said, planted, strict=True):
         assert event.started_at == pytest.approx(start, abs=0.05)
         assert event.timestamp == pytest.approx(stop, abs=0.1)
-    for breakdown in breakdowns:
-        parts = [c.key for c in breakdown.contributions]
-        assert parts[0] == "endpointing_wait"
-        assert breakdown.user_turn_secs and breakdown.user_turn_secs < breakdown.total_secs
+    for latency, breakdown, (_, stop) in zip(measured, breakdowns, planted, strict=True):
+        assert breakdown.user_turn_start_time == pytest.approx(stop, abs=0.1)
+        assert breakdown.user_turn_secs and 0.5 < breakdown.user_turn_secs < latency
 
     for span, (start, _) in zip(spans("stt"), planted, strict=True):
         assert span.start_time and span.attributes
         assert span.start_time / 1e9 == pytest.approx(start, abs=0.05)
         assert span.attributes["gen_ai.provider.name"] == "cartesia"
     turns = [dict(span.attributes or {}) for span in spans("turn")]
-    reported = [turn.get("turn.user_bot_latency_seconds") for turn in turns]
-    assert reported == pytest.approx(measured, abs=0.02)
+    reported = [turn["turn.user_bot_latency_seconds"] for turn in turns]
+    # Each observer sees the bot begin to speak when it comes to it.
+    assert reported == pytest.approx(measured, abs=0.2)
+
+
+@pytest.mark.needs("pipecat-ai>=1.14")
+async def test_the_whole_wait_is_broken_down() -> None:
+    breakdowns: list[LatencyBreakdown] = []
+    latencies = UserBotLatencyObserver()
+    latencies.add_event_handler("on_latency_breakdown", lambda _, b: breakdowns.append(b))
+    async with talk_to(TURN, observers=[latencies]) as (talk, server):
+        await hold_turn(talk, server)
+    (breakdown,) = breakdowns
+    contributions = {c.key: c.duration_secs for c in breakdown.contributions}
+    assert contributions["endpointing_wait"] > 0.3
+    assert sum(contributions.values()) == pytest.approx(breakdown.total_secs)
 
 
 TURN: Play = [CUE, START, update("Hi"), CUE, end("Hi")]
