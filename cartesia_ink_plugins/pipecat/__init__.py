@@ -2,6 +2,7 @@
 
 from cartesia_ink_plugins.core.tap import SpeculationOutcome
 from cartesia_ink_plugins.pipecat.batch import InkBatchSTTService
+from cartesia_ink_plugins.pipecat.inferences import Inference
 from cartesia_ink_plugins.pipecat.latency import TurnLatencyMetricsData
 from cartesia_ink_plugins.pipecat.manual import InkManualSTTService, InkManualSTTSettings
 from cartesia_ink_plugins.pipecat.settings import InkTurnsSTTSettings
@@ -15,12 +16,14 @@ from cartesia_ink_plugins.pipecat.speculation_policies import (
     SpeculationReport,
     WatchesSpending,
 )
+from cartesia_ink_plugins.pipecat.speech_frames import SpeechFramesMode
 from cartesia_ink_plugins.pipecat.spending import Spending, TokenPrice
 from cartesia_ink_plugins.pipecat.strategies import InterruptOn
 from cartesia_ink_plugins.pipecat.stt import InkTurnsSTTService
 
 __all__ = [
     "AlwaysSpeculate",
+    "Inference",
     "InkBatchSTTService",
     "InkManualSTTService",
     "InkManualSTTSettings",
@@ -34,6 +37,7 @@ __all__ = [
     "SpeculationOutcome",
     "SpeculationPolicy",
     "SpeculationReport",
+    "SpeechFramesMode",
     "Spending",
     "TokenPrice",
     "TurnLatencyMetricsData",

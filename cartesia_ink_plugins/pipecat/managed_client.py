@@ -27,7 +27,7 @@ from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import TurnSettings
 from cartesia_ink_plugins.core.stats import UsageMeter
-from cartesia_ink_plugins.core.tap import MomentKind
+from cartesia_ink_plugins.core.tap import MomentKind, Tracing
 from cartesia_ink_plugins.observe.stats import StatsGroup, StatsTap
 from cartesia_ink_plugins.pipecat.audio_converter import AudioConverter
 
@@ -88,12 +88,14 @@ class ManagedClient(Generic[T]):
         self._usage = UsageMeter()
         self._unreported = 0.0
         self.is_rejected = False
+        self.tracing: Tracing | None = None
 
     # -- lifecycle --------------------------------------------------------------------------------
 
     def open(self, sample_rate: int) -> None:
         """Begin to connect, for audio of this rate in Hz."""
         client = self._make(sample_rate, self._stats.tap())
+        client.observers.tracing = self.tracing
         self._converter = AudioConverter(client.options.format)
         self._usage = UsageMeter()
         self._pending = asyncio.Queue()

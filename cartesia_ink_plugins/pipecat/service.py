@@ -25,7 +25,7 @@ from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.validation import insecure_allowed
 from cartesia_ink_plugins.observe.stats import Stats, StatsGroup
 from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
-from cartesia_ink_plugins.pipecat.tracing import TracedSTTService
+from cartesia_ink_plugins.pipecat.tracing import PipelineTracing, TracedSTTService
 
 # Of the built-in classes; here the session does what they are for.
 _WITHOUT_MEANING = (
@@ -114,6 +114,7 @@ class InkStreamingSTTService(TracedSTTService):
         await super().setup(setup)
         self._ending = False
         self._session = self._make_session()
+        self._session.tracing = PipelineTracing(setup)
         self._session.open(self.sample_rate)
 
     async def stop(self, frame: EndFrame) -> None:

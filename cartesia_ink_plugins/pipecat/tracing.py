@@ -1,17 +1,43 @@
-"""The `stt` span of Pipecat, of each of our services."""
+"""Pipecat's traces: the `stt` span of our services, and where spans of a session belong."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from pipecat.frames.frames import Frame, TranscriptionFrame
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSetup
 from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.tracing.service_decorators import traced_stt
 
 # As OpenTelemetry's registry of `gen_ai.provider.name` writes names of companies.
 PROVIDER = "cartesia"
+
+
+class PipelineTracing:
+    """How a pipeline traces; a `Tracing` for the clients in it."""
+
+    def __init__(self, setup: FrameProcessorSetup) -> None:
+        """Look at a pipeline.
+
+        Args:
+            setup: Of a processor in it.
+        """
+        self._context = setup.tracing_context
+
+    def turn_context(self) -> object | None:
+        """Return the context of the turn that is open, or else of the conversation."""
+        if self._context is None:
+            return None
+        return self._context.get_turn_context() or self._context.get_conversation_context()
+
+    def tracer(self) -> None:
+        """Pipecat makes its spans with the tracer of the process."""
+
+    def attributes(self) -> dict[str, str]:
+        """Return the id of the conversation."""
+        conversation = self._context.conversation_id if self._context else None
+        return {"conversation.id": conversation} if conversation else {}
 
 
 class TracedSTTService(STTService):

@@ -48,7 +48,7 @@ from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.script import Script, Turn
 from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import builtin, ours, talk_to
-from tests.pipecat.wire import CUE, START, Play, WireServer, end, update, wire_server
+from tests.pipecat.wire import CUE, START, Play, WireServer, eager, end, update, wire_server
 
 UNUSED = "ws://127.0.0.1:9"
 VAD_FRAMES = (VADUserStartedSpeakingFrame, VADUserStoppedSpeakingFrame)
@@ -385,3 +385,22 @@ async def test_the_provider_is_named_by_every_service(
     assert span.attributes is not None
     assert span.attributes["gen_ai.provider.name"] == "cartesia"
     assert span.attributes["transcript"] == "Hello there"
+
+
+async def test_telemetry_puts_its_span_under_pipecat_s_turn(
+    spans: Callable[[str], list[ReadableSpan]],
+) -> None:
+    play: Play = [CUE, START, update("Hi"), CUE, eager("Hi"), CUE, end("Hi")]
+    async with talk_to(play, tracing=True) as (talk, server):
+        await talk.say(tone(16_000, 0.5) + bytes(2 * 4_800))
+        for _ in range(2):
+            server.go_on()
+        await talk.until(lambda: bool(talk.llm.runs))
+        server.go_on()
+        await talk.until(lambda: bool(spans("speech_to_text ink-2")))
+    (request,), (turn,) = spans("speech_to_text ink-2"), spans("turn")
+    assert request.parent is not None and turn.context is not None
+    assert request.parent.span_id == turn.context.span_id
+    assert request.attributes is not None and turn.attributes is not None
+    assert request.attributes["cartesia.ink.speculation"] == "kept"
+    assert request.attributes["conversation.id"] == turn.attributes["conversation.id"]
