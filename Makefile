@@ -4,6 +4,9 @@ VENV := .venv
 FLOORS := .venv-floors
 CORE := .venv-core
 CONFORMANCE := .venv-conformance
+NEXT := .venv-next
+# Another Python, as in `make test-python PYTHON=python3.13`.
+OTHER := .venv-$(notdir $(PYTHON))
 SITE := .venv-docs
 NODE := tests/conformance/node
 BIN := $(VENV)/bin
@@ -16,6 +19,9 @@ DEMO_ARGS ?=
 BOT_ARGS ?=
 BENCH_ARGS ?=
 CORE_TESTS := tests/core
+# What the tests of core and adapters need, and no more.
+ADAPTERS := -e '.[livekit,pipecat,speech,telemetry,test]' livekit-plugins-cartesia opentelemetry-sdk
+ADAPTER_TESTS := tests/pipecat tests/livekit
 
 # Most of what a test does is to wait in real time: that is why there are more workers than cores.
 # Whole calls have a browser, servers and a voice of their own: fewer of them at a time. Where
@@ -25,7 +31,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core environments docs docs-links pictures node-clients soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +64,17 @@ test-floors: $(FLOORS)/.has-dev ## Run all but whole calls with the oldest versi
 
 test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one
 	$(CORE)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(PYTEST_ARGS)
+
+test-next: | $(NEXT)/bin/pip ## Run core and adapters with the pre-releases of today
+	$(NEXT)/bin/pip install --quiet --disable-pip-version-check --pre --upgrade --upgrade-strategy eager $(ADAPTERS)
+	$(NEXT)/bin/pip list --disable-pip-version-check | grep -E '^(pipecat-ai|livekit|livekit-agents|websockets|numpy|aiohttp) '
+	$(NEXT)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(ADAPTER_TESTS) $(PYTEST_ARGS)
+
+test-python: ## Run core and adapters with another Python (PYTHON=python3.13)
+	@"$(PYTHON)" -c 'import ensurepip, venv' || { echo "Name a Python with its venv module: make test-python PYTHON=python3.13" >&2; exit 1; }
+	@[ -x $(OTHER)/bin/pip ] || "$(PYTHON)" -m venv $(OTHER)
+	$(OTHER)/bin/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) $(ADAPTERS)
+	$(OTHER)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(ADAPTER_TESTS) $(PYTEST_ARGS)
 
 environments: $(SITE)/.has-sphinx $(VENV)/.has-dev $(FLOORS)/.has-dev $(CORE)/.has-server,test $(CONFORMANCE)/.has-sdk ## Make what the tests run in, and no more
 
@@ -94,7 +111,7 @@ wheel: $(VENV)/.has-dev ## Build the wheel into dist/
 	$(BIN)/python -m hatchling build -t wheel
 
 clean: ## Remove what was made: environments, caches, builds
-	rm -rf $(VENV) $(FLOORS) $(CORE) $(SITE) $(CONFORMANCE) $(NODE)/node_modules build dist .cache .*_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(VENV)-* $(NODE)/node_modules build dist .cache .*_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A second run finds the stamp and is instant.
@@ -130,7 +147,7 @@ $(NODE)/node_modules/.has-clients: $(NODE)/package.json
 	@touch $@
 
 # Some systems split venv and ensurepip from Python, and some put a stub on PATH: try, do not trust.
-$(VENV)/bin/pip $(FLOORS)/bin/pip $(CORE)/bin/pip $(CONFORMANCE)/bin/pip $(SITE)/bin/pip:
+$(VENV)/bin/pip $(FLOORS)/bin/pip $(CORE)/bin/pip $(CONFORMANCE)/bin/pip $(SITE)/bin/pip $(NEXT)/bin/pip:
 	@for python in $(PYTHON) python3.11 python3.12 python3.13 python3 python; do \
 	  if $$python -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    echo "Making $(@:/bin/pip=) with $$($$python --version); this takes some minutes, once."; \
