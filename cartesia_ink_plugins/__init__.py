@@ -46,6 +46,7 @@ from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized, UsageMeter
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.tap import (
     BotAudio,
+    InputAudio,
     Moment,
     MomentKind,
     SentAudio,
@@ -56,6 +57,8 @@ from cartesia_ink_plugins.core.tap import (
     Tap,
     Tracing,
 )
+from cartesia_ink_plugins.observe.call import Call
+from cartesia_ink_plugins.observe.options import Record, RecordOptions
 from cartesia_ink_plugins.observe.percentiles import Percentiles
 from cartesia_ink_plugins.observe.stats import SpeculationStats, Stats
 from cartesia_ink_plugins.version import __version__
@@ -65,6 +68,7 @@ __all__ = [
     "AudioGap",
     "AudioSource",
     "BotAudio",
+    "Call",
     "ClosedError",
     "ConnectFailed",
     "Connected",
@@ -80,6 +84,7 @@ __all__ = [
     "InkError",
     "InkManualClient",
     "InkTurnsClient",
+    "InputAudio",
     "Interim",
     "ManualEvent",
     "ManualOptions",
@@ -88,6 +93,8 @@ __all__ = [
     "Percentiles",
     "Progress",
     "ReconnectPolicy",
+    "Record",
+    "RecordOptions",
     "Redactor",
     "RejectedError",
     "Resilience",

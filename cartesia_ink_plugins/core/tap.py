@@ -30,6 +30,7 @@ class MomentKind(StrEnum):
     OPENED = "opened"  # request id: str | None
     REJECTED = "rejected"  # RejectedError
     LOST = "lost"  # Disconnected | ConnectFailed
+    AUDIO = "audio"  # InputAudio: handed in by the application; about 10 a second
     SENT = "sent"  # SentAudio; one a message
     COMMAND = "command"  # text message to the server: str
     RECEIVED = "received"  # message of the server as it came: str | bytes
@@ -65,6 +66,17 @@ class Span:
     start: float
     end: float
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class InputAudio(Span):
+    """Audio that was handed in, and ended at the time of its moment.
+
+    Attributes:
+        data: The bytes, in the encoding of the options.
+    """
+
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

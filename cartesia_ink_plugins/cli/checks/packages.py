@@ -27,6 +27,7 @@ PURPOSES: Mapping[str, str] = {
     "pipecat": "the services for Pipecat",
     "livekit": "the STT for LiveKit Agents",
     "telemetry": "spans and metrics of OpenTelemetry",
+    "recording": "recordings of calls with FLAC sound",
     "server": "the local Ink server and the pytest fixture ink_server",
     "speech": "speech recognition in the local Ink server",
     "demo": "cartesia-ink demo and talk",

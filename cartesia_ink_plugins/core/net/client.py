@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import ssl
-import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
@@ -19,30 +18,29 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 from cartesia_ink_plugins.core.audio import as_bytes
 from cartesia_ink_plugins.core.credentials import Credentials
-from cartesia_ink_plugins.core.errors import RejectedError, UsageError
+from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Unreachable
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.net.delivery import Delivery
 from cartesia_ink_plugins.core.net.http_errors import read_answer
-from cartesia_ink_plugins.core.net.observers import Observers
+from cartesia_ink_plugins.core.net.observed import ObservedClient
 from cartesia_ink_plugins.core.net.timer import DeadlineTimer
+from cartesia_ink_plugins.core.net.wall_clock import WallClock
 from cartesia_ink_plugins.core.net.websocket import Callbacks
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
-from cartesia_ink_plugins.core.stats import Snapshot, Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.stream.session import StreamSession
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
-from cartesia_ink_plugins.observe.stats import Stats
-
-_CLOCK_STEP = 0.1  # seconds; less is a process that was held up between two readings
+from cartesia_ink_plugins.observe.call import Call
+from cartesia_ink_plugins.observe.options import Record
 
 S = TypeVar("S", bound=StreamSession[Any])
 E = TypeVar("E")
 
 
-class StreamClient(ABC, Generic[S, E]):
+class StreamClient(ObservedClient[S], Generic[S, E]):
     """What `InkTurnsClient` and `InkManualClient` share; `S` is the session, `E` its events."""
 
     def __init__(
@@ -52,10 +50,12 @@ class StreamClient(ABC, Generic[S, E]):
         ssl_context: ssl.SSLContext | None,
         on_event: Callable[[E], None] | None,
         taps: Iterable[Tap],
+        record: Record | None,
+        call: Call | None,
     ) -> None:
         """Prepare; nothing is connected before `start`. See the subclasses for the arguments."""
+        super().__init__(taps, record, call)
         self._resilience = resilience or Resilience()
-        self.observers = Observers(taps)
         self._delivery: Delivery[E] = Delivery(on_event)
         callbacks = Callbacks(
             on_open=self._opened,
@@ -68,11 +68,9 @@ class StreamClient(ABC, Generic[S, E]):
         )
         credentials = credentials or Credentials.from_environment()
         self._connector = Connector(credentials, ssl_context, callbacks, self._unreachable)
-        self._made: tuple[S, asyncio.AbstractEventLoop] | None = None
-        self._is_started = False
+        self._is_started = self._is_rejection_raised = False
         self._timer = DeadlineTimer(self._timed_out)
-        self._epoch = 0.0
-        self._is_rejection_raised = False
+        self._clock = WallClock()
 
     @property
     @abstractmethod
@@ -106,21 +104,6 @@ class StreamClient(ABC, Generic[S, E]):
     ) -> None:
         """Close at once; call `finish` first to receive the last transcripts."""
         await self.aclose()
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether audio that is sent now goes straight to the server."""
-        return self._made is not None and self._made[0].state is ConnectionState.OPEN
-
-    @property
-    def request_id(self) -> str | None:
-        """The id of the present connection, to quote to Cartesia's support."""
-        return self._made[0].connection.request_id if self._made else None
-
-    @property
-    def rejection(self) -> RejectedError | None:
-        """Why the server rejects this session permanently, once it does."""
-        return self._made[0].rejection if self._made else None
 
     @property
     def on_event(self) -> Callable[[E], None] | None:
@@ -186,6 +169,7 @@ class StreamClient(ABC, Generic[S, E]):
         self._drive()
         await self.wait_closed()
         await self._connector.wait_closed()
+        await self.observers.call.aclose()
 
     async def aclose(self) -> None:
         """End at once: no task and no socket is left. May be called again."""
@@ -193,6 +177,7 @@ class StreamClient(ABC, Generic[S, E]):
         session.abort(loop.time())
         self._drive()
         await self._connector.wait_closed()
+        await self.observers.call.aclose()
 
     async def wait_closed(self) -> None:
         """Wait until the session is over, by `finish`, `aclose` or a rejection."""
@@ -220,38 +205,21 @@ class StreamClient(ABC, Generic[S, E]):
             UsageError: Audio was sent already, or the rate is no rate.
         """
         options = replace(self.options, sample_rate=sample_rate)
+        is_started = self._is_started
         if options.sample_rate == self.options.sample_rate:
             return
         if self._made is not None:
             session, loop = self._made
             if session.sender.counts.received:
                 raise UsageError("set_sample_rate: audio was sent already")
+            self._is_started = False
             session.abort(loop.time())
             session.events.clear()
             self._drive()
-        is_started, self._is_started, self._made = self._is_started, False, None
+        self._made = None
         self._set_options(options)
         if is_started:
             self.start()
-
-    def report(self, kind: MomentKind, payload: object = None) -> None:
-        """Tell the taps what the framework around this session did; see `MomentKind`."""
-        session, loop = self._get_or_make()
-        session.report(kind, payload, loop.time())
-
-    def unrecognized(self) -> Unrecognized:
-        """Return what has no final text yet; to be called while there is no connection."""
-        session, _ = self._get_or_make()
-        return session.unrecognized()
-
-    def snapshot(self) -> Snapshot:
-        """Return the numbers of the session so far."""
-        session, _ = self._get_or_make()
-        return session.snapshot()
-
-    def stats(self) -> Stats:
-        """Return the numbers so far, with latencies and what became of speculations."""
-        return self.observers.stats.stats()
 
     def __aiter__(self) -> AsyncIterator[E]:
         """Iterate over the events."""
@@ -280,7 +248,7 @@ class StreamClient(ABC, Generic[S, E]):
         if self._made is None:
             loop = running_loop()
             session_id = f"ink-{secrets.token_hex(3)}"
-            self._epoch = epoch = time.time() - loop.time()
+            epoch = self._clock.epoch(loop.time())
             session = self._make_session(epoch, session_id, self.observers.taps(session_id))
             self._made = session, loop
             start = self.observers.start(session_id, self.options, epoch, session.snapshot)
@@ -320,6 +288,8 @@ class StreamClient(ABC, Generic[S, E]):
         if session.connection.state is ConnectionState.CLOSED:
             self._delivery.wake()
             self._ended()
+            if self._is_started:
+                self.observers.call.end()
 
     def _act(self, action: Action, session: S) -> None:
         match action:
@@ -341,9 +311,7 @@ class StreamClient(ABC, Generic[S, E]):
     def _follow_clock(self) -> None:
         """Tell the session if the machine has slept, or its clock was set."""
         session, loop = self._get_or_make()
-        epoch = time.time() - loop.time()
-        if abs(epoch - self._epoch) > _CLOCK_STEP:
-            self._epoch = epoch
+        if (epoch := self._clock.stepped(loop.time())) is not None:
             session.set_epoch(epoch)
             session.report(MomentKind.CLOCK, epoch, loop.time())
 

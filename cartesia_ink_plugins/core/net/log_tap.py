@@ -78,6 +78,8 @@ def _line(moment: Moment) -> tuple[int, str]:
                 else f"in {payload.retry_in:.2f} s"
             )
             return logging.INFO, f"{one_line(payload.reason)}; reconnecting {again}"
+        case MomentKind.AUDIO:
+            return logging.DEBUG, f"= audio {payload.start:.3f} to {payload.end:.3f} s"
         case MomentKind.SENT:
             return logging.DEBUG, f"> BINARY audio {payload.start:.3f} to {payload.end:.3f} s"
         case MomentKind.BOT_AUDIO:

@@ -22,6 +22,8 @@ from cartesia_ink_plugins.core.manual.session import ManualSession
 from cartesia_ink_plugins.core.net.client import StreamClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Tap
+from cartesia_ink_plugins.observe.call import Call
+from cartesia_ink_plugins.observe.options import Record
 
 
 class InkManualClient(StreamClient[ManualSession, ManualEvent]):
@@ -41,6 +43,8 @@ class InkManualClient(StreamClient[ManualSession, ManualEvent]):
         ssl_context: ssl.SSLContext | None = None,
         on_event: Callable[[ManualEvent], None] | None = None,
         taps: Iterable[Tap] = (),
+        record: Record | None = None,
+        call: Call | None = None,
     ) -> None:
         """Prepare a client; nothing is connected before `start`.
 
@@ -51,13 +55,24 @@ class InkManualClient(StreamClient[ManualSession, ManualEvent]):
             ssl_context: For a server whose certificate is not publicly trusted.
             on_event: Receives each event when it arrives, in place of iteration.
             taps: Observers of everything that happens in the session.
+            record: Where to record the call: a folder, a name ending in `.ink`, or
+                `RecordOptions`; as the environment says (`INK_RECORD`) by default.
+            call: What the client is a part of, when a call has several; `record` is then the
+                call's.
 
         Raises:
-            UsageError: No credentials were given and the environment has none.
+            UsageError: No credentials were given and the environment has none, or `record` is
+                wrong.
         """
         self._waiting: dict[int, asyncio.Future[Final]] = {}
         super().__init__(
-            credentials, resilience, ssl_context, on_event, (_FinalTap(self._waiting), *taps)
+            credentials,
+            resilience,
+            ssl_context,
+            on_event,
+            (_FinalTap(self._waiting), *taps),
+            record,
+            call,
         )
         self._options = options or ManualOptions()
 

@@ -9,6 +9,7 @@ from cartesia_ink_plugins.core.net.log_tap import LogTap
 from cartesia_ink_plugins.core.options import ConnectionOptions
 from cartesia_ink_plugins.core.stats import Snapshot
 from cartesia_ink_plugins.core.tap import SessionStart, Tap, Tracing
+from cartesia_ink_plugins.observe.call import CallMember
 from cartesia_ink_plugins.observe.environment import environment_taps
 from cartesia_ink_plugins.observe.stats import StatsTap
 
@@ -18,19 +19,21 @@ class Observers:
 
     Attributes:
         stats: Counts what happens in all sessions of the client.
+        call: What the client is a part of.
         tracing: How the framework around the client traces; set by its adapter.
     """
 
-    def __init__(self, taps: Iterable[Tap]) -> None:
-        """Observe also with the application's taps."""
+    def __init__(self, taps: Iterable[Tap], call: CallMember) -> None:
+        """Observe also with the application's taps, and those of the call."""
         self.stats = StatsTap()
+        self.call = call
         self.tracing: Tracing | None = None
         self._taps = tuple(taps)
 
     def taps(self, session_id: str) -> list[Tap]:
         """Return the taps of a new session, in the order in which they are called."""
         log = LogTap(SessionLog(session_id))
-        return [log, self.stats, *self._taps, *environment_taps()]
+        return [log, self.stats, *self._taps, *self.call.taps, *environment_taps()]
 
     def start(
         self,

@@ -20,6 +20,8 @@ from cartesia_ink_plugins.core.net.client import StreamClient
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.core.turns.session import TurnsSession
+from cartesia_ink_plugins.observe.call import Call
+from cartesia_ink_plugins.observe.options import Record
 
 
 class InkTurnsClient(StreamClient[TurnsSession, Event]):
@@ -39,6 +41,8 @@ class InkTurnsClient(StreamClient[TurnsSession, Event]):
         ssl_context: ssl.SSLContext | None = None,
         on_event: Callable[[Event], None] | None = None,
         taps: Iterable[Tap] = (),
+        record: Record | None = None,
+        call: Call | None = None,
     ) -> None:
         """Prepare a client; nothing is connected before `start`.
 
@@ -49,11 +53,16 @@ class InkTurnsClient(StreamClient[TurnsSession, Event]):
             ssl_context: For a server whose certificate is not publicly trusted.
             on_event: Receives each event when it arrives, in place of iteration.
             taps: Observers of everything that happens in the session.
+            record: Where to record the call: a folder, a name ending in `.ink`, or
+                `RecordOptions`; as the environment says (`INK_RECORD`) by default.
+            call: What the client is a part of, when a call has several; `record` is then the
+                call's.
 
         Raises:
-            UsageError: No credentials were given and the environment has none.
+            UsageError: No credentials were given and the environment has none, or `record` is
+                wrong.
         """
-        super().__init__(credentials, resilience, ssl_context, on_event, taps)
+        super().__init__(credentials, resilience, ssl_context, on_event, taps, record, call)
         self._options = options or TurnsOptions()
 
     @property

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.tap import InputAudio, MomentKind, Taps
+
 _INTERVAL = 0.1  # seconds: five frames of 20 ms at a time
 
 
@@ -16,11 +19,22 @@ class AnalysisQueue:
         due_at: From when on audio is to be added with `add_due`.
     """
 
-    __slots__ = ("_analyse", "_pieces", "collect", "due_at")
+    __slots__ = ("_analyse", "_format", "_pieces", "_size", "_taps", "collect", "due_at")
 
-    def __init__(self, analyse: Callable[[bytes, float], None]) -> None:
-        """Call `analyse` with audio, and the time at which it ended."""
+    def __init__(
+        self, analyse: Callable[[bytes, float], None], format: AudioFormat, taps: Taps
+    ) -> None:
+        """Prepare.
+
+        Args:
+            analyse: Called with audio, and the time at which it ended.
+            format: Of the audio.
+            taps: Told of the audio.
+        """
         self._analyse = analyse
+        self._format = format
+        self._taps = taps
+        self._size = 0
         self._pieces: list[bytes] = []
         self.collect = self._pieces.append
         self.due_at = 0.0
@@ -44,4 +58,12 @@ class AnalysisQueue:
         if self._pieces:
             pcm = b"".join(self._pieces)
             self._pieces.clear()
+            if self._taps.watches_audio:
+                self._tell(pcm, at)
             self._analyse(pcm, at)
+
+    def _tell(self, pcm: bytes, at: float) -> None:
+        start, self._size = self._size, self._size + len(pcm)
+        seconds = self._format.seconds
+        span = seconds(start), seconds(self._size), seconds(len(pcm))
+        self._taps.on(at, MomentKind.AUDIO, InputAudio(*span, pcm))

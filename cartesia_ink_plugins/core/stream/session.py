@@ -85,7 +85,7 @@ class StreamSession(Endpoint[T]):
         self._keepalive = KeepaliveSilence(idle=resilience.idle == "silence")
         self._audio_at, self._stopped_at = _NEVER, -_NEVER
         self._frame_size = 0
-        self._analysis = AnalysisQueue(self._audio_analysed)
+        self._analysis = AnalysisQueue(self._audio_analysed, format, self.taps)
         self._housekeeping = Housekeeping()
         self._reconnect_pending = False
 
@@ -165,6 +165,7 @@ class StreamSession(Endpoint[T]):
     def abort(self, now: float) -> None:
         """End at once, without the last transcripts."""
         if not self.is_closed:
+            self.analyse()
             self._forget_commands()
             self._close(now)
 
@@ -217,10 +218,8 @@ class StreamSession(Endpoint[T]):
         if not self.connection.is_active:
             return
         self.analyse()
-        is_drained = self.is_close_sent and (
-            code == _NORMAL_CLOSE or not self.has_pending_transcript
-        )
-        if is_drained:
+        is_normal = code == _NORMAL_CLOSE or not self.has_pending_transcript
+        if self.is_close_sent and is_normal:
             self._end(now, is_complete=True)
         elif self.connection.is_rejected_by_close(code, now):
             self._reject(reason, 400, now)
