@@ -18,6 +18,7 @@ MUTANTS ?=
 DEMO_ARGS ?=
 BOT_ARGS ?=
 BENCH_ARGS ?=
+FUZZ_ARGS ?=
 CORE_TESTS := tests/core
 # What the tests of core and adapters need, and no more.
 ADAPTERS := -e '.[livekit,pipecat,speech,telemetry,test]' livekit-plugins-cartesia opentelemetry-sdk
@@ -31,7 +32,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-livekit bench-manual bench-pipecat wheel clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +89,9 @@ docs-links: $(VENV)/.has-dev $(SITE)/.has-sphinx ## Ask every address that the d
 
 pictures: $(VENV)/.has-dev ## Draw the pictures of the documentation again
 	$(BIN)/python -m docs.site.pictures
+
+fuzz: $(VENV)/.has-dev ## Give 50,000 hostile inputs to all that reads bytes of others (FUZZ_ARGS="--seed 7")
+	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its connection 458 times
 	INK_SOAK_HOURS=24 $(BIN)/python -m pytest --timeout 1200 tests/core/test_soak.py $(PYTEST_ARGS)

@@ -26,6 +26,8 @@ from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.validate import Refused, check_model, parse_format
 
 _PIECE = 1 << 16
+_BLOCK = 1 << 16  # samples that are decoded at a time
+_MAX_PCM = 512 * 2**20  # bytes, 4.6 hours at 16 kHz; a small FLAC of silence may hold years
 TOO_SLOW = Refused("Request timeout", "The request did not arrive in time.", 408)
 
 
@@ -127,9 +129,9 @@ def read_audio(file: bytes, query: Mapping[str, str]) -> tuple[AudioFormat, byte
     try:
         with wave.open(io.BytesIO(file)) as reader:
             if reader.getsampwidth() == 2 and reader.getnchannels() == 1:
-                format = AudioFormat(Encoding.PCM_S16LE, reader.getframerate())
-                return format, reader.readframes(reader.getnframes())
-    except (wave.Error, EOFError):
+                rate, pcm = reader.getframerate(), reader.readframes(reader.getnframes())
+                return _format(rate), pcm[: len(pcm) // 2 * 2]
+    except (wave.Error, EOFError, RuntimeError):  # of a damaged file it raises all of these
         pass
     return _read_with_soundfile(file)
 
@@ -140,9 +142,28 @@ def _read_with_soundfile(file: bytes) -> tuple[AudioFormat, bytes]:
         import soundfile
     except ImportError:
         raise unsupported from None
+    pieces: list[bytes] = []
     try:
-        samples, rate = soundfile.read(io.BytesIO(file), dtype="float32", always_2d=True)
-    except (RuntimeError, ValueError):
+        with soundfile.SoundFile(io.BytesIO(file)) as reader:
+            format = _format(reader.samplerate)
+            left = _MAX_PCM
+            while len(samples := reader.read(_BLOCK, dtype="float32", always_2d=True)):
+                left -= len(samples) * format.sample_width
+                if left < 0:
+                    raise Refused("File too long", "file has too many hours of audio.", 413)
+                mono = np.nan_to_num(samples, posinf=0.0, neginf=0.0).mean(axis=1)
+                pieces.append(format.encode(np.ascontiguousarray(mono)))
+    except (RuntimeError, ValueError, TypeError, OSError):
         raise unsupported from None
-    format = AudioFormat(Encoding.PCM_S16LE, rate)
-    return format, format.encode(np.ascontiguousarray(samples.mean(axis=1)))
+    return format, b"".join(pieces)
+
+
+def _format(sample_rate: int) -> AudioFormat:
+    """Check the rate that a file claims.
+
+    Raises:
+        Refused: It is none of speech.
+    """
+    if not 1_000 <= sample_rate <= 384_000:
+        raise Refused("Unsupported file", f"{sample_rate} Hz is no rate of speech.")
+    return AudioFormat(Encoding.PCM_S16LE, sample_rate)

@@ -40,11 +40,12 @@ def audio_format(head: bytes) -> AudioFormat:
     """The audio a client announces in its request; 16-bit, 16 kHz if it does not."""
     words = head.split(b" ", 2)
     target = words[1].decode("latin-1") if len(words) > 1 else ""
-    query = dict(parse_qsl(urlsplit(target).query))
     try:
-        return AudioFormat(Encoding(query["encoding"]), int(query["sample_rate"]))
+        query = dict(parse_qsl(urlsplit(target).query))
+        audio = AudioFormat(Encoding(query["encoding"]), int(query["sample_rate"]))
     except (KeyError, ValueError):
         return AudioFormat()
+    return audio if audio.sample_rate > 0 else AudioFormat()
 
 
 def for_server(head: bytes, host: str) -> bytes:

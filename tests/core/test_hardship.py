@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from functools import partial
 
@@ -273,3 +274,15 @@ class TestRejections:
         world.run(finish=False)
         assert world.session.rejection is not None
         assert len([event for event in world.events if isinstance(event, Final)]) == 1
+
+
+def test_a_session_that_is_rejected_in_a_replay_wants_to_be_called_no_more() -> None:
+    """Its driver would call it in a loop without end."""
+    hand = connected()
+    hand.close(1011)
+    hand.silence(5.0)  # waits for a connection
+    hand.session.connection_opened(hand.now)
+    assert hand.session.sender.next_at < math.inf  # the backlog is paced
+    hand.receives(ErrorMessage(402, "No credit."))
+    assert hand.session.is_closed
+    assert hand.session.next_timeout == math.inf

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import struct
+import wave
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from cartesia_ink_plugins.server import driver, proxied, record
+from cartesia_ink_plugins.server import batch_endpoint, driver, proxied, record
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.faults import At, Fault, Reset
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection
 from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
+from cartesia_ink_plugins.server.validate import Refused
 from tests.core.sockets import Opcode, Peer, raw_server
 from tests.server.calling import KEY, address, call, hear_all, kinds, say
 
@@ -176,6 +180,40 @@ class TestBounds:
 async def say_text(websocket: Any, text: str) -> None:
     with contextlib.suppress(ConnectionClosed):
         await websocket.send(text)
+
+
+class TestFiles:
+    @pytest.mark.needs("soundfile>=0.13")
+    def test_a_file_that_decodes_to_more_than_it_should_is_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import soundfile
+
+        file = io.BytesIO()
+        soundfile.write(file, np.zeros(1_000_000, np.float32), 16_000, format="FLAC")
+        assert len(file.getvalue()) < 20_000
+        format, pcm = batch_endpoint.read_audio(file.getvalue(), {})
+        assert (format.sample_rate, len(pcm)) == (16_000, 2_000_000)
+        monkeypatch.setattr(batch_endpoint, "_MAX_PCM", 1_999_999)
+        with pytest.raises(Refused) as refused:
+            batch_endpoint.read_audio(file.getvalue(), {})
+        assert refused.value.answer.status == 413
+
+    @pytest.mark.parametrize("rate", [1, 999, 384_001, 2_000_000_000])
+    def test_so_is_one_with_an_absurd_rate(self, rate: int) -> None:
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setparams((1, 2, rate, 0, "NONE", "not compressed"))
+            out.writeframes(bytes(100))
+        with pytest.raises(Refused):
+            batch_endpoint.read_audio(file.getvalue(), {})
+
+    def test_of_half_a_sample_nothing_is_heard(self) -> None:
+        file = io.BytesIO()
+        with wave.open(file, "wb") as out:
+            out.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+            out.writeframes(bytes(100))
+        assert len(batch_endpoint.read_audio(file.getvalue()[:-1], {})[1]) == 98
 
 
 class TestHalfOpenRequests:

@@ -191,7 +191,8 @@ class AudioSender:
         return end
 
     def give_up_backlog(self) -> None:
-        """Count what was never sent as lost, at the end of the session."""
+        """Count what was never sent as lost, at the end of the session: nothing is due any more."""
+        self.next_at = _NEVER
         self._lose(self.buffer.end)
 
     def span(self, start: int, end: int) -> Span:

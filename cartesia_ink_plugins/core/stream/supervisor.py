@@ -219,7 +219,7 @@ class ConnectionSupervisor(ConnectionMachine):
 
     def _check_open(self, now: float) -> str | None:
         blocked_since = self._sender.blocked_since
-        if blocked_since is not None and now - blocked_since >= _BLOCKED_FOR:
+        if blocked_since is not None and now >= blocked_since + _BLOCKED_FOR:
             return "the server takes no audio"
         is_ping_due = self._heartbeat.check(now)
         if is_ping_due is False:
