@@ -38,6 +38,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.net import observers
 from cartesia_ink_plugins.pipecat import (
     InkBatchSTTService,
     InkManualSTTService,
@@ -46,6 +47,7 @@ from cartesia_ink_plugins.pipecat import (
 from cartesia_ink_plugins.pipecat.llm_observer import all_processors
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.script import Script, Turn
+from tests.observe.telemetry.telling import Telling
 from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import builtin, ours, talk_to
 from tests.pipecat.wire import CUE, START, Play, WireServer, eager, end, update, wire_server
@@ -174,8 +176,8 @@ async def test_every_turn_is_measured_without_a_vad(
     latencies.add_event_handler("on_latency_measured", lambda _, s: measured.append(s))
     latencies.add_event_handler("on_latency_breakdown", lambda _, b: breakdowns.append(b))
     speech.add_event_handler("on_speech_event", lambda _, e: events.append(e))
-    observers = [watch, latencies, speech]
-    async with spoken(SCRIPT, decibels, observers=observers, tracing=True) as (talk, planted):
+    seen_by = [watch, latencies, speech]
+    async with spoken(SCRIPT, decibels, observers=seen_by, tracing=True) as (talk, planted):
         await talk.until(lambda: len(measured) == 3)
         await talk.until(lambda: len(breakdowns) == 3)
     assert watch.kinds == ["UserStarted", "UserStopped"] * 3, "the noise counts as speech"
@@ -388,8 +390,10 @@ async def test_the_provider_is_named_by_every_service(
 
 
 async def test_telemetry_puts_its_span_under_pipecat_s_turn(
-    spans: Callable[[str], list[ReadableSpan]],
+    spans: Callable[[str], list[ReadableSpan]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    telling = Telling()
+    monkeypatch.setattr(observers, "environment_taps", lambda: [telling.tap()])
     play: Play = [CUE, START, update("Hi"), CUE, eager("Hi"), CUE, end("Hi")]
     async with talk_to(play, tracing=True) as (talk, server):
         await talk.say(tone(16_000, 0.5) + bytes(2 * 4_800))
@@ -397,8 +401,8 @@ async def test_telemetry_puts_its_span_under_pipecat_s_turn(
             server.go_on()
         await talk.until(lambda: bool(talk.llm.runs))
         server.go_on()
-        await talk.until(lambda: bool(spans("speech_to_text ink-2")))
-    (request,), (turn,) = spans("speech_to_text ink-2"), spans("turn")
+        await talk.until(lambda: bool(telling.spans))
+    (request,), (turn,) = telling.spans, spans("turn")
     assert request.parent is not None and turn.context is not None
     assert request.parent.span_id == turn.context.span_id
     assert request.attributes is not None and turn.attributes is not None
