@@ -13,7 +13,7 @@ from cartesia_ink_plugins.cli import offline
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.version import __version__
 
-COMMANDS = ("demo", "talk", "transcribe", "serve", "doctor")
+COMMANDS = ("demo", "talk", "transcribe", "serve", "doctor", "timeline")
 """The commands in the order in which the help lists them; each is a module beside this one."""
 
 INSTALL_DEMO = "pip install 'cartesia-ink-offline[demo]'"
@@ -31,6 +31,9 @@ try first, with no key and no network:
 
 before the first call:
   cartesia-ink doctor BOT.py             what is wrong with this machine, key or bot
+
+after a call that was recorded (INK_RECORD=calls/):
+  cartesia-ink timeline calls/*.ink      what happened when, and why a reply was slow
 """
 
 

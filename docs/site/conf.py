@@ -27,6 +27,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "testing",
         "observability",
         "recording",
+        "timeline",
         "doctor",
         "examples",
     ),

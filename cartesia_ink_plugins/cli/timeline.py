@@ -1,0 +1,110 @@
+"""`cartesia-ink timeline`: recorded calls as a page, or for another program."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.observe.reader import RecordedAudio, RecordedCall, read_recording
+from cartesia_ink_plugins.observe.timeline.exports import as_json, audacity, perfetto, webvtt
+from cartesia_ink_plugins.observe.timeline.model import CallTimeline, build_timeline
+from cartesia_ink_plugins.observe.timeline.page import call_page
+from cartesia_ink_plugins.observe.timeline.summary import calls_page
+
+_EPILOG = """\
+A call becomes one HTML file that asks no network for anything. Several calls become one page with
+percentiles and a list. The other formats take one call: perfetto opens in ui.perfetto.dev, audacity
+is a file of labels, webvtt are captions.
+
+exit status: 0 when it is written, 2 when a recording cannot be read.
+"""
+
+_FORMATS: Mapping[str, tuple[str, Callable[[CallTimeline], str]]] = {
+    "perfetto": (".perfetto.json", perfetto),
+    "audacity": (".labels.txt", audacity),
+    "webvtt": (".vtt", webvtt),
+    "json": (".timeline.json", as_json),
+}
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `timeline` to the command line."""
+    parser = subparsers.add_parser(
+        "timeline",
+        help="show recorded calls (.ink) as a page",
+        description="Show what happened in recorded calls, when, and why a reply was slow.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("calls", nargs="+", metavar="CALL.ink", type=Path, help="recordings")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="where it is written, - for standard output (CALL.html, or calls.html for several)",
+    )
+    parser.add_argument(
+        "--format", choices=("html", *_FORMATS), default="html", help="what is made (%(default)s)"
+    )
+    parser.add_argument("--no-sound", action="store_true", help="embed no sound")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UsageError: A recording cannot be read, or the file not be written.
+    """
+    calls = [read_recording(path) for path in args.calls]
+    suffix = ".html" if args.format == "html" else _FORMATS[args.format][0]
+    if len(calls) > 1 and args.format != "html":
+        raise UsageError(f"--format {args.format} takes one call; several become one html page")
+    text = _written(calls, args)
+    output = args.output or Path(calls[0].path.stem if len(calls) == 1 else "calls")
+    if args.output is None:
+        output = output.with_name(output.name + suffix)
+    if str(output) == "-":
+        sys.stdout.write(text)
+        return 0
+    write(output, text)
+    print(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+def write(output: Path, text: str) -> None:
+    """Write a file that only its owner may read: it has what was said.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    try:
+        output.touch(mode=0o600)
+        output.write_text(text, "utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(f"{output}: {error.strerror}") from None
+
+
+def _written(calls: list[RecordedCall], args: argparse.Namespace) -> str:
+    timelines = [build_timeline(call) for call in calls]
+    if args.format != "html":
+        return _FORMATS[args.format][1](timelines[0])
+    if len(calls) > 1:
+        return calls_page(timelines)
+    sound = None if args.no_sound else _sound(calls[0])
+    return call_page(timelines[0], sound)
+
+
+def _sound(call: RecordedCall) -> RecordedAudio | None:
+    try:
+        return call.audio()
+    except UsageError as error:
+        print(f"cartesia-ink timeline: without sound: {error}", file=sys.stderr)
+        return None
