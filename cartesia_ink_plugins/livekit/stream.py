@@ -36,8 +36,10 @@ from cartesia_ink_plugins.livekit.client_pool import Client, ClientPool
 from cartesia_ink_plugins.livekit.handover import Handover, Item
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.manual_events import ManualSpeechEvents
+from cartesia_ink_plugins.livekit.metrics import report_connection
 from cartesia_ink_plugins.livekit.pauses import PauseDetector
 from cartesia_ink_plugins.livekit.retries import RetryBudget
+from cartesia_ink_plugins.livekit.session_watch import SessionWatch
 from cartesia_ink_plugins.livekit.speech_events import SpeechEvents
 from cartesia_ink_plugins.observe.stats import Stats, StatsTap
 
@@ -172,6 +174,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         client = await self._pool.acquire(frames[0].sample_rate)
         self._is_expected = False
         self._begin(client, sum(frame.duration for frame in frames))
+        watch = SessionWatch(self._stt, client)
         finishing = asyncio.create_task(self._finish(client), name="ink_finish")
         try:
             for item in first:
@@ -189,6 +192,7 @@ class InkRecognizeStream(stt.RecognizeStream):
             if self._pauses is not None:
                 self._pauses.close()
             client.on_event = None
+            watch.close()
             await aio.cancel_and_wait(finishing)
             self._report_usage(client)
             is_speaking = self._events is not None and self._events.speaking
@@ -231,7 +235,7 @@ class InkRecognizeStream(stt.RecognizeStream):
             self._pauses = PauseDetector(client.options.format, flush)
         self._usage.take(client.snapshot())
         if client.is_connected:
-            self._report_connection_acquired(0.0, True)
+            report_connection(self._stt, client.request_id, 0.0, is_reused=True)
         else:
             self._connecting_since = time.perf_counter()
         timeout = self._retries.connect_timeout if self._retries else None
@@ -292,11 +296,11 @@ class InkRecognizeStream(stt.RecognizeStream):
 
     def _handle(self, event: Event | ManualEvent) -> None:
         match event:
-            case Connected():
+            case Connected(request_id=request_id):
                 if self._connecting_since is not None:
                     waited = time.perf_counter() - self._connecting_since
                     self._connecting_since = None
-                    self._report_connection_acquired(waited, False)
+                    report_connection(self._stt, request_id, waited, is_reused=False)
             case Disconnected(reason=reason, code=code, retry_in=retry_in):
                 self._connecting_since = time.perf_counter()
                 if self._retries is not None and self._retries.is_spent:

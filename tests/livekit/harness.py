@@ -319,6 +319,7 @@ async def call(
     *,
     speaker: Speaker | None = None,
     voice: Tts | None = None,
+    answers: Llm | None = None,
     turn_handling: TurnHandlingOptions | None = None,
     patience: float | None = None,
     **options: Any,
@@ -326,7 +327,7 @@ async def call(
     """Run a session around an STT; the built-in one is not waited for as long as ours."""
     session: AgentSession[None] = AgentSession(
         stt=recogniser,
-        llm=(answers := Llm()),
+        llm=(answers := answers or Llm()),
         tts=(voice := voice or Tts()),
         vad=options.pop("vad", None),
         aec_warmup_duration=None,

@@ -47,6 +47,7 @@ class TurnSpan:
         events: In their order.
         error: What the turn failed of, as `error.type`; None when it did not.
         parent: The context of the framework's turn; None for the current one.
+        tracer: What makes the span.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TurnSpan:
     events: list[SpanEvent] = field(default_factory=list)
     error: str | None = None
     parent: Context | None = None
+    tracer: Tracer | None = None
 
     def add_event(self, event: SpanEvent) -> None:
         """Add an event, as long as a span can have it."""
@@ -73,9 +75,11 @@ class TurnSpan:
             names.SECONDS_SILENT: round(after.silence - before.silence, 3),
         }
 
-    def tell(self, tracer: Tracer) -> None:
+    def tell(self) -> None:
         """Make the span and end it, all with the times at which it happened."""
-        span = tracer.start_span(
+        if self.tracer is None:
+            return
+        span = self.tracer.start_span(
             self.name,
             context=self.parent,
             kind=SpanKind.CLIENT,

@@ -142,7 +142,7 @@ class TelemetryTap:
         self._read = _no_numbers  # the tap may outlive the session
 
     def _connection(self, event: str, cause: str, at: float, span_event: str = "") -> None:
-        self._do(partial(self._instruments.connection_event, event, cause, self._session))
+        self._measured(partial(self._instruments.connection_event, event, cause, self._session))
         if span_event:
             self._event(SpanEvent(span_event, at, {names.CAUSE: cause}))
 
@@ -168,7 +168,7 @@ class TelemetryTap:
         span.add_event(SpanEvent(TurnEnd.type, report.ended_at))
         span.add_audio(self._read())
         span.began_at, span.ended_at = report.began_at, report.ended_at
-        span.error, span.parent = self._error, self._parent()
+        span.error, span.parent, span.tracer = self._error, self._parent(), self._tracer_of_turn()
         span.attributes |= {
             **(self._framework.attributes() if self._framework else {}),
             **self._session,
@@ -201,11 +201,11 @@ class TelemetryTap:
             report.eager_lead if is_spoken else None,
             attributes,
         )
-        self._do(partial(self._instruments.turn_ended, measured))
+        self._measured(partial(self._instruments.turn_ended, measured))
 
     def _speculation_ended(self, speculation: Speculation) -> None:
         self._is_speculating, self._outcome = False, speculation.outcome.value
-        self._do(partial(self._instruments.speculation_ended, speculation, self._session))
+        self._measured(partial(self._instruments.speculation_ended, speculation, self._session))
         self._tell_waiting()
 
     def _tell_waiting(self) -> None:
@@ -215,7 +215,8 @@ class TelemetryTap:
             return
         span.attributes[names.SPECULATION] = self._outcome
         self._is_speculating, self._outcome = False, _NO_SPECULATION
-        self._do(partial(span.tell, self._framework_tracer() or self._tracer))
+        if span.tracer is not self._tracer or self._is_wanted():
+            self._worker.do(span.tell)
 
     # --- the framework ------------------------------------------------------------------------
 
@@ -228,12 +229,14 @@ class TelemetryTap:
         context = self._framework.turn_context() if self._framework else None
         return context if isinstance(context, Context) else otel_context.get_current()
 
-    def _framework_tracer(self) -> Tracer | None:
+    def _tracer_of_turn(self) -> Tracer:
+        """Return what the framework makes the spans of this turn with, or else ours."""
         tracer = self._framework.tracer() if self._framework else None
-        return tracer if isinstance(tracer, Tracer) else None
+        return tracer if isinstance(tracer, Tracer) else self._tracer
 
-    def _do(self, task: Callable[[], None]) -> None:
-        if self._is_wanted() or self._framework_tracer() is not None:
+    def _measured(self, task: Callable[[], None]) -> None:
+        """Have instruments told, if anybody listens to them."""
+        if self._is_wanted():
             self._worker.do(task)
 
 
