@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import wave
 from pathlib import Path
@@ -35,6 +36,36 @@ def test_the_first_screen_starts_every_kind_of_user() -> None:
 def test_every_page_of_the_documentation_is_linked() -> None:
     for page in (ROOT / "docs").glob("*.md"):
         assert f"](docs/{page.name})" in TEXT, page.name
+
+
+def held(constraints: str, package: str) -> str:
+    """The version of a package in a constraints file."""
+    found = re.search(rf"^{package}==(\S+)", (ROOT / constraints).read_text("utf-8"), re.MULTILINE)
+    assert found, package
+    return found[1]
+
+
+def test_it_says_with_which_versions_the_tests_are_run() -> None:
+    """`Tested with Pipecat vX` is what Pipecat asks of a community integration."""
+    text = " ".join(TEXT.split())
+    pipecat, livekit = (
+        [held(file, package) for file in ("constraints-floors.txt", "constraints.txt")]
+        for package in ("pipecat-ai", "livekit-agents")
+    )
+    assert f"Tested with Pipecat v{pipecat[0]} and v{pipecat[1]}" in text
+    assert f"LiveKit Agents v{livekit[0]}, v{livekit[1]}" in text
+
+
+def test_it_has_what_else_pipecat_asks_of_a_community_integration() -> None:
+    for must in (
+        "pip install",
+        "in Pipeline([",
+        "python examples/pipecat_foundational.py",
+        "not affiliated with Cartesia",
+        "Licence: Apache-2.0",
+    ):
+        assert must in TEXT, must
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
 async def test_the_plain_client_prints_the_callers_text(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`examples/pipecat_bot.py`, called over WebRTC; with real speech it is called in `browser/`."""
+"""The two Pipecat bots of `examples/`, called over WebRTC; with real speech in `browser/`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.e2e.bots import run_example, running_bot
 from tests.e2e.calling import web_call
 
 
-async def test_a_caller_is_greeted_and_understood() -> None:
+@pytest.mark.parametrize("example", ["pipecat_bot.py", "pipecat_foundational.py"])
+async def test_a_caller_is_greeted_and_understood(example: str) -> None:
     lines = LINES[:2]
     script = Script(*(line.words for line in lines))
     format = AudioFormat()
@@ -25,7 +26,7 @@ async def test_a_caller_is_greeted_and_understood() -> None:
     async with InkServer(script) as ink:
         environment = {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": "any"}
         async with (
-            running_bot(environment=environment) as bot,
+            running_bot(example, environment=environment) as bot,
             web_call(bot.url, lines, audio) as call,
         ):
             await call.hold()

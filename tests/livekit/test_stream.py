@@ -6,14 +6,16 @@ import asyncio
 import logging
 import operator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from livekit import rtc
-from livekit.agents import APIStatusError, Plugin, stt
+from livekit.agents import APIStatusError, LanguageCode, Plugin, stt
 from livekit.agents.metrics import STTMetrics
 
+import cartesia_ink_plugins
 from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
@@ -309,9 +311,30 @@ class TestArguments:
         assert recogniser.capabilities.keyterms
         assert not recogniser.capabilities.aligned_transcript
 
-    def test_the_plugin_is_registered(self) -> None:
-        titles = [plugin.title for plugin in Plugin.registered_plugins]
-        assert titles.count("cartesia_ink_plugins.livekit") == 1
+    def test_the_plugin_is_registered_with_its_version_and_its_logger(self) -> None:
+        [plugin] = [one for one in Plugin.registered_plugins if one.package == ink.__name__]
+        assert plugin.title == "cartesia_ink_plugins.livekit"
+        assert plugin.version == ink.__version__ == cartesia_ink_plugins.__version__
+        assert plugin.logger is logging.getLogger("livekit.plugins.cartesia_ink")
+
+    def test_no_module_logs_under_another_name(self) -> None:
+        assert isinstance(ink.__file__, str)
+        for path in Path(ink.__file__).parent.glob("*.py"):
+            if path.name != "log.py":
+                assert "getLogger" not in path.read_text("utf-8"), path.name
+
+    @pytest.mark.parametrize("endpoint", ["turns", "manual"])
+    async def test_the_language_of_a_transcript_is_a_code_of_livekits(
+        self, make_ink: MakeSTT, endpoint: str
+    ) -> None:
+        script = Script("Hello there.")
+        async with InkServer(script) as server:
+            recogniser = make_ink(server.url, endpoint=endpoint, language="english")
+            received = await transcribe(recogniser, script.audio(ROOM))
+        languages = [d.language for event in received.events for d in event.alternatives or ()]
+        assert languages
+        assert all(isinstance(language, LanguageCode) for language in languages)
+        assert set(languages) == {"en"}
 
     async def test_frames_of_another_rate_in_mid_stream_are_refused(
         self, make_ink: MakeSTT
