@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import itertools
 import json
 import math
+import tempfile
 import wave
 import zlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -21,6 +24,7 @@ import numpy as np
 from websockets.uri import parse_uri
 from websockets.utils import accept_key
 
+from cartesia_ink_plugins.cli.recordings import open_recording
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.errors import InkError, TranscriptionError, UsageError
 from cartesia_ink_plugins.core.events import (
@@ -402,6 +406,23 @@ def audio_file(source: Source) -> str:
     return "audio"
 
 
+def recording(source: Source) -> str:
+    """A file that a command is given; some claim far more than they have."""
+    data = source.damaged(source.choice(_FILES))
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        file.write(data)
+        file.flush()
+        try:
+            opened = open_recording(Path(file.name))
+            size = sum(map(len, itertools.islice(opened.frames(), 2000)))
+        except InkError as error:
+            str(error).encode(errors="backslashreplace")
+            return "our error"
+    assert 8_000 <= opened.sample_rate <= 48_000
+    assert size % 2 == 0
+    return "audio"
+
+
 def fault(source: Source) -> str:
     """A fault in one line of text."""
     try:
@@ -442,6 +463,7 @@ TARGETS: dict[str, Target] = {
         server_connection,
         token_request,
         audio_file,
+        recording,
         fault,
         script,
     )

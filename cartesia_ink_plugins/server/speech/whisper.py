@@ -78,7 +78,10 @@ class Whisper:
         except (RuntimeError, ValueError) as error:
             raise UsageError(f"whisper: {folder} cannot be loaded: {error}") from None
         self._storage: Any = ctranslate2.StorageView
-        self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            self._tokenizer: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # the library has no class of its own for a damaged file
+            raise UsageError(f"whisper: tokenizer.json cannot be loaded: {error}") from None
         special = ["<|startoftranscript|>"]
         if self._model.is_multilingual:
             special += ["<|en|>", "<|transcribe|>"]

@@ -62,9 +62,43 @@ def test_a_missing_library_is_one_line_that_says_what_to_install(
     assert library in str(error.value)
 
 
-def test_weights_that_are_not_the_known_ones_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "WHISPER_SHA256", "0" * 64)
-    with pytest.raises(UsageError, match="not the known tiny"):
+@pytest.mark.parametrize("name", weights.WHISPER_SHA256)
+def test_a_file_of_whisper_that_is_not_the_known_one_is_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(weights.WHISPER_SHA256, name, "0" * 64)
+    with pytest.raises(UsageError, match=rf"{name} is not that of the known tiny.en"):
+        find_weights()
+
+
+def test_every_file_that_whisper_loads_has_a_hash() -> None:
+    loaded = {path.name for path in find_weights().whisper.iterdir() if path.suffix != ".pyc"}
+    assert loaded - {"__pycache__", "__init__.py"} == set(weights.WHISPER_SHA256)
+
+
+def test_the_weights_of_the_tested_versions_of_pipecat_are_known(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    find_weights()
+    assert caplog.records == []
+
+
+def test_those_of_another_version_are_used_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(weights, "PIPECAT_SHA256", frozenset())
+    assert find_weights().silero.is_file()
+    warned = [record.getMessage() for record in caplog.records]
+    assert len(warned) == 2
+    assert "silero_vad.onnx is of a version that was not tested" in warned[0]
+
+
+def test_those_that_are_not_as_they_were_installed_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weights, "PIPECAT_SHA256", frozenset())
+    monkeypatch.setattr(weights, "_recorded", lambda file: "0" * 64)
+    with pytest.raises(UsageError, match=r"silero_vad\.onnx is damaged .* reinstall pipecat-ai"):
         find_weights()
 
 
@@ -72,10 +106,19 @@ def test_a_user_may_name_another_whisper_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packaged = find_weights().whisper
-    monkeypatch.setattr(weights, "WHISPER_SHA256", "0" * 64)
+    monkeypatch.setitem(weights.WHISPER_SHA256, "model.bin", "0" * 64)
     folder = tmp_path / "whisper"
     folder.symlink_to(packaged)
     assert find_weights(folder).whisper == folder
+
+
+def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
+    packaged = find_weights().whisper
+    for name in ("model.bin", "config.json", "vocabulary.txt"):
+        (tmp_path / name).symlink_to(packaged / name)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"tokenizer\.json cannot be loaded"):
+        SpeechEngine(tmp_path)
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
