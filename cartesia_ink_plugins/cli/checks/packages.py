@@ -17,7 +17,7 @@ PACKAGE = "cartesia-ink-plugins"
 TESTED: Mapping[str, tuple[str, str]] = {
     "websockets": ("13.1", "17.4"),
     "numpy": ("1.26.4", "2.4.6"),
-    "aiohttp": ("3.11.12", "3.14.5"),
+    "aiohttp": ("3.14.4", "3.14.5"),
     "pipecat-ai": ("1.9.0", "1.14.0"),
     "livekit-agents": ("1.8.0", "1.8.9"),
 }

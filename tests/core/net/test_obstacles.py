@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -25,7 +24,6 @@ from cartesia_ink_plugins import (
 )
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Connected, Event, ManualEvent
-from cartesia_ink_plugins.core.net import client as client_module
 from cartesia_ink_plugins.core.net import obstacles
 from cartesia_ink_plugins.core.net.obstacles import (
     Obstacle,
@@ -263,8 +261,8 @@ class TestTheClock:
     ) -> None:
         """The clock is set while the connection is open: nothing else tells the session."""
         offset = 0.0
-        clock = SimpleNamespace(time=lambda: time.time() + offset)
-        monkeypatch.setattr(client_module, "time", clock)
+        clock = time.time
+        monkeypatch.setattr(time, "time", lambda: clock() + offset)
         script = Script("One.", "Two.")
         times: list[tuple[float, float]] = []
         async with InkServer(script) as server, clients(server.url) as made:
@@ -276,14 +274,14 @@ class TestTheClock:
                 for event in events[seen:]:
                     if isinstance(event, TurnEnd):
                         assert event.timing is not None and event.timing.speech_end is not None
-                        times.append((event.timing.speech_end, clock.time()))
+                        times.append((event.timing.speech_end, time.time()))
                         offset = jump
                 seen = len(events)
             await ink.finish()
             for event in events[seen:]:
                 if isinstance(event, TurnEnd):
                     assert event.timing is not None and event.timing.speech_end is not None
-                    times.append((event.timing.speech_end, clock.time()))
+                    times.append((event.timing.speech_end, time.time()))
         assert len(times) == 2
         for ended, told_at in times:
             assert ended <= told_at <= ended + 10.0
