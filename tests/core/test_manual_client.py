@@ -213,7 +213,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("wrong", "why"),
         [
-            ({"language": "English"}, "language"),
+            ({"language": "en\r\nfr"}, "language"),
             ({"model": ""}, "model"),
             ({"model": "ink-whisper", "keyterms": ["x"]}, "keyterms"),
             ({"min_volume": 0.5}, "ink-whisper"),
