@@ -14,13 +14,17 @@ import contextlib
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from livekit.agents import AgentSession
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.observe.call import Call
+from cartesia_ink_plugins.observe.options import Record, record_options
 from cartesia_ink_plugins.observe.stats import StatsGroup
 
 Client: TypeAlias = InkTurnsClient | InkManualClient
@@ -42,13 +46,32 @@ class _Spare:
 
 @dataclass(slots=True)
 class _LoopState:
-    """The clients in one event loop. A process may run one job after another, each in its own."""
+    """The clients in one event loop. A process may run one job after another, each in its own.
+
+    Attributes:
+        spare: Waits for the next stream.
+        acquired: The clients of streams.
+        expected: How many streams wait for their first audio.
+        call: What the clients are a part of; None before the first.
+        is_session: Whether a session tells when the call is over.
+        released: Set when a stream gives its client back.
+        closing: What is being closed.
+    """
 
     spare: _Spare | None = None
     acquired: set[Client] = field(default_factory=set)
     expected: int = 0
+    call: Call | None = None
+    is_session: bool = False
     released: asyncio.Event = field(default_factory=asyncio.Event)
     closing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def end_call(self) -> Call | None:
+        """End the call, if there is one; the next client begins another."""
+        call, self.call, self.is_session = self.call, None, False
+        if call is not None:
+            call.end()
+        return call
 
     def take_spare(self) -> Client | None:
         """The spare client, which then is none."""
@@ -69,7 +92,13 @@ class ClientPool:
         stats: The numbers of all clients so far.
     """
 
-    def __init__(self, options: Options, credentials: Credentials, resilience: Resilience) -> None:
+    def __init__(
+        self,
+        options: Options,
+        credentials: Credentials,
+        resilience: Resilience,
+        record: Record | None = None,
+    ) -> None:
         """Connect nothing yet.
 
         Args:
@@ -77,7 +106,13 @@ class ClientPool:
                 rate is the one to expect.
             credentials: Used for every connection.
             resilience: How each client meets a lost connection.
+            record: Where calls are recorded.
+
+        Raises:
+            UsageError: `record` is wrong.
         """
+        record_options(record)
+        self._record = record
         self.options = options
         self.credentials = credentials
         self.stats = StatsGroup()
@@ -95,6 +130,19 @@ class ClientPool:
     def expect(self) -> None:
         """A stream was opened; it will `acquire` or `cancel`."""
         self._state().expected += 1
+
+    @property
+    def records_audio(self) -> bool:
+        """Whether the sound of the present call is recorded."""
+        call = self._state().call
+        return call is not None and call.records_audio
+
+    def in_session(self, session: AgentSession[Any]) -> None:
+        """The streams of this loop are those of a session: the call ends with it."""
+        state = self._state()
+        if not state.is_session:
+            state.is_session = True
+            session.once("close", lambda _: state.end_call())
 
     async def acquire(self, sample_rate: int) -> Client:
         """Give a stream its client: the spare one if it fits, else one that connects now."""
@@ -170,10 +218,18 @@ class ClientPool:
     async def aclose(self) -> None:
         """Close the spare client; those that are acquired belong to their streams."""
         state = self._state()
+        await self._close_spare(state)
+        await self._end_call(state)
+
+    async def _close_spare(self, state: _LoopState) -> None:
         if client := state.take_spare():
             await client.aclose()
         if state.closing:
             await asyncio.wait(state.closing)
+
+    async def _end_call(self, state: _LoopState) -> None:
+        if call := state.end_call():
+            await call.aclose()
 
     def _state(self) -> _LoopState:
         return self._loops.setdefault(asyncio.get_running_loop(), _LoopState())
@@ -195,7 +251,9 @@ class ClientPool:
     async def _close_idle(self, state: _LoopState) -> None:
         """With the last stream, the client that waits for the next one goes too."""
         if not state.expected and not state.acquired:
-            await self.aclose()
+            await self._close_spare(state)
+            if not state.is_session:
+                await self._end_call(state)
 
     async def _await_predecessor(self, state: _LoopState) -> None:
         """Give the stream that this one replaces a moment to close; audio waits in the stream."""
@@ -206,12 +264,16 @@ class ClientPool:
     def _connect(self) -> Client:
         client: Client
         taps, resilience = [self.stats.tap()], self._resilience
+        state = self._state()
+        call = state.call = state.call or Call(self._record)
         match self.options:
             case TurnsOptions() as options:
-                client = InkTurnsClient(options, self.credentials, resilience=resilience, taps=taps)
+                client = InkTurnsClient(
+                    options, self.credentials, resilience=resilience, taps=taps, call=call
+                )
             case ManualOptions() as options:
                 client = InkManualClient(
-                    options, self.credentials, resilience=resilience, taps=taps
+                    options, self.credentials, resilience=resilience, taps=taps, call=call
                 )
         client.start()
         return client

@@ -26,11 +26,13 @@ from cartesia_ink_plugins.core.net.batch import transcribe
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.validation import insecure_allowed, validated_keyterms
 from cartesia_ink_plugins.livekit import errors
+from cartesia_ink_plugins.livekit.call_reports import SessionSTT
 from cartesia_ink_plugins.livekit.client_pool import ROOM_SAMPLE_RATE, ClientPool
 from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.retries import RetryBudget
 from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
+from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.observe.stats import Stats
 
 # Sessions of versions without it ask no stream to flush: then pauses in the audio have to tell the
@@ -39,7 +41,7 @@ _CAN_FLUSH = "manual_flush" in {field.name for field in fields(stt.STTCapabiliti
 _LEAST_TIMEOUT = 0.001  # seconds; LiveKit allows 0
 
 
-class STT(stt.STT[Any]):
+class STT(SessionSTT):
     """Cartesia Ink speech-to-text with turn detection.
 
     The session must be told to take its turns from here; without `turn_detection` LiveKit uses a
@@ -81,6 +83,7 @@ class STT(stt.STT[Any]):
         keep_min_delay: bool = False,
         allow_insecure: bool | None = None,
         resilience: Resilience | None = None,
+        record: Record | None = None,
     ) -> None:
         """Check the arguments; dial nothing yet.
 
@@ -114,6 +117,8 @@ class STT(stt.STT[Any]):
             allow_insecure: Whether key and audio may go unencrypted to another machine; by default
                 only if `CARTESIA_ALLOW_INSECURE` is 1.
             resilience: How hard lost connections are fought; the defaults suit a voice agent.
+            record: Where calls are recorded: a folder, or `RecordOptions`; by default as
+                `INK_RECORD` says.
 
         Raises:
             UsageError: An argument is wrong (it is also a ValueError); the message names it.
@@ -146,7 +151,7 @@ class STT(stt.STT[Any]):
             if api_key or access_token or token_provider
             else Credentials.from_environment()
         )
-        self._pool = ClientPool(options, credentials, resilience or Resilience())
+        self._pool = ClientPool(options, credentials, resilience or Resilience(), record)
         if is_given(audio_chunk_duration_ms):
             logger.info("audio_chunk_duration_ms has no meaning here: frames leave when they come")
         if http_session is not None:

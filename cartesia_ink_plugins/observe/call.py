@@ -32,6 +32,11 @@ class Call:
         """Where the call is recorded; None before it is, and where it is not."""
         return self._recorder.path if self._recorder else None
 
+    @property
+    def records_audio(self) -> bool:
+        """Whether its sound is recorded."""
+        return self._recorder is not None and self._recorder.options.audio
+
     def taps(self) -> tuple[Tap, ...]:
         """Return the taps for one more client."""
         return (self._recorder.tap(),) if self._recorder else ()

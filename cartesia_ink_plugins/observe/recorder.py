@@ -25,10 +25,15 @@ _EXIT_TIMEOUT = 5.0  # seconds that the end of the process waits for a recording
 
 
 class Recorder:
-    """Records one call, over all its clients."""
+    """Records one call, over all its clients.
+
+    Attributes:
+        options: What is recorded, and where.
+    """
 
     def __init__(self, options: RecordOptions) -> None:
         """Record nothing before the first client begins."""
+        self.options = options
         self._writer = CallWriter(options)
         self._queue: deque[Item] = deque()
         self._dropped = 0

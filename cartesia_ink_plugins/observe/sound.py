@@ -53,6 +53,14 @@ class Track:
         self.end = first + len(samples)
         return first / self._rate
 
+    def cut(self, at: float) -> None:
+        """Leave out what would be heard after a time."""
+        end = max(round(at * self._rate), self._written)
+        self._pieces = [
+            (first, samples[: end - first]) for first, samples in self._pieces if first < end
+        ]
+        self.end = min(self.end, end)
+
     def take(self, until: int) -> Pcm:
         """Return what comes next in the file, up to a sample."""
         start, self._written = self._written, until
@@ -165,6 +173,10 @@ class SoundFile:
         """Add sound that began at a second of the call, where the file has it, in seconds."""
         samples = resampled(samples, rate, self.sample_rate)
         return self._start + self._tracks[channel].add(samples, at - self._start)
+
+    def cut(self, channel: int, at: float) -> None:
+        """Leave out what would be heard after a second of the call."""
+        self._tracks[channel].cut(at - self._start)
 
     def write_until(self, now: float) -> None:
         """Write what is before a second of the call, but for the latest."""

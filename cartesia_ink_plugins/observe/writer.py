@@ -163,6 +163,8 @@ class CallWriter:
                 session.heard = 0.0
             case MomentKind.SILENCE if isinstance(payload, Span):
                 session.heard += payload.seconds
+            case MomentKind.INTERRUPTION if self._sound is not None:
+                self._sound.cut(BOT, at)  # a voice is made faster than it is spoken
             case MomentKind.RECEIVED:
                 fields["heard"] = round(session.heard, 4)
         self._line(line_kind(moment.kind), fields, number, moment, at)

@@ -29,6 +29,7 @@ from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience
 from cartesia_ink_plugins.core.tap import Tap
+from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 
@@ -116,6 +117,7 @@ class InkManualSTTService(InkStreamingSTTService):
         allow_insecure: bool | None = None,
         drain_timeout: float = 5.0,
         resilience: Resilience | None = None,
+        record: Record | None = None,
         settings: InkManualSTTSettings | None = None,
         ttfs_p99_latency: float | None = CARTESIA_TTFS_P99,
         **kwargs: Any,
@@ -138,6 +140,8 @@ class InkManualSTTService(InkStreamingSTTService):
                 only if `CARTESIA_ALLOW_INSECURE` is 1.
             drain_timeout: Seconds that the last words may take when the pipeline ends.
             resilience: How hard the session fights for the user's words.
+            record: Where calls are recorded: a folder, or `RecordOptions`; by default as
+                `INK_RECORD` says.
             settings: What can also be changed while the service runs. `ink-2` by default.
             ttfs_p99_latency: As of Pipecat's own service.
             **kwargs: Arguments of Pipecat's `STTService`.
@@ -163,6 +167,7 @@ class InkManualSTTService(InkStreamingSTTService):
             extra_headers=extra_headers,
             allow_insecure=allow_insecure,
             drain_timeout=drain_timeout,
+            record=record,
             sample_rate=sample_rate,
             settings=store,
             ttfs_p99_latency=ttfs_p99_latency,
@@ -207,7 +212,13 @@ class InkManualSTTService(InkStreamingSTTService):
 
     def _make_client(self, sample_rate: int, tap: Tap) -> InkManualClient:
         options = self._options(sample_rate)
-        return InkManualClient(options, self._credentials, resilience=self._resilience, taps=[tap])
+        return InkManualClient(
+            options,
+            self._credentials,
+            resilience=self._resilience,
+            taps=[tap],
+            call=self._call,
+        )
 
     def _options(self, sample_rate: int) -> ManualOptions:
         where: dict[str, Any] = {"base_url": self._base_url} if self._base_url else {}

@@ -13,6 +13,7 @@ from pipecat.frames.frames import (
     EndFrame,
     Frame,
     InputAudioRawFrame,
+    StartFrame,
     STTMuteFrame,
     UserAudioRawFrame,
 )
@@ -23,7 +24,10 @@ from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.validation import insecure_allowed
+from cartesia_ink_plugins.observe.call import Call
+from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.observe.stats import Stats, StatsGroup
+from cartesia_ink_plugins.pipecat.call_reports import CallReports
 from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
 from cartesia_ink_plugins.pipecat.tracing import PipelineTracing, TracedSTTService
 
@@ -56,12 +60,13 @@ class InkStreamingSTTService(TracedSTTService):
         extra_headers: Mapping[str, str] | None,
         allow_insecure: bool | None,
         drain_timeout: float,
+        record: Record | None,
         **kwargs: Any,
     ) -> None:
         """Set up what does not depend on the endpoint; the arguments are those of the services.
 
         Raises:
-            UsageError: There are no credentials, or two.
+            UsageError: There are no credentials, or two; or `record` is wrong.
         """
         for name in _WITHOUT_MEANING:
             if kwargs.pop(name, None) is not None:
@@ -78,6 +83,9 @@ class InkStreamingSTTService(TracedSTTService):
         self._drain_timeout = drain_timeout
         self._ending = False
         self._stats = StatsGroup()
+        self._record = record
+        self._call = Call(record)
+        self._reports = CallReports(self.report)
         self._register_event_handler("on_audio_gap")
 
     @property
@@ -113,9 +121,19 @@ class InkStreamingSTTService(TracedSTTService):
         """
         await super().setup(setup)
         self._ending = False
+        self._call = Call(self._record)
         self._session = self._make_session()
         self._session.tracing = PipelineTracing(setup)
         self._session.open(self.sample_rate)
+
+    async def start(self, frame: StartFrame) -> None:
+        """Watch the services of the pipeline, which is complete now.
+
+        Args:
+            frame: The start frame.
+        """
+        await super().start(frame)
+        self._reports.attach(self.pipeline_worker.pipeline)
 
     async def stop(self, frame: EndFrame) -> None:
         """Deliver the last words, then end; no longer than the drain timeout.
@@ -173,7 +191,9 @@ class InkStreamingSTTService(TracedSTTService):
     async def _end(self) -> None:
         """Leave no task and no connection; the only way out, and safe to take twice."""
         self._ending = True
+        self._reports.detach()
         await self._session.close()
+        await self._call.aclose()
 
     # -- audio ------------------------------------------------------------------------------------
 
@@ -185,6 +205,7 @@ class InkStreamingSTTService(TracedSTTService):
             direction: Where it goes.
         """
         await super().process_frame(frame, direction)
+        self._reports.passed(frame)
         if isinstance(frame, STTMuteFrame) and frame.mute:
             self._session.audio_stopped()
 

@@ -27,6 +27,7 @@ from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.tap import Tap
+from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.pipecat.frame_pusher import FramePusher
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
 from cartesia_ink_plugins.pipecat.llm_observer import FirstTokenObserver
@@ -106,6 +107,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         allow_insecure: bool | None = None,
         drain_timeout: float = 5.0,
         resilience: Resilience | None = None,
+        record: Record | None = None,
         settings: InkTurnsSTTSettings | None = None,
         enable_direct_mode: bool = True,
         speech_frames: SpeechFramesMode = "auto",
@@ -138,6 +140,8 @@ class InkTurnsSTTService(InkStreamingSTTService):
                 only if `CARTESIA_ALLOW_INSECURE` is 1.
             drain_timeout: Seconds that the last words may take when the pipeline ends.
             resilience: How hard the session fights for the user's words.
+            record: Where calls are recorded: a folder, or `RecordOptions`; by default as
+                `INK_RECORD` says.
             settings: What can also be changed while the service runs.
             enable_direct_mode: Whether frames are handled where they are pushed, and not by tasks
                 with queues of the service's own. Nothing here keeps audio waiting, so that is
@@ -160,6 +164,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
             extra_headers=extra_headers,
             allow_insecure=allow_insecure,
             drain_timeout=drain_timeout,
+            record=record,
             sample_rate=sample_rate,
             settings=store,
             enable_direct_mode=enable_direct_mode,
@@ -314,7 +319,13 @@ class InkTurnsSTTService(InkStreamingSTTService):
 
     def _make_client(self, sample_rate: int, tap: Tap) -> InkTurnsClient:
         options = self._options(sample_rate)
-        return InkTurnsClient(options, self._credentials, resilience=self._resilience, taps=[tap])
+        return InkTurnsClient(
+            options,
+            self._credentials,
+            resilience=self._resilience,
+            taps=[tap],
+            call=self._call,
+        )
 
     def _options(self, sample_rate: int) -> TurnsOptions:
         where: dict[str, Any] = {"base_url": self._url} if self._url else {}

@@ -155,15 +155,19 @@ def test_the_bot_is_the_second_channel_at_the_rate_of_the_file(tmp_path: Path) -
         frame = BotAudio(b"\x10\x27" * 480, 24_000)
         session.report(MomentKind.BOT_AUDIO, frame, 1.0 + 0.02 * piece)
     session.report(MomentKind.BOT_STOPPED, None, 2.0)
-    session.abort(2.0)
+    session.report(MomentKind.BOT_AUDIO, BotAudio(b"\x10\x27" * 16_000, 16_000), 3.0)
+    session.report(MomentKind.INTERRUPTION, None, 3.5)
+    session.abort(4.0)
     recorder.close(JOIN)
     call = read_recording(tmp_path / "call.ink")
     audio = call.audio()
     assert audio is not None
     loud = np.flatnonzero(audio.bot) / audio.sample_rate
     assert loud.min() == pytest.approx(1.0)
-    assert loud.max() == pytest.approx(2.0, abs=0.001)
-    assert len(loud) == 16_000
+    first, second = loud[loud < 3.0], loud[loud >= 3.0]
+    assert first.max() == pytest.approx(2.0, abs=0.001)
+    assert len(first) == 16_000
+    assert second.max() == pytest.approx(3.5, abs=0.001)  # the rest was never heard
     assert [m.t for m in call.of("bot_started", "bot_stopped")] == [1.0, 2.0]
 
 

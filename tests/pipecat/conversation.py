@@ -292,6 +292,7 @@ async def conversation(
     params: LLMUserAggregatorParams | None = None,
     before_aggregator: Sequence[FrameProcessor] = (),
     before_llm: Sequence[FrameProcessor] = (),
+    after_voice: Sequence[FrameProcessor] = (),
     before_stt: Sequence[FrameProcessor] = (),
     observers: Sequence[BaseObserver] = (),
     rtvi: bool = False,
@@ -318,6 +319,7 @@ async def conversation(
             *before_llm,
             llm,
             voice,
+            *after_voice,
             pair.assistant(),
         ]
     )
