@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
+import tempfile
+import time
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from cartesia_ink_plugins.cli.timeline import write_page
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.core.events import Connected, ConnectFailed
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
+from cartesia_ink_plugins.observe.reader import read_recording
 
 if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.telephone import Telephone
     from cartesia_ink_plugins.demo.voice import Voice
 
 INSTALL = "pip install 'cartesia-ink-offline[demo]'"
+
+_RECORD = "INK_RECORD"
+# Seconds that a recording may take to become one file when its call has ended.
+_COMPLETE_TIMEOUT = 3.0
 
 Hold: TypeAlias = "Callable[[Telephone], Awaitable[None]]"
 """Lets the bot answer a telephone, until the caller hangs up."""
@@ -88,6 +98,42 @@ async def _reach() -> None:
                     return
                 case ConnectFailed(reason=reason):
                     raise InkError(f"{client.options.base_url} cannot be reached: {reason}")
+
+
+@asynccontextmanager
+async def recorded(sound: Path) -> AsyncIterator[None]:
+    """Record a call and write its timeline, both beside its sound; say where they are.
+
+    Where `INK_RECORD` is set, calls are recorded as it says, and there is no timeline.
+
+    Args:
+        sound: The file of the call's sound.
+    """
+    if _RECORD in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[_RECORD] = folder
+        try:
+            yield
+        finally:
+            del os.environ[_RECORD]
+        recording, page = sound.with_suffix(".ink"), sound.with_suffix(".html")
+        # A framework may have connected more than once; the call is the longest recording.
+        found = [read_recording(path) for path in await to_thread(_completed, Path(folder))]
+        if not found:
+            return
+        shutil.move(max(found, key=lambda call: len(call.moments)).path, recording)
+        write_page(read_recording(recording), page)
+        print(f"What happened in it is in {page}, made of the recording {recording}.", flush=True)
+
+
+def _completed(folder: Path) -> list[Path]:
+    """Wait until each recording of a folder is one file, but not for long."""
+    deadline = time.monotonic() + _COMPLETE_TIMEOUT
+    while any(path.is_dir() for path in folder.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return sorted(folder.glob("*.ink"))
 
 
 def check_place(file: Path) -> None:

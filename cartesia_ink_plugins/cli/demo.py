@@ -7,7 +7,13 @@ import shutil
 from datetime import date
 from pathlib import Path
 
-from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
+from cartesia_ink_plugins.cli.calls import (
+    INSTALL,
+    answering_bot,
+    check_place,
+    quieten,
+    recorded,
+)
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
@@ -45,7 +51,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--save",
         type=Path,
         metavar="FILE.wav",
-        help="where the call is recorded, caller left, bot right (demo-FRAMEWORK.wav)",
+        help="where the call is recorded, caller left, bot right (demo-FRAMEWORK.wav); its "
+        "timeline is written beside it, as .html and .ink",
     )
     parser.add_argument("--verbose", action="store_true", help="show the framework's log")
     parser.set_defaults(run=run)
@@ -75,18 +82,18 @@ async def _play(framework: str, *, live: bool, save: Path) -> int:
     from cartesia_ink_plugins.demo.telephone import Telephone
 
     telephone = Telephone(Caller(), watch=Live())
-    async with answering_bot(framework, live=live) as hold:
-        _say(
-            f"Calling the bot in {'a Pipecat pipeline' if framework == 'pipecat' else 'LiveKit'}.\n"
-        )
-        await hold(telephone)
-    result = report(telephone.journal, LINES, date.today(), local=not live)
-    _say("\n" + table(result, shutil.get_terminal_size((110, 24)).columns))
-    try:
-        telephone.save(save)
-    except OSError as error:
-        raise UsageError(f"{save}: {error.strerror}") from None
-    _say(f"\nThe call is in {save}: the caller on the left, the bot on the right.")
+    async with recorded(save):
+        async with answering_bot(framework, live=live) as hold:
+            where = "a Pipecat pipeline" if framework == "pipecat" else "LiveKit"
+            _say(f"Calling the bot in {where}.\n")
+            await hold(telephone)
+        result = report(telephone.journal, LINES, date.today(), local=not live)
+        _say("\n" + table(result, shutil.get_terminal_size((110, 24)).columns))
+        try:
+            telephone.save(save)
+        except OSError as error:
+            raise UsageError(f"{save}: {error.strerror}") from None
+        _say(f"\nThe call is in {save}: the caller on the left, the bot on the right.")
     return 0 if result.passed else 1
 
 

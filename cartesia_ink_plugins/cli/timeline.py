@@ -92,6 +92,15 @@ def write(output: Path, text: str) -> None:
         raise UsageError(f"{output}: {error.strerror}") from None
 
 
+def write_page(call: RecordedCall, output: Path) -> None:
+    """Write the page of one call.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    write(output, call_page(build_timeline(call), _sound(call)))
+
+
 def _written(calls: list[RecordedCall], args: argparse.Namespace) -> str:
     timelines = [build_timeline(call) for call in calls]
     if args.format != "html":

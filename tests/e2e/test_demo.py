@@ -9,10 +9,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import wave
+from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from cartesia_ink_plugins.observe.reader import read_recording
+from cartesia_ink_plugins.observe.timeline.model import build_timeline
 
 MUST_HOLD = (
     "every line was said and heard",
@@ -41,6 +45,8 @@ def test_the_table_is_booked(framework: str, tmp_path: Path) -> None:
         assert event in result.stdout
     assert "Traceback" not in result.stderr
     _both_are_recorded(path)
+    assert f"What happened in it is in {path.with_suffix('.html')}" in result.stdout
+    _is_shown(path)
 
 
 def _both_are_recorded(path: Path) -> None:
@@ -51,3 +57,13 @@ def _both_are_recorded(path: Path) -> None:
     assert 30 < seconds < 180
     for side in (0, 1):
         assert np.mean(np.abs(samples[:, side].astype(int)) > 500) > 0.05
+
+
+def _is_shown(path: Path) -> None:
+    """Beside the sound are the recording and its timeline."""
+    page = path.with_suffix(".html").read_text("utf-8")
+    turns = build_timeline(read_recording(path.with_suffix(".ink"))).turns
+    assert len(turns) >= 5
+    assert turns[0].text.strip()
+    for turn in turns:
+        assert escape(turn.text.strip()) in page

@@ -12,11 +12,12 @@ SLOWEST = 3
 _SHARE = 0.05  # seconds below which a part is not worth a word
 
 _PARTS = (
-    ("end", "the server waited for silence"),
-    ("llm_output", "the LLM"),
-    ("tts_output", "the voice"),
-    ("bot_started", "the way to the caller"),
+    ("end", "the server waited for silence", " until the turn ended"),
+    ("llm_output", "the LLM", " until the LLM wrote"),
+    ("tts_output", "the voice", " until the voice was ready"),
+    ("bot_started", "the way to the caller", ""),
 )
+"""The steps to a reply: the attribute of a turn, what took the time, and until when that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,20 @@ class Latency:
         turn: The turn.
         since: From when on: the end of speech, or of the turn where that is not known.
         parts: Each with what it was spent on; together they are the total.
-        total: Until the bot spoke.
+        total: Until the bot spoke, or until the last step that is known.
+        until: Which step that is, as the end of a sentence; empty if the bot spoke.
     """
 
     turn: Turn
     since: float
     parts: tuple[tuple[str, float], ...]
     total: float
+    until: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is known when the bot spoke."""
+        return not self.until
 
     @property
     def turn_end(self) -> float | None:
@@ -45,28 +53,30 @@ class Latency:
 
 
 def latency_of(turn: Turn) -> Latency | None:
-    """The latency of a turn; None where the bot did not reply to it.
+    """The latency of a turn; None where neither its end nor a reply is known.
 
     The parts follow each other: what was ready before the part before it took no time.
     """
     since = turn.speech_end if turn.speech_end is not None else turn.end
-    if since is None or turn.bot_started is None or turn.bot_started < since:
+    if since is None:
         return None
+    steps = [(at, *told) for name, *told in _PARTS if (at := getattr(turn, name)) is not None]
+    if not steps or steps[-1][0] < since:
+        return None
+    last, _, until = steps[-1]
     parts, reached = [], since
-    for name, what in _PARTS:
-        at = getattr(turn, name)
-        if at is None:
-            continue
-        at = min(max(at, reached), turn.bot_started)
+    for step, what, _ in steps:
+        at = min(max(step, reached), last)
         if at > reached:
             parts.append((what, at - reached))
         reached = at
-    return Latency(turn, since, tuple(parts), turn.bot_started - since)
+    return Latency(turn, since, tuple(parts), last - since, until)
 
 
 def latencies(timeline: CallTimeline) -> list[Latency]:
-    """The latencies of a call, in order."""
-    return [found for turn in timeline.turns if (found := latency_of(turn)) is not None]
+    """The latencies of a call, in order: of the replies, or of the turns where none is known."""
+    found = [one for turn in timeline.turns if (one := latency_of(turn)) is not None]
+    return [one for one in found if one.is_whole] or found
 
 
 def slowest(timeline: CallTimeline) -> list[Latency]:
@@ -76,7 +86,7 @@ def slowest(timeline: CallTimeline) -> list[Latency]:
 
 def explanation(latency: Latency, timeline: CallTimeline) -> str:
     """Say in a sentence why a reply came when it came."""
-    sentence = f"turn {latency.turn.number}: {latency.total:.1f} s"
+    sentence = f"turn {latency.turn.number}: {latency.total:.1f} s{latency.until}"
     parts = [f"{seconds:.1f} s {what}" for what, seconds in latency.parts if seconds >= _SHARE]
     if parts:
         sentence += f", of which {', '.join(parts)}"

@@ -88,7 +88,7 @@ def head(timeline: CallTimeline, level: int = 1) -> str:
     """The name of a call, and its figures in two lines."""
     began = datetime.fromtimestamp(timeline.epoch, UTC)
     known = latencies(timeline)
-    median = percentile([one.total for one in known], 50)
+    median = percentile([one.total for one in known if one.is_whole], 50)
     replies = [reply for turn in timeline.turns for reply in turn.replies]
     wasted = sum(reply.outcome in ("withdrawn", "mismatched") for reply in replies)
     figures = [
@@ -314,7 +314,7 @@ def slowest_section(timeline: CallTimeline, level: int = 2) -> str:
     if not found:
         return ""
     sentences = "".join(f"<li>{escape(explanation(one, timeline))}.</li>" for one in found)
-    return f"<section><h{level}>The slowest replies</h{level}><ul>{sentences}</ul></section>"
+    return f"<section><h{level}>The slowest turns</h{level}><ul>{sentences}</ul></section>"
 
 
 def latency_table(timeline: CallTimeline, level: int = 2, *, plays: bool = True) -> str:
@@ -338,7 +338,7 @@ def _row(turn: Turn, latency: Latency | None, *, plays: bool) -> str:
         None if at is None or since is None else at - since
         for at in (turn.end, turn.llm_output, turn.tts_output)
     ]
-    cells = [*times, latency.total if latency is not None else None]
+    cells = [*times, latency.total if latency is not None and latency.is_whole else None]
     replies = ", ".join(
         f"{reply.outcome or 'not decided'}{f' ({reply.tokens})' if reply.tokens else ''}"
         for reply in turn.replies

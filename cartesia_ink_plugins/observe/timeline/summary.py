@@ -37,7 +37,7 @@ def _percentiles(found: Sequence[Latency]) -> str:
         ("the turn ended", [one.turn_end for one in found]),
         ("the LLM wrote", [_since(one, one.turn.llm_output) for one in found]),
         ("the voice was ready", [_since(one, one.turn.tts_output) for one in found]),
-        ("the bot spoke", [one.total for one in found]),
+        ("the bot spoke", [one.total for one in found if one.is_whole]),
     ]
     head = "".join(f'<th scope="col" class="n">p{percent}</th>' for percent in _PERCENTILES)
     lines = ""
@@ -50,7 +50,8 @@ def _percentiles(found: Sequence[Latency]) -> str:
         lines += f'<tr><th scope="row">{name}</th><td class="n">{len(known)}</td>{cells}</tr>'
     return (
         "<section><h2>Percentiles</h2><p class='dim'>Seconds from the end of the caller's speech, "
-        "over the turns of all calls to which the bot replied.</p><div class='wide'><table><thead>"
+        "over the turns of all calls, as far as they are recorded.</p><div class='wide'>"
+        "<table><thead>"
         f'<tr><th scope="col">Until</th><th scope="col" class="n">Turns</th>{head}</tr></thead>'
         f"<tbody>{lines}</tbody></table></div></section>"
     )
@@ -72,7 +73,7 @@ def _calls(timelines: Sequence[CallTimeline]) -> str:
 
 
 def _row(number: int, timeline: CallTimeline) -> str:
-    totals = [one.total for one in latencies(timeline)]
+    totals = [one.total for one in latencies(timeline) if one.is_whole]
     replies = [reply for turn in timeline.turns for reply in turn.replies]
     cells = [
         clock(timeline.seconds),

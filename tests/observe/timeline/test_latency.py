@@ -49,12 +49,39 @@ def test_what_was_ready_before_took_no_time() -> None:
 
 
 @pytest.mark.parametrize(
-    "times",
-    [{"bot_started": None}, {"bot_started": 1.0}, {"end": None, "speech_end": None}],
-    ids=str,
+    "times", [{"bot_started": 1.0}, {"end": None, "speech_end": None}], ids=str
 )
-def test_a_turn_without_a_reply_has_no_latency(times: dict[str, float | None]) -> None:
+def test_a_turn_of_which_nothing_is_known_has_no_latency(times: dict[str, float | None]) -> None:
     assert latency_of(turn(**times)) is None
+
+
+@pytest.mark.parametrize(
+    ("times", "total", "until"),
+    [
+        ({}, 1.0, " until the turn ended"),
+        ({"llm_output": 3.5}, 1.5, " until the LLM wrote"),
+        ({"tts_output": 3.7}, 1.7, " until the voice was ready"),
+    ],
+)
+def test_where_the_bot_is_not_recorded_the_last_known_step_counts(
+    times: dict[str, float], total: float, until: str
+) -> None:
+    found = latency_of(turn(bot_started=None, **times))
+    assert found is not None
+    assert found.total == pytest.approx(total)
+    assert (found.until, found.is_whole) == (until, False)
+
+
+def test_replies_are_not_compared_with_turns_without_one(tmp_path: Path) -> None:
+    call = Planted()
+    call.simple_turn(1.0, "one", reply=None)
+    made = build_timeline(read_recording(call.write(tmp_path / "none.ink")))
+    assert [explanation(one, made) for one in slowest(made)] == [
+        "turn 1: 0.5 s until the turn ended, of which 0.5 s the server waited for silence"
+    ]
+    call.simple_turn(11.0, "two", reply=1.0)
+    made = build_timeline(read_recording(call.write(tmp_path / "one.ink")))
+    assert [one.turn.number for one in slowest(made)] == [2]
 
 
 def test_without_the_end_of_speech_the_wait_begins_with_the_end_of_the_turn() -> None:
