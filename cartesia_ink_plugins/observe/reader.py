@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +20,28 @@ from typing import Any
 import numpy as np
 
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.json_text import json_object
 from cartesia_ink_plugins.observe.folder import FORMAT_VERSION, META, SESSION
 from cartesia_ink_plugins.observe.sound import CHANNELS, Pcm
 
 _NUMBERS = ("t", "kind", "session", "connection", "turn")
 _BLOCK = 4096  # frames that are read at once, so that all before a damaged one are read
 _WAV_HEADER = 44  # bytes
+# Bytes; a recording may come from anywhere. Eight hours of two channels are 1.8 GB as WAV.
+_MAX_SIZES = {META: 2**20, SESSION: 2**30}
+_MAX_SOUND = 2**32
+# What damaged files make of the standard library and of the decoder.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    EOFError,
+    RuntimeError,  # of an encrypted zip, and of the decoder of FLAC
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +150,17 @@ class RecordedCall:
         """Read the sound; None where none was recorded.
 
         Raises:
-            UsageError: It is FLAC, and `soundfile` is not installed.
+            UsageError: It is damaged, or it is FLAC, and `soundfile` is not installed.
         """
         if self.meta.audio is None or self.meta.sample_rate is None:
             return None
-        data = _Files(self.path).read(self.meta.audio)
-        frames = _wav_frames(data) if self.meta.audio.endswith(".wav") else _flac_frames(data)
+        try:
+            data = _Files(self.path).read(self.meta.audio)
+            frames = _wav_frames(data) if self.meta.audio.endswith(".wav") else _flac_frames(data)
+        except _DAMAGED as error:
+            if isinstance(error, UsageError):
+                raise
+            raise UsageError(f"{self.path}: the sound is damaged ({error})") from None
         start = self.meta.audio_start
         return RecordedAudio(self.meta.sample_rate, start, frames[:, 0], frames[:, 1])
 
@@ -157,7 +179,7 @@ def read_recording(path: str | os.PathLike[str]) -> RecordedCall:
         known = {name: meta[name] for name in RecordingMeta.__slots__ if name in meta}
         moments = tuple(_moments(files.read(SESSION)))
         return RecordedCall(Path(path), RecordingMeta(**known), moments)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"{path}: is no recording ({error})") from None
@@ -170,17 +192,24 @@ class _Files:
         self._path = path
 
     def read(self, name: str) -> bytes:
+        if Path(name).name != name:
+            raise ValueError(f"{name!r} is not the name of a file in it")
+        limit = _MAX_SIZES.get(name, _MAX_SOUND)
         if self._path.is_dir():
-            return (self._path / name).read_bytes()
-        with zipfile.ZipFile(self._path) as archive:
-            return archive.read(name)
+            with (self._path / name).open("rb") as file:
+                data = file.read(limit + 1)
+        else:
+            with zipfile.ZipFile(self._path) as archive, archive.open(name) as file:
+                data = file.read(limit + 1)
+        if len(data) > limit:
+            raise ValueError(f"{name} has more than {limit >> 20} MiB")
+        return data
 
 
 def _moments(data: bytes) -> Iterator[RecordedMoment]:
     for line in data.splitlines():
-        try:
-            values = json.loads(line)
-        except ValueError:
+        values = json_object(line)
+        if values is None:
             continue  # the crash came in the middle of it
         numbers = {name: values.pop(name) for name in _NUMBERS if name in values}
         yield RecordedMoment(**numbers, fields=values)

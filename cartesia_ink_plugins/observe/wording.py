@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import re
 import secrets
 from typing import Any
 
+from cartesia_ink_plugins.core.json_text import encodable, json_object
 from cartesia_ink_plugins.core.log import LOGGER_NAME
 from cartesia_ink_plugins.observe.options import RecordOptions
 
@@ -53,10 +53,8 @@ class Wording:
         """Return what is recorded in place of a message of the server: JSON as an object."""
         if isinstance(data, bytes):
             return {"bytes": len(data)}
-        try:
-            return self.value(json.loads(data))
-        except (ValueError, RecursionError):
-            return self.text(data)
+        fields = json_object(data)
+        return self.text(encodable(data)) if fields is None else self.value(encodable(fields))
 
     def value(self, value: Any, name: str = "") -> Any:
         """Return what is recorded in place of a value of JSON, whose member has a name."""

@@ -14,6 +14,7 @@ import json
 import math
 import tempfile
 import wave
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -43,6 +44,9 @@ from cartesia_ink_plugins.core.net.websocket import Callbacks, Connection
 from cartesia_ink_plugins.core.options import ManualOptions, TurnsOptions
 from cartesia_ink_plugins.core.redaction import Redactor
 from cartesia_ink_plugins.core.wire import decode
+from cartesia_ink_plugins.observe.options import RecordOptions
+from cartesia_ink_plugins.observe.reader import read_recording
+from cartesia_ink_plugins.observe.wording import Wording
 from cartesia_ink_plugins.server import batch_endpoint, heads
 from cartesia_ink_plugins.server.fault_text import parse_fault
 from cartesia_ink_plugins.server.frames import Frame, FrameReader, FrameTooLargeError, Opcode
@@ -423,6 +427,34 @@ def recording(source: Source) -> str:
     return "audio"
 
 
+def call_recording(source: Source) -> str:
+    """A recording of a call, from anywhere; and what is recorded of a message."""
+    wording = Wording(RecordOptions("call.ink"))
+    message = wording.message(source.line("turns", "manual", "hostile"))
+    line = json.dumps({"t": 1.0, "kind": "received", "message": message}, ensure_ascii=False)
+    meta = {"format": 1, "epoch": 0, "options": {}, "versions": {}, "text": "full"}
+    meta |= {"is_complete": True, "sample_rate": 16_000, "audio": "audio.wav"}
+    if source.chance(0.3):
+        meta |= source.fields() | {source.choice(tuple(meta)): source.value()}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("meta.json", json.dumps(meta))
+        archive.writestr("session.jsonl", line.encode() + b"\n" + source.blob())
+        archive.writestr("audio.wav", source.blob())
+    data = file.getvalue()
+    with tempfile.NamedTemporaryFile(suffix=".ink") as saved:
+        saved.write(source.damaged(data) if source.chance(0.5) else data)
+        saved.flush()
+        try:
+            call = read_recording(saved.name)
+            repr(call).encode(errors="backslashreplace")
+            call.audio()
+        except InkError as error:
+            str(error).encode(errors="backslashreplace")
+            return "our error"
+    return "call"
+
+
 def fault(source: Source) -> str:
     """A fault in one line of text."""
     try:
@@ -464,6 +496,7 @@ TARGETS: dict[str, Target] = {
         token_request,
         audio_file,
         recording,
+        call_recording,
         fault,
         script,
     )
