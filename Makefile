@@ -32,7 +32,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-livekit bench-manual bench-pipecat bench-timeline wheel clean
+.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-livekit bench-manual bench-pipecat bench-timeline dist sbom clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,8 +114,15 @@ bench-pipecat: $(VENV)/.has-dev ## Measure a stream in Pipecat, beside the built
 bench-timeline: $(VENV)/.has-dev ## Measure how long the page of a recorded call takes, and how large it is
 	$(BIN)/python -m benchmarks.timeline $(BENCH_ARGS)
 
-wheel: $(VENV)/.has-dev ## Build the wheel into dist/
-	$(BIN)/python -m hatchling build -t wheel
+dist: $(VENV)/.has-dev ## Build what is published into dist/, check it, and list its licences
+	rm -rf dist
+	$(BIN)/python -m hatchling build
+	cd distributions/cartesia-ink-tools && $(abspath $(BIN))/python -m hatchling build -t wheel -d ../../dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python distributions/sbom.py dist/sbom
+
+sbom: $(VENV)/.has-dev ## List the packages that each extra brings, and their licences, in dist/sbom
+	$(BIN)/python distributions/sbom.py dist/sbom
 
 clean: ## Remove what was made: environments, caches, builds
 	rm -rf $(VENV) $(VENV)-* $(NODE)/node_modules build dist .cache .*_cache .hypothesis *.egg-info

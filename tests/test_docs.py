@@ -19,7 +19,7 @@ from cartesia_ink_plugins.server.faults import POINTS, Action
 from tests.needs import ROOT, livekit_server
 
 DOCS = ROOT / "docs"
-PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md")))
 FLEET = (DOCS / "livekit-fleet.md").read_text("utf-8")
 ENVIRONMENT = {
     "LIVEKIT_API_KEY": "devkey",

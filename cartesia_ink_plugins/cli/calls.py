@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.telephone import Telephone
     from cartesia_ink_plugins.demo.voice import Voice
 
-INSTALL = "pip install 'cartesia-ink-offline[demo]'"
+INSTALL = "pip install 'cartesia-ink-tools[demo]'"
 
 _RECORD = "INK_RECORD"
 # Seconds that a recording may take to become one file when its call has ended.

@@ -9,14 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cartesia_ink_plugins.cli import offline
+from cartesia_ink_plugins.cli import tools
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.version import __version__
 
 COMMANDS = ("demo", "talk", "transcribe", "serve", "doctor", "timeline")
 """The commands in the order in which the help lists them; each is a module beside this one."""
-
-INSTALL_DEMO = "pip install 'cartesia-ink-offline[demo]'"
 
 FAILED = 1
 BAD_INPUT = 2
@@ -88,7 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
         try:
             module = importlib.import_module(f"cartesia_ink_plugins.cli.{name}")
         except ModuleNotFoundError:
-            if name not in offline.COMMANDS:
+            if name not in tools.COMMANDS:
                 raise
             _add_missing_parser(subparsers, name)
         else:
@@ -99,17 +97,17 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_missing_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str
 ) -> None:
-    """Add a command of the demo where the demo is not installed."""
+    """Add a command of `cartesia-ink-tools` where that is not installed."""
     # No option begins with a null byte, so that every argument is accepted as a positional one.
     parser = subparsers.add_parser(
-        name, help=f"not installed: {INSTALL_DEMO}", prefix_chars="\0", add_help=False
+        name, help=f"not installed: {tools.COMMANDS[name]}", prefix_chars="\0", add_help=False
     )
     parser.add_argument("arguments", nargs="*")
     parser.set_defaults(run=_say_how_to_install)
 
 
 def _say_how_to_install(args: argparse.Namespace) -> int:
-    raise offline.missing("the demo", INSTALL_DEMO)
+    raise tools.missing(f"`{args.command}`", tools.COMMANDS[args.command])
 
 
 if __name__ == "__main__":

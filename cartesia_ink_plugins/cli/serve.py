@@ -12,7 +12,7 @@ import time
 import wave
 from typing import TYPE_CHECKING
 
-from cartesia_ink_plugins.cli import offline
+from cartesia_ink_plugins.cli import tools
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.log import printable
@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
         from cartesia_ink_plugins.server.app import InkServer
     except ImportError as error:
         extra = "pip install 'cartesia-ink-plugins[server]'"
-        install = offline.INSTALL if args.engine == ["speech"] else extra
+        install = tools.SPEECH if args.engine == ["speech"] else extra
         return _complain(f"{error.name} is missing: {install}")
     try:
         engine, script = _engine(args.engine)
@@ -196,7 +196,7 @@ def _engine(words: list[str]) -> tuple[Engine | Script, Script | None]:
             try:
                 from cartesia_ink_plugins.server.speech import SpeechEngine
             except ModuleNotFoundError:
-                raise offline.missing("speech recognition") from None
+                raise tools.missing("speech recognition", tools.SPEECH) from None
             return SpeechEngine(), None
         case ["script", path]:
             from cartesia_ink_plugins.server.script import Script

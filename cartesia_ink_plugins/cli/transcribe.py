@@ -12,7 +12,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from cartesia_ink_plugins.cli import offline
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.cli.recordings import Recording, open_recording
 from cartesia_ink_plugins.core.credentials import Credentials
@@ -182,10 +181,8 @@ async def transcribe(
         if live:
             credentials = Credentials.from_environment()
         else:
-            try:
-                from cartesia_ink_plugins.server.speech.process import ANY_KEY, SpeechServer
-            except ModuleNotFoundError:
-                raise offline.missing("without --live, the local server") from None
+            from cartesia_ink_plugins.server.speech.process import ANY_KEY, SpeechServer
+
             where["base_url"] = (await stack.enter_async_context(SpeechServer())).url
             credentials = Credentials(api_key=ANY_KEY)
         stack.callback(out.end)

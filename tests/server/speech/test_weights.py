@@ -13,7 +13,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.server.speech import SpeechEngine, weights
 from cartesia_ink_plugins.server.speech.weights import find_weights
 
-INSTALL = "pip install cartesia-ink-offline"
+INSTALL = "pip install 'cartesia-ink-tools[speech]'"
 
 
 def test_all_weights_are_found() -> None:

@@ -12,16 +12,17 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class OfflineMetadata(MetadataHookInterface):
+class ToolsMetadata(MetadataHookInterface):
     """What the package shares with the plugins."""
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Fill in what `pyproject.toml` beside this file calls dynamic."""
         plugins = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
         version = runpy.run_path(str(ROOT / "cartesia_ink_plugins/version.py"))["__version__"]
-        own, *others = plugins["optional-dependencies"]["demo"]
         metadata["version"] = version
-        metadata["dependencies"] = [f"{plugins['name']}[speech]=={version}"]
-        metadata["optional-dependencies"] = {"demo": [f"{own}=={version}", *others]}
+        metadata["dependencies"] = [f"{plugins['name']}=={version}"]
+        metadata["optional-dependencies"] = {
+            extra: [f"{plugins['name']}[{extra}]=={version}"] for extra in ("speech", "demo")
+        }
         for shared in ("authors", "classifiers", "urls"):
             metadata[shared] = plugins[shared]
