@@ -80,8 +80,9 @@ class Hand:
         actions = taken(self.session.actions)
         self.actions += [action for action in actions if not isinstance(action, Ping)]
         self.events += taken(self.session.events)
-        if self.server_lives and Ping() in actions:
-            self.session.pong_received(self.now)
+        for action in actions:
+            if self.server_lives and isinstance(action, Ping):
+                self.session.pong_received(action.number, self.now)
 
     # --- what became of it --------------------------------------------------------------------
 

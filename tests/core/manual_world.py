@@ -149,8 +149,8 @@ class ManualWorld:
                     self.at(self.now + 2 * self.latency, self._open)
                 case Drop():
                     self.wire = None
-                case Ping():
-                    self._to_server(lambda wire: self._say(wire, None))
+                case Ping(number=number):
+                    self._to_server(partial(self._answer_ping, number))
                 case bytes():
                     self._to_server(partial(_hear, action))
                 case str():
@@ -182,15 +182,16 @@ class ManualWorld:
         if wire is not None:
             self.at(self.now + self.latency, lambda: wire is self.wire and arrive(wire))
 
-    def _say(
-        self, wire: Wire, message: Transcript | FlushDone | Done | ErrorMessage | None
-    ) -> None:
-        """Send a message; None is a pong."""
+    def _answer_ping(self, number: int, wire: Wire) -> None:
+        self._say(wire, number)
+
+    def _say(self, wire: Wire, message: Transcript | FlushDone | Done | ErrorMessage | int) -> None:
+        """Send a message; a number is the pong of that ping."""
 
         def arrive() -> None:
             if wire is self.wire:
-                if message is None:
-                    self.session.pong_received(self.now)
+                if isinstance(message, int):
+                    self.session.pong_received(message, self.now)
                 else:
                     self.session.message_received(encode(message), self.now)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import pytest
@@ -23,7 +23,7 @@ from cartesia_ink_plugins.server.script import Script, Turn
 from tests.core.hand import Hand, started, words
 from tests.core.manual_world import ManualWorld
 from tests.core.manual_world import Wire as ManualWire
-from tests.core.world import Flapping, Wire, World, check_order
+from tests.core.world import MARK, Flapping, Poison, World, check_order
 
 SPEECH = 30.0  # seconds that the caller speaks
 
@@ -46,33 +46,6 @@ def play(hand: Hand, answer: Sequence[TurnEvent], seconds: float = SPEECH) -> li
         opened.append(hand.now)
         hand.open()
     return opened
-
-
-@dataclass
-class PoisonWorld(World):
-    """A world in which every server dies of the audio at a time of the script.
-
-    Attributes:
-        poison: Seconds of the script.
-        deaths: When a server died of it.
-    """
-
-    poison: float = 0.0
-    deaths: list[float] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Put a sample into the audio that is nowhere else."""
-        super().__post_init__()
-        self.audio = poisoned(self.script, self.poison)
-
-    def _hear(self, wire: Wire, pcm: bytes) -> None:
-        super()._hear(wire, pcm)
-        if MARK in pcm:
-            self.deaths.append(self.now)
-            self._to_client(partial(self._break, wire, 1011), wire)
-
-
-MARK = b"\xfe\x7f\x01\x80\xfe\x7f"
 
 
 def poisoned(script: Script, at: float) -> bytes:
@@ -155,8 +128,7 @@ class TestAPoisonTurn:
     ) -> None:
         start, end = POISON.spans[1]
         at = start + part * (end - start)
-        world = PoisonWorld(POISON, poison=at, latency=latency, tail=30.0)
-        world.run()
+        world = World(POISON, [Poison(at)], latency=latency, tail=30.0).run()
         check_order(world.events)
         wanted = POISON.transcripts
         assert world.finals[0] == wanted[0]
@@ -173,7 +145,7 @@ class TestAPoisonTurn:
 
     def test_the_poison_may_come_before_the_turn_is_announced(self) -> None:
         start, _ = POISON.spans[1]
-        world = PoisonWorld(POISON, poison=start + 0.03, tail=30.0).run()
+        world = World(POISON, [Poison(start + 0.03)], tail=30.0).run()
         check_order(world.events)
         assert world.finals[0] == POISON.transcripts[0]
         assert world.finals[-2:] == POISON.transcripts[2:]
@@ -195,7 +167,7 @@ class ManualPoisonWorld(ManualWorld):
 
     def _to_server(self, arrive: Callable[[ManualWire], object]) -> None:
         super()._to_server(arrive)
-        pcm = arrive.args[0] if isinstance(arrive, partial) else b""
+        pcm = arrive.args[0] if isinstance(arrive, partial) else None
         if isinstance(pcm, bytes) and MARK in pcm:
             self.at(self.now + 2 * self.latency, self._die)
 

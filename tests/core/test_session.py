@@ -133,20 +133,23 @@ class TestALostConnection:
         (lost,) = of(Disconnected, world.events)
         assert lost == Disconnected("broken", 1006, 0.0)
 
+    @staticmethod
+    def replayed(after_the_pause: float) -> float:
+        """Lose a turn of two parts in the second; return how many seconds are sent again."""
+        table = "I'd like a table for two people tomorrow at seven"
+        turn = Turn([table, 0.6, "outside please"], after=2.0)
+        script = Script("Hello there.", turn, timing=ScriptTiming(resume_delay=0.15))
+        begins = script.spans[1][1] - 0.48
+        world = held(Reset(begins + after_the_pause), script=script)
+        return PCM16.seconds(world.session.sender.counts.replayed)
+
     def test_only_what_is_not_settled_is_sent_again(self) -> None:
-        script = Script(
-            "Hello there.",
-            Turn(
-                ["I'd like a table for two people tomorrow at seven", 0.6, "outside please"],
-                after=2.0,
-            ),
-            timing=ScriptTiming(resume_delay=0.25),
-        )
-        end_of_turn = script.spans[1][1]
-        world = held(Reset(end_of_turn - 0.1), script=script)
-        # From the pause at the eager end on, and not from the beginning of the turn.
-        replayed = PCM16.seconds(world.session.sender.counts.replayed)
-        assert 0.3 < replayed < 1.3
+        """From the pause at the eager end on, and not from the beginning of the turn."""
+        assert 0.3 < self.replayed(after_the_pause=0.4) < 1.3
+
+    def test_while_an_eager_end_is_valid_the_words_before_it_are_sent_again_too(self) -> None:
+        """It need not have all of them: more may come in an update, or with the end."""
+        assert self.replayed(after_the_pause=0.1) > 3.5
 
     def test_between_turns_next_to_nothing_is_sent_again(self) -> None:
         script = Script("Hello there.", Turn("Yes.", gap=20.0))
@@ -242,6 +245,15 @@ class TestDeathIsNoticed:
         start, _ = script.spans[turn]
         held(Mute(start + before), Mute(start + 6.5), script=script)
 
+    @pytest.mark.parametrize("turn", range(4))
+    @pytest.mark.parametrize("before", [-0.2, 0.25, 0.7])
+    def test_nor_do_three(self, turn: int, before: float) -> None:
+        start, _ = SCRIPT.spans[turn]
+        world = World(SCRIPT, [Mute(start + before, times=3)], tail=60.0).run()
+        check_order(world.events)
+        assert "".join(world.finals) == "".join(SCRIPT.transcripts)
+        assert not [event for event in world.events if isinstance(event, AudioGap)]
+
     def test_nor_do_they_lose_the_speech_of_an_outage_before_them(self) -> None:
         """The second one is sent 20 s of the backlog in the 10 s that it is waited for."""
         script = Script("Hello there.", "Are you there?", Turn("Hello again.", gap=6.0, after=40.0))
@@ -263,11 +275,13 @@ class TestDeathIsNoticed:
         start, _ = SCRIPT.spans[-1]
         mute = [Mute(start + at) for at in (0.55, 6.0, 12.0)]
         world = World(SCRIPT, mute, tail=40.0).run()
-        at, end = next(item for item in reversed(world.history) if isinstance(item[1], TurnEnd))
-        assert isinstance(end, TurnEnd)
+        ends = [(at, event) for at, event in world.history if isinstance(event, TurnEnd)]
+        at, end = ends[len(SCRIPT.turns) - 1]
         assert " Tomorrow at seven please.".startswith(end.transcript)
         assert end.transcript
         assert at - start <= 25.0
+        # The rest is not lost: a server that takes it up makes a turn of it.
+        assert "".join(world.finals) == "".join(SCRIPT.transcripts)
 
     def test_a_handshake_that_hangs_is_given_up(self) -> None:
         hand = started(resilience=Resilience(connect_timeout=3.0))

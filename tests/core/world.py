@@ -26,7 +26,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.options import Resilience, TurnsOptions
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
 from cartesia_ink_plugins.core.tap import Tap
@@ -81,7 +81,13 @@ class HalfOpen(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Mute(Fault):
-    """The server answers pings but says nothing more on this connection."""
+    """The server answers pings but says nothing more on this connection, nor on the next ones.
+
+    Attributes:
+        times: How many connections in a row.
+    """
+
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,37 @@ class Flapping(Fault):
 
     times: int = 5
     life: float = 0.6
+
+
+@dataclass(frozen=True, slots=True)
+class Stall(Fault):
+    """Nothing arrives for a while, in either direction; then all of it does, in order."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked(Fault):
+    """The event loop of the application does nothing for a while; then all that is due."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Poison(Fault):
+    """Every server dies of the audio at this time, in seconds of the script."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Fault):
+    """The application changes thresholds or keyterms."""
+
+    turn: TurnSettings | None = None
+    keyterms: tuple[str, ...] = ()
+
+
+MARK = b"\xfe\x7f\x01\x80\xfe\x7f"
+"""Audio that is nowhere in a script: poison."""
 
 
 @dataclass(slots=True)
@@ -134,6 +171,7 @@ class World:
     history: list[tuple[float, Event]] = field(default_factory=list)
     dials: list[float] = field(default_factory=list)
     configs: list[object] = field(default_factory=list)
+    deaths: list[float] = field(default_factory=list)
     largest_buffer: int = 0
 
     def __post_init__(self) -> None:
@@ -151,8 +189,10 @@ class World:
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._away_until = self._hung_until = self._refusing_until = -1.0
+        self._stalled_until = self._blocked_until = -1.0
         self._refusal: Refusing | None = None
         self._flaps: list[float] = []
+        self._mutes = 0
         self._spoken_until = 0.0
         self._delays = random.Random(self.seed)
 
@@ -161,6 +201,10 @@ class World:
     def run(self, *, finish: bool = True, limit: float = 600.0) -> World:
         """Speak the whole script in real time, with all faults; then finish."""
         pcm = self.audio if self.audio is not None else self.script.audio(self.options.format)
+        for fault in self.faults:
+            if isinstance(fault, Poison):
+                at = self.options.format.size(fault.at)
+                pcm = pcm[:at] + MARK + pcm[at + len(MARK) :]
         tail = self.options.format.silence(self.tail)
         size = self.options.format.size(self.chunk)
         pieces = (
@@ -179,6 +223,17 @@ class World:
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Let something happen at a time."""
         heapq.heappush(self._heap, (when, next(self._order), action))
+
+    def _at_client(self, when: float, action: Callable[[], None]) -> None:
+        """Let something happen in the process of the application, as soon as its loop runs."""
+
+        def run() -> None:
+            if self.now < self._blocked_until:
+                self.at(self._blocked_until, run)
+            else:
+                action()
+
+        self.at(when, run)
 
     @property
     def events(self) -> list[Event]:
@@ -200,9 +255,10 @@ class World:
         piece = next(pieces, None)
         if piece is not None:
             self._spoken_until += len(piece) / self.options.format.byte_rate
-            self.at(self._spoken_until, partial(speak, piece))
+            self._at_client(self._spoken_until, partial(speak, piece))
         elif finish:
-            self.at(self.now + 0.05, lambda: self.session.finish(self.now, self.patience))
+            end = self.now + 0.05
+            self._at_client(end, lambda: self.session.finish(self.now, self.patience))
 
     def _speak(self, pcm: bytes) -> None:
         if not self.session.is_closed:
@@ -216,7 +272,7 @@ class World:
 
     def _run_until(self, limit: float) -> None:
         while not self.session.is_closed and self.now < limit:
-            deadline = self.session.next_timeout
+            deadline = max(self.session.next_timeout, self._blocked_until)
             if self._heap and self._heap[0][0] <= deadline:
                 when, _, action = heapq.heappop(self._heap)
                 self.now = max(self.now, when)
@@ -236,8 +292,8 @@ class World:
                     self._dial()
                 case Drop():
                     self._cut()
-                case Ping():
-                    self._to_server(lambda wire: self._to_client(self._pong, wire))
+                case Ping(number=number):
+                    self._to_server(partial(self._answer_ping, number=number))
                 case bytes():
                     self._to_server(partial(self._hear, pcm=action))
                 case str():
@@ -251,7 +307,8 @@ class World:
         attempt = len(self.dials)
         if self.now < self._hung_until:
             return
-        self.at(self.now + 2 * self.latency, lambda: self._answer(attempt))
+        at = max(self.now, self._stalled_until) + 2 * self.latency
+        self._at_client(at, lambda: self._answer(attempt))
 
     def _answer(self, attempt: int) -> None:
         if attempt != len(self.dials) or self.session.state is not ConnectionState.CONNECTING:
@@ -278,6 +335,9 @@ class World:
         self.wire = wire
         self.session.connection_opened(self.now, f"request-{len(self.dials)}")
         self._say(wire, [Connected()])
+        if self._mutes:
+            self._mutes -= 1
+            wire.mute = True
         if self._flaps:
             self.at(self.now + self._flaps.pop(), lambda: self._break(wire))
 
@@ -290,7 +350,7 @@ class World:
             if wire.alive and not wire.swallows:
                 arrive(wire)
 
-        wire.up = max(wire.up, self.now + self._delay())
+        wire.up = max(wire.up, self._stalled_until, self.now + self._delay())
         self.at(wire.up, deliver)
 
     def _to_client(self, arrive: Callable[[], None], wire: Wire) -> None:
@@ -298,8 +358,8 @@ class World:
             if wire is self.wire and wire.alive and not wire.swallows:
                 arrive()
 
-        wire.down = max(wire.down, self.now + self._delay())
-        self.at(wire.down, deliver)
+        wire.down = max(wire.down, self._stalled_until, self.now + self._delay())
+        self._at_client(wire.down, deliver)
 
     def _delay(self) -> float:
         """How long a message is under way: mostly the latency, now and then much longer."""
@@ -315,22 +375,40 @@ class World:
 
     def _break(self, wire: Wire | None, code: int = 1006) -> None:
         """The network or the server ends a connection."""
-        if wire is not None and wire is self.wire:
-            wire.alive = False
-            self.wire = None
-            self.session.connection_lost("broken", self.now, code)
+        if wire is None or wire is not self.wire:
+            return
+        wire.alive = False
+
+        def notice() -> None:
+            if wire is self.wire:
+                self.wire = None
+                self.session.connection_lost("broken", self.now, code)
+
+        if self.now < self._blocked_until:
+            self._at_client(self.now, notice)
+        else:
+            notice()
 
     # --- the server ---------------------------------------------------------------------------
 
     def _hear(self, wire: Wire, pcm: bytes) -> None:
         wire.received += len(pcm)
         wire.ear.hear(pcm)
+        if MARK in pcm:
+            self.deaths.append(self.now)
+            self._to_client(partial(self._break, wire, 1011), wire)
+
+    def _tell_at_once(self, wire: Wire, text: str) -> None:
+        if self.now >= self._blocked_until:
+            self._tell(text)
+        else:
+            self._at_client(self.now, lambda: self._tell(text) if wire is self.wire else None)
 
     def _tell(self, text: str | bytes) -> None:
         self.session.message_received(text, self.now)
 
-    def _pong(self) -> None:
-        self.session.pong_received(self.now)
+    def _answer_ping(self, wire: Wire, number: int) -> None:
+        self._to_client(lambda: self.session.pong_received(number, self.now), wire)
 
     def _command(self, wire: Wire, text: str) -> None:
         command = json.loads(text)
@@ -370,18 +448,33 @@ class World:
             case HalfOpen():
                 if self.wire is not None:
                     self.wire.swallows = True
-            case Mute():
+            case Mute(times=times):
                 if self.wire is not None:
                     self.wire.mute = True
+                    self._mutes = times - 1
             case Closing(code=code, status=status):
                 if self.wire is not None:
                     if status is not None:
                         error = encode(ErrorMessage(status, "the script says so"))
-                        self.session.message_received(error, self.now)
+                        self._tell_at_once(self.wire, error)
                     self._break(self.wire, code)
             case Flapping(times=times, life=life):
                 self._flaps = [life] * times
                 self._break(self.wire)
+            case Stall(seconds=seconds):
+                self._stalled_until = self.now + seconds
+            case Blocked(seconds=seconds):
+                self._blocked_until = self.now + seconds
+            case Change():
+                self._at_client(self.now, partial(self._change, fault))
+
+    def _change(self, change: Change) -> None:
+        if self.session.is_closed:
+            return
+        if change.turn is not None:
+            self.session.configure(change.turn, self.now)
+        else:
+            self.session.update_keyterms(change.keyterms, self.now)
 
 
 def check_order(events: Sequence[Event]) -> None:

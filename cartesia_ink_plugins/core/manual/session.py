@@ -245,6 +245,7 @@ class ManualSession(StreamSession[TextResult]):
         self.replay.speech.audio_received(pcm, received_at)
 
     def _do_housekeeping(self, now: float) -> None:
+        self.sender.needs_position = self.has_pending_transcript
         if self.connection.state is ConnectionState.OPEN and not self.sender.backlog:
             self.send_keepalive_silence(now, in_turn=False)
             self.replay.release_silence(now)

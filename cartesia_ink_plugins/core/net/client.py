@@ -297,8 +297,8 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
                 self._connector.send(action)
             case Connect():
                 self._connector.connect(session.options)
-            case Ping():
-                self._connector.ping()
+            case Ping(number=number):
+                self._connector.ping(number)
             case Drop():
                 self._connector.drop()
 
@@ -342,9 +342,9 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
         self._follow_clock()
         session.message_received(data, loop.time())
 
-    def _pong_received(self) -> None:
+    def _pong_received(self, number: int) -> None:
         session, loop = self._get_or_make()
-        session.pong_received(loop.time())
+        session.pong_received(number, loop.time())
 
     def _writable(self, is_writable: bool) -> None:
         session, loop = self._get_or_make()

@@ -69,10 +69,10 @@ class Connector:
         if self.connection is not None:
             self.connection.send(data)
 
-    def ping(self) -> None:
+    def ping(self, number: int) -> None:
         """Send a ping on the open connection."""
         if self.connection is not None:
-            self.connection.ping()
+            self.connection.ping(number)
 
     def drop(self) -> None:
         """Abort the connection, or the attempt at one; nothing is reported of it any more."""

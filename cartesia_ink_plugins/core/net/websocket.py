@@ -46,7 +46,7 @@ class Callbacks:
         on_reject: The upgrade was answered with another HTTP status; called with the status, the
             headers (names in lower case) and the body.
         on_message: A whole message arrived.
-        on_pong: A ping was answered.
+        on_pong: A ping was answered; called with its number, or -1 if the answer has none.
         on_read: Everything that one read brought has been reported.
         on_writable: The socket takes no more for now (False), or takes data again (True).
         on_lost: The connection is gone; called with the reason and the close code, if there is one.
@@ -55,7 +55,7 @@ class Callbacks:
     on_open: Callable[[str | None], None]
     on_reject: Callable[[int, Mapping[str, str], bytes], None]
     on_message: Callable[[str | bytes], None]
-    on_pong: Callable[[], None]
+    on_pong: Callable[[int], None]
     on_read: Callable[[], None]
     on_writable: Callable[[bool], None]
     on_lost: Callable[[str, int | None], None]
@@ -116,10 +116,10 @@ class Connection(asyncio.Protocol):
             self._protocol.send_text(data.encode())
         self._flush()
 
-    def ping(self) -> None:
-        """Send a ping."""
+    def ping(self, number: int) -> None:
+        """Send a ping; its content is a number."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_ping(b"")
+            self._protocol.send_ping(b"%d" % number)
             self._flush()
 
     def abort(self) -> None:
@@ -235,7 +235,8 @@ class Connection(asyncio.Protocol):
             self._tiny_frames += 1
         if frame.opcode is Opcode.PONG:
             if self._callbacks is not None:
-                self._callbacks.on_pong()
+                content = bytes(frame.data)
+                self._callbacks.on_pong(int(content) if content.isdigit() else -1)
             return
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return

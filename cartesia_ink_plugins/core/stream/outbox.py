@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeAlias, TypeVar
 
 
@@ -19,7 +19,13 @@ class Connect:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Send a WebSocket ping."""
+    """Send a WebSocket ping.
+
+    Attributes:
+        number: Its content: the pong tells by it which ping it answers.
+    """
+
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

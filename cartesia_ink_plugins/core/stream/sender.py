@@ -13,10 +13,14 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import AudioGap
 from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.stats import ByteCounts
-from cartesia_ink_plugins.core.stream.outbox import Action
+from cartesia_ink_plugins.core.stream.outbox import Action, Ping
 from cartesia_ink_plugins.core.stream.pacing import Pacer
 from cartesia_ink_plugins.core.stream.replay_buffer import ReplayBuffer
-from cartesia_ink_plugins.core.stream.server_position import POINT_INTERVAL, ServerPosition
+from cartesia_ink_plugins.core.stream.server_position import (
+    PING_INTERVAL,
+    POINT_INTERVAL,
+    ServerPosition,
+)
 from cartesia_ink_plugins.core.tap import MomentKind, SentAudio, Span, Taps
 
 # Seconds of audio in one message of a backlog; the API recommends 0.05 to 0.2.
@@ -38,6 +42,8 @@ class AudioSender:
         send: Puts an action into the outbox.
         next_at: When `pump` must be called next, because the pacer holds audio back.
         blocked_since: When the socket stopped taking audio; None while it takes it.
+        needs_position: Whether pings are sent among the audio, because messages about it are to
+            come.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class AudioSender:
         self.limit: int | None = None
         self.next_at = _NEVER
         self.blocked_since: float | None = None
+        self.needs_position = False
         self.send = send
         self._taps = taps
         self._reached = 0
@@ -73,6 +80,8 @@ class AudioSender:
         self._point_size = format.size(POINT_INTERVAL)
         self._point_at = 0.0
         self._point_position = 0
+        self._ping_size = format.size(PING_INTERVAL)
+        self._pinged_position = 0
         self._gap: tuple[int, int] | None = None
         self._replay: tuple[int, int] | None = None
 
@@ -113,6 +122,7 @@ class AudioSender:
             self._taps.on(now, MomentKind.REPLAY_BEGAN, self.span(*self._replay))
         self.blocked_since = None
         self.server.connection_opened(self.sent, now)
+        self._pinged_position = self.sent
         self._note_point(now)
         self.pacer.restart(now, hold_back if self._replay else 0.0)
         self.pump(now)
@@ -120,6 +130,12 @@ class AudioSender:
     def connection_lost(self) -> None:
         """The connection is gone."""
         self.next_at = _NEVER
+        self.server.connection_lost()
+
+    def ping(self, now: float) -> None:
+        """Send a ping behind the audio that was sent."""
+        self._pinged_position = self.sent
+        self.send(Ping(self.server.ping_sent(self.sent, now)))
 
     def pump(self, now: float, *, flush: bool = False) -> None:
         """Send as much of the backlog as the pace allows, in order.
@@ -142,6 +158,9 @@ class AudioSender:
             if now >= self._point_at or sent >= self._point_position:
                 self.server.audio_sent(sent, now)
                 self._note_point(now)
+                is_ping_due = sent - self._pinged_position >= self._ping_size
+                if self.needs_position and is_ping_due and self.server.can_ping:
+                    self.ping(now)
             new = sent - self._reached
             if new < size:
                 new = max(0, new)

@@ -235,9 +235,9 @@ class StreamSession(Endpoint[T]):
         self.analyse()
         self._handle(decode(data), now)
 
-    def pong_received(self, now: float) -> None:
-        """A ping was answered."""
-        self.connection.pong_received(now)
+    def pong_received(self, number: int, now: float) -> None:
+        """The ping with a number was answered."""
+        self.connection.pong_received(number, now)
 
     def writable(self, now: float, *, is_writable: bool) -> None:
         """The socket stopped taking data, or takes it again."""
@@ -345,7 +345,7 @@ class StreamSession(Endpoint[T]):
         """Reconnect after the backoff, or when there is audio."""
         reason = one_line(reason)
         was_open = self.connection.state is ConnectionState.OPEN
-        place = self.sender.server.likely(now)
+        place = self.sender.server.at_loss(now)
         if was_open:
             sender = self.sender
             if code in _OVERLOAD and sender.backlog > sender.format.size(_BACKLOG):

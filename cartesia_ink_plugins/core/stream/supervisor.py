@@ -9,7 +9,7 @@ from __future__ import annotations
 from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionMachine, ConnectionState
 from cartesia_ink_plugins.core.stream.heartbeat import Heartbeat
-from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
+from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop
 from cartesia_ink_plugins.core.stream.reconnect import (
     Backoff,
     ConnectionBudget,
@@ -136,7 +136,7 @@ class ConnectionSupervisor(ConnectionMachine):
         self._heartbeat = Heartbeat(now, self._jitter() / 2)
         self._taps.connection += 1
         self._taps.on(now, MomentKind.OPENED, request_id)
-        self._ping(now)
+        self._sender.ping(now)
         self._schedule()
 
     def reconnect_delay(self, now: float) -> float:
@@ -181,10 +181,10 @@ class ConnectionSupervisor(ConnectionMachine):
         self._heartbeat.message_received(now)
         self._schedule()
 
-    def pong_received(self, now: float) -> None:
+    def pong_received(self, number: int, now: float) -> None:
         """A ping was answered."""
         self.message_received(now)
-        self._sender.server.pong_received(now)
+        self._sender.server.pong_received(number, now)
 
     def writable(self, now: float, *, is_writable: bool) -> None:
         """The socket stopped taking data, or takes it again."""
@@ -225,7 +225,7 @@ class ConnectionSupervisor(ConnectionMachine):
         if is_ping_due is False:
             return "no answer to a ping"
         if is_ping_due:
-            self._ping(now)
+            self._sender.ping(now)
         if not self._is_healthy and now - self.opened_at >= _HEALTHY_AFTER:
             self.made_progress()
             self.rejections.accepted()
@@ -239,10 +239,6 @@ class ConnectionSupervisor(ConnectionMachine):
         self.next_at, blocked_since = self._heartbeat.deadline, self._sender.blocked_since
         if blocked_since is not None:
             self.next_at = min(self.next_at, blocked_since + _BLOCKED_FOR)
-
-    def _ping(self, now: float) -> None:
-        self._send(Ping())
-        self._sender.server.ping_sent(now)
 
     def _send(self, action: Action) -> None:
         self._sender.send(action)

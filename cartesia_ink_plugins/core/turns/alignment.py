@@ -10,8 +10,9 @@ doubt the whole turn is replayed from its checkpoint, which takes longer and is 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent, TurnResume, TurnStart
 from cartesia_ink_plugins.core.text import normalized, without_prefix
 from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 
@@ -90,6 +91,98 @@ class Overlap:
         if len(tokens) == 1:
             return tokens == expected
         return tokens[1:] == expected[1:]
+
+
+class Repeat:
+    """Text of turns that are over, which a replay may repeat before it goes on.
+
+    Where it is not known at which of several pauses a turn ended, the replay begins at the first.
+    """
+
+    __slots__ = ("_known", "_repeated", "_skipped", "_start")
+
+    def __init__(self, text: str) -> None:
+        """Expect the end of a text; nothing if it is empty.
+
+        Args:
+            text: Of the turns that are over.
+        """
+        self._known = normalized(text)
+        self._repeated: list[str] = []  # in turns of the new connection that are over
+        self._start: TurnStart | None = None
+        self._skipped: int | None = None  # words of the first turn that is new
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether a turn has begun all of whose text so far may be repeated."""
+        return self._start is not None
+
+    def new(self, event: TurnEvent) -> list[TurnEvent]:
+        """Return what is new of an event; a start is held back until some of its turn is new."""
+        if not self._known:
+            return [event]
+        match event:
+            case TurnStart() if self._skipped is None:
+                self._start = event
+                return []
+            case TurnStart() | TurnResume():
+                return [] if self._start else [event]
+        if self._skipped is None:
+            self._skipped = self._find([*self._repeated, *normalized(event.transcript)])
+        held = [self._start] if self._start else []
+        if isinstance(event, TurnEnd) or self._skipped is not None:
+            self._start = None
+        if self._skipped is None:
+            if isinstance(event, TurnEnd):
+                self._repeated += normalized(event.transcript)
+            return []
+        tokens = event.transcript.split()[: self._skipped]
+        if isinstance(event, TurnEnd):
+            self._known = []
+        return [*held, replace(event, transcript=without_prefix(event.transcript, tokens))]
+
+    def _find(self, tokens: list[str]) -> int | None:
+        """Count the words of the present turn that are known; None while all of them may be."""
+        sizes = range(len(self._known), 0, -1)
+        if not tokens or any(self._known[-size:][: len(tokens)] == tokens for size in sizes):
+            return None
+        size = next((s for s in sizes if self._known[-s:] == tokens[:s]), 0)
+        return max(0, size - len(self._repeated))
+
+
+def is_behind(text: str, shown: str) -> bool:
+    """Whether text of a turn has not yet reached the end of what was shown of the turn.
+
+    Args:
+        text: As another connection recognized it so far; some words may differ.
+        shown: What the application has.
+    """
+    if shown.startswith(text):
+        return text != shown
+    tokens, known = normalized(text), normalized(shown)
+    return len(tokens) < len(known) and tokens[-1:] != known[-1:]
+
+
+def extended(shown: str, text: str) -> str:
+    """Return text that was shown with what another connection recognized behind it.
+
+    Args:
+        shown: What the application has; it stays, also where the text differs.
+        text: The whole turn, as the other connection has it so far.
+    """
+    if text.startswith(shown):
+        return text
+    if shown.startswith(text):
+        return shown
+    known, tokens = normalized(shown), normalized(text)
+    skipped = len(known)  # if all of them were recognized differently
+    for size in range(min(len(known), len(tokens), _MAX_LEAD), 0, -1):
+        places = range(size, len(tokens) + 1)
+        found = [at for at in places if tokens[at - size : at] == known[-size:]]
+        if found:
+            skipped = min(found, key=lambda at: abs(at - len(known)))
+            break
+    return shown + without_prefix(text, text.split()[:skipped])
 
 
 class UpdateHistory:

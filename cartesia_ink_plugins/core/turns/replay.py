@@ -8,7 +8,13 @@ precedes the earliest position that may still be needed leaves the replay buffer
 
 from __future__ import annotations
 
-from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEvent, TurnResume, TurnUpdate
+from cartesia_ink_plugins.core.events import (
+    TurnEagerEnd,
+    TurnEnd,
+    TurnEvent,
+    TurnResume,
+    TurnUpdate,
+)
 from cartesia_ink_plugins.core.stats import Unrecognized
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.sender import AudioSender
@@ -20,6 +26,7 @@ from cartesia_ink_plugins.core.turns.transcript import Checkpoint, TurnTranscrip
 
 # Seconds.
 _SILENT_FOR = 3.0  # of audio without speech, after which an unanswered turn can be given up
+_SETTLED_AFTER = 6.0  # without a turn event, speech that the last turn may lack was no speech
 _SHORT_SOUND = 1.0  # a cough or a door; a turn of one word is not much longer
 _REPLAY_LATENCY = 2.0  # of audio behind the replay, whose events may still be about the replay
 
@@ -40,9 +47,14 @@ class TurnReplay:
         self._speech = speech
         self._stall = stall
         self._settled_position = 0
+        self._settled_at_latest = 0  # where several pauses may have ended the last turn
+        self._eager_pause: int | None = None  # of the eager end that is valid
+        self._eager_text: str | None = None  # as the server sent it
+        self._eager_has_all: bool | None = None  # words said before it, on this server
         self._replay_from = 0
         self._lost_at = 0
         self._updates = UpdateHistory()
+        self._is_answered = False  # by a turn event, on the present connection
 
     @property
     def is_replaying(self) -> bool:
@@ -68,10 +80,13 @@ class TurnReplay:
 
     # --- turn events --------------------------------------------------------------------------
 
-    def onset(self, position: int, now: float) -> int:
-        """Where a replay of a turn that is announced just now must begin."""
-        at_least = self._sender.server.at_least(now)
-        return self._speech.turn_checkpoint(position, self._settled_position, at_least)
+    def turn_started(self, position: int, now: float) -> int:
+        """A turn is announced just now; return where a replay of it must begin."""
+        sender, settled = self._sender, max(self._settled_position, self._stall.noise_until)
+        if self._is_past(self._settled_at_latest, now):
+            self._transcript.expect_no_repeat()
+        at_most = sender.server.at_most(sender.sent, now)
+        return self._speech.turn_checkpoint(position, settled, at_most)
 
     def event_received(
         self, event: TurnEvent, position: int, now: float, *, was_open: bool, onset: int
@@ -83,9 +98,11 @@ class TurnReplay:
             position: What the server had most likely received when it sent the event.
             now: The time.
             was_open: Whether a turn was open before it.
-            onset: What `onset` returned before it.
+            onset: What `turn_started` returned before it.
         """
         transcript, speech = self._transcript, self._speech
+        self._is_answered = True
+        self._learn(event)
         if transcript.is_open and not was_open:
             self._updates.clear()
             transcript.add_checkpoint(onset)
@@ -98,8 +115,9 @@ class TurnReplay:
         if isinstance(event, TurnUpdate) and not self.is_replaying:
             self._updates.add(sender.server.at_least(now), transcript.text)
         if isinstance(event, TurnEagerEnd):
-            pause = speech.pause(sender.sent, sender.server.at_least(now))
-            if pause is not None and pause > checkpoint.position:
+            pause = speech.pause(checkpoint.position, *self._bounds(now))
+            self._eager_pause = pause
+            if pause is not None and pause > checkpoint.position and self._eager_has_all:
                 transcript.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.
                 sender.buffer.release(checkpoint.position)
@@ -108,12 +126,35 @@ class TurnReplay:
         ):
             transcript.revoke_checkpoint()
 
+    def _learn(self, event: TurnEvent) -> None:
+        """Learn whether an eager end has all words that were said before it.
+
+        It need not: more may come in an update, or with the end of the turn.
+        """
+        eager_text, self._eager_text = self._eager_text, None
+        if isinstance(event, TurnEagerEnd):
+            self._eager_text = event.transcript
+        elif eager_text is not None and isinstance(event, TurnUpdate | TurnEnd):
+            is_same = event.transcript == eager_text
+            if not is_same and self._eager_has_all:
+                self._transcript.revoke_checkpoint()
+            self._eager_has_all = is_same and self._eager_has_all is not False
+        self._eager_pause = None
+
     def _turn_ended(self, now: float) -> None:
+        ends = self._speech.turn_end(self._settled_position, *self._bounds(now))
+        self._settled_position, self._settled_at_latest = ends
+        self._sender.buffer.release(self._settled_position)
+
+    def _is_past(self, position: int, now: float) -> bool:
+        """Whether the server has had time to announce a turn that began before a position."""
         sender = self._sender
-        self._settled_position = self._speech.end_checkpoint(
-            sender.sent, self._settled_position, sender.server.at_least(now)
-        )
-        sender.buffer.release(self._settled_position)
+        return sender.server.at_least(now) > position + sender.format.size(_SETTLED_AFTER)
+
+    def _bounds(self, now: float) -> tuple[int, int]:
+        """What the server had received when it sent a message: at least, and at most."""
+        server = self._sender.server
+        return server.at_least(now), server.at_most(self._sender.sent, now)
 
     def _is_doubtful(self, event: TurnEvent, checkpoint: Checkpoint) -> bool:
         """Whether an event makes the last checkpoint doubtful, should nobody have spoken since."""
@@ -123,10 +164,14 @@ class TurnReplay:
         # Text that came late: that of the eager end did not cover all speech before it.
         return self._transcript.is_eager and self._transcript.text != checkpoint.text
 
-    def release_silence(self) -> None:
+    def release_silence(self, now: float) -> None:
         """Let audio without speech leave the replay buffer between turns."""
         if not self._transcript.is_open:
-            sent = self._sender.sent
+            sent, settled = self._sender.sent, self._settled_at_latest
+            is_between = self._is_answered and not self._transcript.is_repeating
+            if is_between and self._is_past(settled, now):
+                # Had the turn ended at an earlier pause, another one would have begun since.
+                self._settled_position = max(self._settled_position, settled)
             self._sender.buffer.release(self._speech.keep_from(self._unannounced, sent))
 
     # --- connections --------------------------------------------------------------------------
@@ -135,34 +180,43 @@ class TurnReplay:
         """The connection is gone: decide from where the next one is sent audio."""
         sender, transcript = self._sender, self._transcript
         self._lost_at = max(self._lost_at, sender.sent)
+        self._eager_text = None
+        if not transcript.is_eager:
+            self._eager_pause = None
         if not transcript.checkpoints:
             self._replay_from = self._unannounced
         else:
-            before = transcript.checkpoints[-2:][0].position
-            if not self._speech.knows_end_silence and before >= sender.buffer.start:
-                # How much silence ends a turn is unknown yet: let the server receive the words
-                # before the pause again, and decide.
+            before = transcript.checkpoints[-2:][0]
+            is_doubtful = transcript.is_eager or not self._speech.knows_end_silence
+            if is_doubtful and before.position >= sender.buffer.start:
+                # An eager end need not have all words that were said before it; and how much
+                # silence ends a turn may be unknown yet. Let the server receive them again.
                 transcript.revoke_checkpoint()
             self._replay_from = transcript.checkpoints[-1].position
         transcript.connection_lost()
-        self._shorten_replay()
+        is_short = self._shorten_replay()
+        if not is_short and self._replay_from < self._settled_at_latest:
+            transcript.expect_repeat()
 
-    def _shorten_replay(self) -> None:
-        """Replay only the last seconds of a long turn, if its updates allow it.
+    def _shorten_replay(self) -> bool:
+        """Replay only the last seconds of a long turn, if its updates allow it; tell whether.
 
         They serve once: should the short replay fail, the next one is the long one.
         """
-        transcript = self._transcript
+        transcript, is_short = self._transcript, False
         if transcript.checkpoint is not None:
             position = transcript.checkpoint.position
             short = self._updates.short_replay(transcript.text, position, self._speech)
             if short is not None:
                 self._replay_from = short[0]
                 transcript.expect_overlap(short[1])
+                is_short = True
         self._updates.clear()
+        return is_short
 
     def begin(self, now: float) -> int:
         """A connection is open, the first or another one; return from where it is sent audio."""
+        self._is_answered = False
         held = self._sender.buffer.start
         if self._transcript.is_open and held > self._replay_from:
             # The turn is longer than the buffer: go on from the text that is known.
@@ -204,10 +258,15 @@ class TurnReplay:
             return False
         is_open = connection.state is ConnectionState.OPEN
         received = sender.sent if is_open else sender.buffer.end
+        if self._eager_pause is not None:
+            if speech.silence_after(self._eager_pause, received) < speech.end_silence:
+                return False
+            self._turn_over(checkpoint.position, self._eager_pause)
+            return True
         if checkpoint.text and checkpoint.text == transcript.text:
             if speech.silence_after(checkpoint.position, received) < speech.end_silence:
                 return False
-            self._settled_position = max(self._settled_position, checkpoint.position)
+            self._turn_over(checkpoint.position, checkpoint.position)
             return True
         # All audio was sent again, and some silence behind it, and nobody transcribed it?
         silent_for = sender.format.size(_SILENT_FOR)
@@ -221,9 +280,20 @@ class TurnReplay:
         if not is_unanswered:
             return False
         if self._stall.is_doubtful:
-            self._settled_position = max(self._settled_position, silent_from)
+            self._turn_over(checkpoint.position, silent_from)
             return True
         # A short sound that only the lost connection took for speech. It stays in the buffer:
         # should it be speech after all, it becomes a turn of its own.
         sound = speech.vad.seconds(checkpoint.position, received)
         return connection.is_accepted and not transcript.text and sound < _SHORT_SOUND
+
+    def _turn_over(self, at_least: int, at_most: int) -> None:
+        """The open turn is over with the text that is known, which need not be all of it.
+
+        Args:
+            at_least: The position up to which all words are known.
+            at_most: The position behind the last word.
+        """
+        self._settled_position = max(self._settled_position, at_least)
+        self._settled_at_latest = max(self._settled_at_latest, at_most)
+        self._transcript.expect_repeat(of_open_turn=True)

@@ -188,7 +188,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
             self._end_turn_if_over(now)
         was_open = transcript.is_open
         position = self.sender.server.likely(now)
-        onset = 0 if was_open else replay.onset(position, now)
+        onset = 0 if was_open else replay.turn_started(position, now)
         timing = speech.timing(event, position)
         is_replaying = replay.is_replaying
         for told in transcript.receive(event, timing, is_replaying=is_replaying):
@@ -229,9 +229,10 @@ class TurnsSession(StreamSession[TurnsEvent]):
 
     def _do_housekeeping(self, now: float) -> None:
         self._end_turn_if_over(now)
+        sender, transcript = self.sender, self.transcript
+        sender.needs_position = self.has_pending_transcript
         if self.connection.state is not ConnectionState.OPEN:
             return
-        sender, transcript = self.sender, self.transcript
         is_stalled = self._stall.is_stalled(
             sender.sent,
             now,
@@ -246,7 +247,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
             return
         if self.send_keepalive_silence(now, in_turn=transcript.is_open):
             self.speech.audio_stopped(sender.sent)
-        self._replay.release_silence()
+        self._replay.release_silence(now)
         self.reconnect_for_new_options(now)
 
     def _begin_replay(self, now: float) -> int:

@@ -7,7 +7,6 @@ this server. Where the VAD found nothing, the answers err on the side of keeping
 from __future__ import annotations
 
 from collections import deque
-from itertools import pairwise
 from statistics import median_low
 
 from cartesia_ink_plugins.core.audio import AudioFormat
@@ -16,12 +15,12 @@ from cartesia_ink_plugins.core.stream.vad import EnergyVAD, Speech
 
 # All in seconds of audio.
 _LEAD_IN = 0.5  # before an onset: the VAD notices a quiet beginning late
-_LOOK_BACK = 3.0  # before `turn.start`: no server takes longer to announce a turn
+_LOOK_BACK = 3.0  # before `turn.start`, where the VAD found no speech at all
 _SAME_START = 0.3  # a shorter pause lies within one start of a turn
 _FRESH_SPEECH = 1.0  # of the next utterance, which the server need not have noticed yet
 _SETTLED_SILENCE = 0.06  # positions of the server are known to that
 _PAUSE_MARGIN = 0.15  # behind speech, so that its end is not cut
-_THINKING = 0.15  # a server takes as long to decide
+_THINKING = 0.3  # a server that has received audio takes as long to decide
 _END_SILENCE = 2.0  # until it was measured
 _END_SILENCE_RANGE = (1.0, 6.0)
 _END_MARGIN = 1.25  # a factor
@@ -42,7 +41,6 @@ class SpeechTracker:
         self.vad = EnergyVAD(format)
         self._format = format
         self._turn_start: int | None = None
-        self._earliest_start = 0
         self._end_silences: deque[float] = deque(maxlen=_END_SILENCES)
         self._stopped_at = 0
 
@@ -58,61 +56,60 @@ class SpeechTracker:
 
     # --- checkpoints --------------------------------------------------------------------------
 
-    def turn_checkpoint(self, position: int, settled: int, at_least: int | None = None) -> int:
-        """Where a replay of the turn that just began must begin: its onset, less a lead-in.
+    def turn_checkpoint(self, position: int, settled: int, at_most: int) -> int:
+        """Where a replay of the turn that just began must begin.
+
+        That is the first speech that no event has announced: however late a server announces a
+        turn, and however late the message is, the turn began there or later.
 
         Args:
             position: What the server had most likely received when it announced the turn.
-            settled: Where the turn before it ended.
-            at_least: What it had received even if the network is slow; speech that began later
-                may have been the onset, too.
+            settled: Where the turn before it ended at the earliest.
+            at_most: What it had received at most.
         """
         onset = self._onset(position, settled)
         self._turn_start = onset.start if onset else None
-        if onset is None:
-            self._earliest_start = settled
-            return max(settled, position - self._format.size(_LOOK_BACK))
-        start = onset.start
-        if at_least is not None:
-            early = self._onset(at_least, settled)
-            later = self.vad.stretches(max(settled, at_least), position)
-            start = min([start, *(speech.start for speech in ([early] if early else later))])
-        self._earliest_start = start
-        # Speech shortly before may have been the onset, too: after a stall of the network since
-        # the last ping the message is older than it seems.
-        horizon = max(settled, start - self._format.size(_LOOK_BACK))
-        return self._with_lead_in(self.vad.stretches(horizon, position)[0].sound, settled)
+        start = max(settled, position - self._format.size(_LOOK_BACK))
+        unannounced = self.vad.stretches(settled, at_most)
+        if not unannounced:
+            return start
+        first = self._with_lead_in(unannounced[0].sound, settled)
+        return first if onset else min(start, first)
 
-    def pause(self, sent: int, at_least: int) -> int | None:
+    def pause(self, settled: int, at_least: int, at_most: int) -> int | None:
         """A position inside the pause at which the server sent an event.
 
-        It had received something between `at_least` and `sent`, and takes some time to decide.
-        None when it is unclear which of two pauses was meant, or whether there was one.
+        It had received something between `at_least` and `at_most`, and all before `settled` is
+        known. None when it is unclear which of two pauses was meant, or whether there was one.
         """
-        last = self._finished(sent)
-        if last is None or last is not self._finished(at_least - self._format.size(_THINKING)):
-            return None
-        return self._within_pause(last, sent)
+        pauses = self._pauses(settled, at_least, at_most)
+        return pauses[0] if len(pauses) == 1 else None
 
-    def end_checkpoint(self, sent: int, settled: int, at_least: int) -> int:
-        """Where the audio of the turn that just ended is over.
+    def turn_end(self, settled: int, at_least: int, at_most: int) -> tuple[int, int]:
+        """Where the audio of the turn that just ended is over: at the earliest, and at the latest.
 
-        The server had received something between `at_least` and `sent`; if that leaves a choice of
-        pauses since the turn began, the longest is the one that ended it.
+        The server had received something between `at_least` and `at_most`, and all before
+        `settled` is known. Both positions are the same where only one pause can be meant.
         """
-        last, newest = self._finished(sent), self.vad.last(sent)
-        if last is None and newest is not None and newest.start > at_least:
-            # It need not have received what is being spoken now.
-            last = self.vad.last(newest.start)
-        if last is None:
-            return max(settled, at_least - self._format.size(_LEAD_IN))
-        first = self._finished(at_least) or last
-        found, longest = last, self._silence_end(last, sent) - last.end
-        since = max(first.end - 1, self._earliest_start)
-        for speech, following in pairwise(self.vad.stretches(since, last.end)):
-            if following.start - speech.end > longest:
-                found, longest = speech, following.start - speech.end
-        return max(settled, self._within_pause(found, sent))
+        pauses = self._pauses(settled, at_least, at_most)
+        if pauses:
+            return pauses[0], pauses[-1]
+        position = max(settled, at_least - self._format.size(_LEAD_IN))
+        # As far as the VAD can tell nobody stopped, or nobody spoke at all.
+        is_speaking = bool(self.vad.stretches(position, at_most))
+        return position, max(position, at_most) if is_speaking else position
+
+    def _pauses(self, settled: int, at_least: int, at_most: int) -> list[int]:
+        """The pauses behind `settled` to which an event may refer, in order."""
+        found = []
+        speech = self.vad.stretches(settled, at_most)
+        for stretch, following in zip(speech, [*speech[1:], None], strict=False):
+            is_over = self._is_over(stretch, at_most)
+            if following is not None:
+                is_over = following.start + self._format.size(_THINKING) >= at_least
+            if is_over:
+                found.append(max(settled, self._within_pause(stretch, at_most)))
+        return found
 
     def unannounced(self, sent: int, settled: int) -> int:
         """Where a replay between turns must begin: before speech that no event has announced."""
@@ -214,13 +211,17 @@ class SpeechTracker:
     def _finished(self, position: int) -> Speech | None:
         """The latest stretch that is over, even if somebody has just begun to speak again."""
         last = self.vad.last(position)
-        settled = self._format.size(_SETTLED_SILENCE)
-        is_stopped = 0 <= self._stopped_at - position < settled
-        if last is None or is_stopped or position - last.end >= settled:
+        if last is None or self._is_over(last, position):
             return last
         if position - last.start > self._format.size(_FRESH_SPEECH):
             return None
         return self.vad.last(last.start)
+
+    def _is_over(self, stretch: Speech, position: int) -> bool:
+        """Whether silence follows the latest stretch before a position."""
+        settled = self._format.size(_SETTLED_SILENCE)
+        is_stopped = 0 <= self._stopped_at - position < settled
+        return is_stopped or position - stretch.end >= settled
 
     def _within_pause(self, last: Speech, position: int) -> int:
         half = self._whole_sample(max(0, self._silence_end(last, position) - last.end) // 2)

@@ -1,7 +1,8 @@
 """The stall detector: a connection that takes speech and sends no turn event is replaced.
 
 It may also be the VAD that is wrong, and the speech is noise. So each replacement doubles the
-patience, and what three connections in a row did not transcribe is taken for noise.
+patience, and what four connections in a row did not transcribe is taken for noise: the first of it
+has left the replay buffer by then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ _NOISE_REPLAYED = 16.0  # seconds of taken-for-noise audio that are kept all the
 _END_GRACE = 3.0  # seconds beyond the server's own time limit of a turn
 _MAX_PATIENCE = 320.0  # a factor; 5 s become half an hour
 _DOUBTFUL_AFTER = 2  # connections in a row
+_NOISE_AFTER = 3  # connections in a row; they are waited for 5, 10 and 20 s
 
 
 class StallDetector:
@@ -104,6 +106,6 @@ class StallDetector:
         if not is_accepted:
             return
         self._silent_connections += 1
-        if self._silent_connections > _DOUBTFUL_AFTER:
+        if self._silent_connections > _NOISE_AFTER:
             noise = sent - self._format.size(_NOISE_REPLAYED)
             self.noise_until = max(self.noise_until, noise)

@@ -29,7 +29,9 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.text import Seam, join_at, with_space
 from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
-from cartesia_ink_plugins.core.turns.alignment import Overlap
+from cartesia_ink_plugins.core.turns.alignment import Overlap, Repeat, extended, is_behind
+
+_MAX_REPEAT = 400  # characters of former turns that a replay may repeat: some 20 s of speech
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,8 @@ class TurnTranscript:
         self._base = ""
         self._seam = Seam.NONE
         self._overlap: Overlap | None = None  # of a short replay
+        self._repeat = Repeat("")  # of turns that are over
+        self._former_text = ""  # of turns that are over; its end
         self.overlap_is_pending = False
         """Whether the present connection has sent text of a short replay that joins nothing yet."""
         self.needs_longer_replay = False
@@ -109,7 +113,7 @@ class TurnTranscript:
         self._text = ""  # as the application has it
         # The present connection, and how text is spaced at its beginning.
         self._connections_lost = 0
-        self._connection_turns = 0
+        self._connection_has_text = False  # of a turn that is over
         self._last_message_text = ""
         self._follows_text = False
         self._server_spaces_turns = True
@@ -148,9 +152,9 @@ class TurnTranscript:
         """What follows comes from another connection, which is sent audio from the checkpoint."""
         self._server.state = TurnState.IDLE
         self._connections_lost += 1
-        self._connection_turns = 0
+        self._connection_has_text = False
         self._last_message_text = ""
-        self._overlap = None
+        self._overlap, self._repeat = None, Repeat("")
         self.overlap_is_pending = self.needs_longer_replay = False
         if self.is_open:
             base = self.checkpoint.text if self.checkpoint else ""
@@ -159,6 +163,24 @@ class TurnTranscript:
     def expect_overlap(self, overlap: Overlap) -> None:
         """The next connection is sent only the last seconds, and repeats known text."""
         self._overlap = overlap
+
+    @property
+    def is_repeating(self) -> bool:
+        """Whether the server is in a turn all of whose text so far may be known."""
+        return self._repeat.is_pending
+
+    def expect_repeat(self, *, of_open_turn: bool = False) -> None:
+        """What follows may repeat text of turns that are over, before it goes on.
+
+        Args:
+            of_open_turn: Whether the open turn is about to end with the known text.
+        """
+        self._repeat = Repeat(self._former_text + (self._text if of_open_turn else ""))
+
+    def expect_no_repeat(self) -> None:
+        """What follows is new, unless the server is in the middle of a turn."""
+        if not self._repeat.is_pending:
+            self._repeat = Repeat("")
 
     def keep_known_text(self, *, overlaps: bool) -> None:
         """The checkpoint's audio is no longer held: the replay continues the known text.
@@ -183,6 +205,14 @@ class TurnTranscript:
         """
         if not self._is_in_order(event):
             return []
+        events: list[TurnEvent] = []
+        for new in self._repeat.new(event):
+            events += self._receive(new, timing, is_replaying=is_replaying)
+        if isinstance(event, TurnEnd) and event.transcript.strip():
+            self._connection_has_text = True
+        return events
+
+    def _receive(self, event: TurnEvent, timing: Timing, *, is_replaying: bool) -> list[TurnEvent]:
         event = replace(event, timing=self._numbered(timing))
         if isinstance(event, TurnUpdate | TurnEagerEnd | TurnEnd):
             transcript = self._composed(event)
@@ -230,7 +260,6 @@ class TurnTranscript:
                 return False
             self._count_violation(f"{event.type} without turn.start")
             self._server.advance(TurnStart)
-            self._connection_turns += 1
         try:
             self._server.advance(type(event))
         except TurnOrderError as error:
@@ -255,11 +284,11 @@ class TurnTranscript:
 
     def _joined(self, transcript: str) -> str:
         """The text of the present connection behind that of the former ones."""
-        if self._connection_turns > 1 and transcript:
+        if self._connection_has_text and transcript:
             self._server_spaces_turns = transcript[0].isspace()
         if self._base:
             return join_at(self._seam, self._base, transcript)
-        is_first = self._connections_lost > 0 and self._connection_turns == 1
+        is_first = self._connections_lost > 0 and not self._connection_has_text
         if is_first and self._follows_text and self._server_spaces_turns:
             return with_space(transcript)
         return transcript
@@ -271,7 +300,6 @@ class TurnTranscript:
         return replace(timing, turn=self.turn if self.is_open else self.turn + 1)
 
     def _start(self, event: TurnStart) -> list[TurnEvent]:
-        self._connection_turns += 1
         if self.is_awaiting_replay:
             self._step(Step.TAKEN_UP)
             return []
@@ -292,25 +320,30 @@ class TurnTranscript:
     def _update(self, event: TurnUpdate) -> list[TurnEvent]:
         events, text = self._missing_start(event), event.transcript
         is_continued = self._continuity is Continuity.CONTINUED
-        if len(text) < len(self._text) and not is_continued:
+        if is_continued:
+            text = extended(self._text, text)
+        elif len(text) < len(self._text):
             self._count_violation("turn.update that removes text")
             return events
-        if text == self._text or (is_continued and len(text) <= len(self._text)):
+        if text == self._text:
             return events
         if is_continued:
             events += self._withdraw_eager_end(event)
         self._text = text
-        return [*events, event]
+        return [*events, replace(event, transcript=text)]
 
     def _eager_end(self, event: TurnEagerEnd) -> list[TurnEvent]:
         events, text = self._missing_start(event), event.transcript
         if self._continuity is Continuity.CONTINUED:
-            if len(text) < len(self._text) or (self.is_eager and text == self._text):
+            if is_behind(text, self._text):
+                return events
+            text = extended(self._text, text)
+            if self.is_eager and text == self._text:
                 return events
             events += self._withdraw_eager_end(event)
         self._text = text
         self._application.advance(TurnEagerEnd)
-        return [*events, event]
+        return [*events, replace(event, transcript=text)]
 
     def _resume(self, event: TurnResume) -> list[TurnEvent]:
         if not self.is_eager:
@@ -324,13 +357,12 @@ class TurnTranscript:
 
     def _end(self, event: TurnEnd, *, is_replaying: bool) -> list[TurnEvent]:
         events, text = self._missing_start(event), event.transcript
-        is_continued = self._continuity is Continuity.CONTINUED
-        if is_continued and len(text) < len(self._text) and self._text.startswith(text):
-            if is_replaying:
+        if self._continuity is Continuity.CONTINUED:
+            if is_replaying and is_behind(text, self._text):
                 # The new connection ended the turn before the point its predecessor had reached.
                 self._await_replay(Step.CUT_SHORT, text, Seam.NEW_CONNECTION)
                 return events
-            text = self._text
+            text = extended(self._text, text)
         elif not text.strip():
             # Text is append-only: an empty end removes nothing.
             text = self._text or text
@@ -355,4 +387,5 @@ class TurnTranscript:
         self._base = self._text = self._server_text = ""
         self._seam, self._overlap = Seam.NONE, None
         self._follows_text = self._follows_text or bool(text.strip())
+        self._former_text = (self._former_text + text)[-_MAX_REPEAT:]
         self.checkpoints.clear()

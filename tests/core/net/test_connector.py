@@ -75,7 +75,7 @@ async def test_messages_and_pings_go_over_the_present_connection() -> None:
         await recorder.until("open")
         made.send(b"audio")
         made.send("text")
-        made.ping()
+        made.ping(1)
         await recorder.until("pong")
         await closed(made)
     assert received[:2] == [(Opcode.BINARY, b"audio"), (Opcode.TEXT, b"text")]
@@ -85,7 +85,7 @@ async def test_messages_and_pings_go_over_the_present_connection() -> None:
 async def test_without_a_connection_nothing_is_sent() -> None:
     made, recorder = connector()
     made.send(b"audio")
-    made.ping()
+    made.ping(1)
     made.drop()
     await made.wait_closed()
     assert recorder.reports == []

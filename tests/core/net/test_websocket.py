@@ -173,7 +173,7 @@ class TestTheEnd:
             recorder.reports.clear()
             await abort(connection)
             connection.send("more")
-            connection.ping()
+            connection.ping(7)
             connection.abort()
             assert recorder.reports == []
 

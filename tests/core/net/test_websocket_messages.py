@@ -105,7 +105,8 @@ class TestMessages:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             received.extend([await peer.receive() for _ in range(3)])
-            peer.send(Opcode.PONG, b"")
+            for content in (b"7", b"", b"seven", b"-7"):
+                peer.send(Opcode.PONG, content)
 
         async with raw_server(talk) as server:
             connection, recorder = await connect(server)
@@ -113,12 +114,13 @@ class TestMessages:
             await recorder.until("open")
             connection.send(b"\x01\x02")
             connection.send('{"type":"close"}')
-            connection.ping()
-            await recorder.until("pong")
+            connection.ping(7)
+            await recorder.until("pong", 4)
+            assert recorder.of("pong") == [("pong", number) for number in (7, -1, -1, -1)]
             assert received == [
                 (Opcode.BINARY, b"\x01\x02"),
                 (Opcode.TEXT, b'{"type":"close"}'),
-                (Opcode.PING, b""),
+                (Opcode.PING, b"7"),
             ]
             await abort(connection)
 

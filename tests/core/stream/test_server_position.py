@@ -1,4 +1,4 @@
-"""How far the server had received the audio when it sent a message, from round-trip times."""
+"""How far the server had received the audio when it sent a message, from pings and answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.core.stream.outbox import Ping
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 from cartesia_ink_plugins.core.stream.server_position import ServerPosition
 from cartesia_ink_plugins.core.tap import Taps
@@ -19,13 +20,13 @@ class Caller:
     """Sends audio over a connection that was opened at 0, and was sent a ping then."""
 
     def __init__(self) -> None:
-        actions: list[object] = []
+        self.actions: list[object] = []
         self.sender = AudioSender(
-            FORMAT, Resilience(), actions.append, Taps((), logging.getLogger("test"))
+            FORMAT, Resilience(), self.actions.append, Taps((), logging.getLogger("test"))
         )
         self.server = self.sender.server
         self.now = 0.0
-        self.server.ping_sent(self.now)
+        self.server.ping_sent(0, self.now)
         self.sender.connection_opened(0, self.now)
 
     def speak(self, seconds: float) -> None:
@@ -39,20 +40,34 @@ class Caller:
             self.speak(0.02)
 
     @property
+    def pings(self) -> list[Ping]:
+        """What was sent among the audio."""
+        return [action for action in self.actions if isinstance(action, Ping)]
+
+    def ping(self) -> int:
+        """Send a ping behind what was said; return its number."""
+        return self.server.ping_sent(self.sender.sent, self.now)
+
+    @property
     def likely(self) -> float:
         """In seconds of audio."""
         return FORMAT.seconds(self.server.likely(self.now))
 
     @property
-    def at_least(self) -> float:
+    def bounds(self) -> tuple[float, float]:
         """In seconds of audio."""
-        return FORMAT.seconds(self.server.at_least(self.now))
+        server = self.server
+        at_most = server.at_most(self.sender.sent, self.now)
+        return FORMAT.seconds(server.at_least(self.now)), FORMAT.seconds(at_most)
+
+
+FIRST = 1  # number of the ping that was sent when the connection was opened
 
 
 def test_the_round_trip_tells_what_the_server_can_have_received() -> None:
     caller = Caller()
     caller.now += 0.3
-    caller.server.pong_received(caller.now)
+    caller.server.pong_received(FIRST, caller.now)
     caller.speak_for(2.0)
     assert caller.likely == pytest.approx(1.7, abs=0.1)
 
@@ -61,7 +76,7 @@ def test_audio_that_was_handed_in_late_and_at_one_time_can_have_been_received_to
     """An application that was held up makes up for it; the server answers in between."""
     caller = Caller()
     caller.now += 0.001
-    caller.server.pong_received(caller.now)
+    caller.server.pong_received(FIRST, caller.now)
     caller.speak_for(1.0)
     caller.now += 0.2
     for _ in range(10):
@@ -70,50 +85,109 @@ def test_audio_that_was_handed_in_late_and_at_one_time_can_have_been_received_to
     assert caller.likely == pytest.approx(1.2, abs=0.07)
 
 
-def test_a_ping_without_an_answer_tells_how_slow_the_network_may_be() -> None:
+def test_the_shortest_recent_round_trip_is_the_likely_one() -> None:
     caller = Caller()
-    caller.speak_for(1.0)  # and since then nothing was answered
-    assert caller.at_least < 0.1
-    caller.server.pong_received(caller.now - 0.7)
-    assert caller.at_least == pytest.approx(0.7, abs=0.1)
-
-
-def test_the_shortest_recent_round_trip_is_the_likely_one_and_the_longest_the_safe_one() -> None:
-    caller = Caller()
-    caller.server.pong_received(0.1)
+    caller.server.pong_received(FIRST, 0.1)
     for round_trip in (0.5, 0.3):
-        caller.server.ping_sent(caller.now)
-        caller.server.pong_received(caller.now + round_trip)
+        number = caller.ping()
+        caller.server.pong_received(number, caller.now + round_trip)
     caller.speak_for(2.0)
     assert caller.likely == pytest.approx(1.9, abs=0.06)
-    assert caller.at_least == pytest.approx(1.5, abs=0.06)
 
 
 def test_old_round_trips_are_forgotten() -> None:
     server = ServerPosition()
     server.connection_opened(0, 0.0)
-    for round_trip in (0.9, *[0.1] * 5):
-        server.ping_sent(0.0)
-        server.pong_received(round_trip)
+    for round_trip in (0.1, *[0.9] * 5):
+        server.pong_received(server.ping_sent(0, 0.0), round_trip)
     for tenth in range(1, 21):
         server.audio_sent(tenth, tenth / 10)
-    assert server.at_least(2.0) == 19
+    assert server.likely(2.0) == 11
 
 
-def test_a_pong_without_a_ping_tells_nothing() -> None:
-    caller = Caller()
-    caller.server.pong_received(0.1)
-    caller.server.pong_received(5.0)
-    caller.speak_for(1.0)
-    assert caller.at_least == pytest.approx(0.9, abs=0.06)
+class TestBounds:
+    """A connection keeps the order: what is between two answers is between two pings."""
+
+    def test_a_message_behind_an_answer_is_about_all_audio_before_the_ping(self) -> None:
+        caller = Caller()
+        caller.speak_for(1.0)
+        number = caller.ping()
+        caller.speak_for(2.0)
+        caller.server.pong_received(number, caller.now)
+        assert caller.bounds == pytest.approx((1.0, 3.0))
+
+    def test_a_message_ahead_of_an_answer_is_about_no_audio_behind_the_ping(self) -> None:
+        """Whatever the clock says: the network, or we, may have been held up in between."""
+        caller = Caller()
+        caller.server.pong_received(FIRST, caller.now)
+        caller.speak_for(1.0)
+        caller.ping()
+        caller.speak_for(2.0)
+        assert caller.bounds == pytest.approx((0.0, 1.0))
+        assert caller.likely == pytest.approx(1.0)
+
+    def test_one_answer_may_stand_for_several_pings(self) -> None:
+        caller = Caller()
+        for _ in range(3):
+            caller.speak_for(1.0)
+            number = caller.ping()
+        caller.server.pong_received(number, caller.now)
+        assert caller.bounds == pytest.approx((3.0, 3.0))
+
+    @pytest.mark.parametrize("number", [FIRST, 0, -1, 99])
+    def test_an_answer_to_no_ping_tells_nothing(self, number: int) -> None:
+        caller = Caller()
+        caller.server.pong_received(FIRST, caller.now)
+        caller.speak_for(1.0)
+        caller.ping()
+        caller.speak_for(1.0)
+        caller.server.pong_received(number, caller.now)
+        assert caller.bounds == pytest.approx((0.0, 1.0))
+
+    def test_where_no_ping_is_answered_the_missing_answer_tells_nothing(self) -> None:
+        caller = Caller()
+        caller.speak_for(1.0)
+        assert caller.bounds == pytest.approx((0.0, 1.0))
+
+    def test_nor_does_one_that_is_missing_for_longer_than_a_connection_lives_without(self) -> None:
+        caller = Caller()
+        caller.server.pong_received(FIRST, caller.now)
+        caller.ping()
+        caller.speak_for(10.1)
+        assert caller.bounds == pytest.approx((0.0, 10.1))
+
+    def test_what_was_lost_with_the_connection_is_not_missing(self) -> None:
+        """A server that died may have received more than it could say."""
+        caller = Caller()
+        caller.server.pong_received(FIRST, caller.now)
+        caller.ping()
+        caller.speak_for(1.0)
+        assert FORMAT.seconds(caller.server.at_loss(caller.now)) == pytest.approx(1.0, abs=0.06)
+
+
+class TestPings:
+    def test_are_sent_among_the_audio_while_a_transcript_is_pending(self) -> None:
+        caller = Caller()
+        caller.speak_for(1.0)
+        assert caller.pings == []
+        caller.sender.needs_position = True
+        caller.speak_for(2.0)
+        assert 7 <= len(caller.pings) <= 9
+        assert len({ping.number for ping in caller.pings}) == len(caller.pings)
+
+    def test_are_not_sent_without_end_where_nothing_is_answered(self) -> None:
+        caller = Caller()
+        caller.sender.needs_position = True
+        caller.speak_for(60.0)
+        assert len(caller.pings) < 64
 
 
 def test_a_new_connection_begins_at_its_own_position_and_with_no_round_trip() -> None:
     server = ServerPosition()
     server.connection_opened(0, 0.0)
-    server.ping_sent(0.0)
-    server.pong_received(1.0)
+    server.pong_received(server.ping_sent(0, 0.0), 1.0)
     server.audio_sent(500, 1.0)
+    server.connection_lost()
     server.connection_opened(300, 2.0)
     assert (server.likely(2.0), server.at_least(2.0)) == (300, 300)
     server.audio_sent(400, 2.1)

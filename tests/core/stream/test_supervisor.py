@@ -56,9 +56,9 @@ class Network:
                 return reason
             if self.supervisor.state is ConnectionState.OPEN:
                 self.sender.pump(self.now, flush=True)
-            if self.answers_pings and Ping() in self.actions:
-                self.actions.remove(Ping())
-                self.supervisor.pong_received(self.now)
+            for ping in [a for a in self.actions if isinstance(a, Ping) and self.answers_pings]:
+                self.actions.remove(ping)
+                self.supervisor.pong_received(ping.number, self.now)
         self.now = end
         return None
 

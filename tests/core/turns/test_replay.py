@@ -18,13 +18,20 @@ from tests.core.hand import Hand, connected, words
 PCM16 = AudioFormat()
 
 
-def second_turn(resilience: Resilience | None = None) -> Hand:
-    """One turn is over, 2 s of silence later another one has begun, at 6.5 s or so."""
+def second_turn(resilience: Resilience | None = None, eager: str = "one two three") -> Hand:
+    """One turn is over, 2 s of silence later another one has begun, at 6.5 s or so.
+
+    Args:
+        resilience: How the session recovers.
+        eager: Text of the first turn's eager end; that of its end is "one two three".
+    """
     hand = connected(resilience=resilience)
     hand.silence(1.0)
     hand.speak(words())
     hand.receives(TurnStart(), TurnUpdate("one"))
-    hand.silence(1.0)
+    hand.silence(0.5)
+    hand.receives(TurnEagerEnd(eager))
+    hand.silence(0.5)
     hand.receives(TurnEnd("one two three"))
     hand.silence(3.0)
     hand.speak(words())
@@ -58,6 +65,23 @@ class TestCheckpoints:
         position, text = checkpoint(hand)
         assert end < position < hand.now
         assert text == " four five six"
+
+    def test_but_not_where_the_eager_end_of_this_server_may_lack_words(self) -> None:
+        hand = second_turn(eager="one two")
+        onset = checkpoint(hand)
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five"))
+        assert checkpoint(hand) == onset
+
+    def test_once_it_lacked_words_the_pause_before_is_none_either(self) -> None:
+        hand = second_turn()
+        onset = checkpoint(hand)
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five"))
+        assert checkpoint(hand) != onset
+        hand.speak(words())
+        hand.receives(TurnUpdate(" four five six"))
+        assert checkpoint(hand) == onset
 
     def test_an_eager_end_in_the_middle_of_speech_adds_none(self) -> None:
         hand = second_turn()

@@ -44,67 +44,80 @@ def seconds(position: int | None) -> float:
 
 
 class TestCheckpoints:
+    @staticmethod
+    def begins(announced_at: float, settled: float = 0.0) -> float:
+        """In seconds of audio."""
+        position = at(announced_at)
+        return seconds(analysed().turn_checkpoint(position, at(settled), position))
+
     def test_a_turn_begins_at_its_onset_less_a_lead_in(self) -> None:
-        checkpoint = analysed().turn_checkpoint(at(FIRST_START + 0.3), 0)
-        assert seconds(checkpoint) == pytest.approx(FIRST_START - 0.5, abs=0.05)
+        assert self.begins(FIRST_START + 0.3) == pytest.approx(FIRST_START - 0.5, abs=0.05)
 
     def test_but_not_before_the_end_of_the_turn_before_it(self) -> None:
-        settled = at(FIRST_START - 0.1)
-        assert analysed().turn_checkpoint(at(FIRST_START + 0.3), settled) == settled
+        settled = FIRST_START - 0.1
+        assert self.begins(FIRST_START + 0.3, settled) == pytest.approx(settled)
 
     def test_where_the_vad_found_nothing_more_is_replayed(self) -> None:
         """A voice so quiet that only the server recognizes it: 3 s are replayed."""
         silent = SpeechTracker(PCM16, EPOCH)
         silent.audio_received(PCM16.silence(10.0), 10.0)
-        assert seconds(silent.turn_checkpoint(at(10.0), 0)) == pytest.approx(7.0)
+        assert seconds(silent.turn_checkpoint(at(10.0), 0, at(10.0))) == pytest.approx(7.0)
+
+    @pytest.mark.parametrize("late", [0.3, 2.0, 4.5])
+    def test_it_begins_with_the_first_speech_since_the_turn_before_it(self, late: float) -> None:
+        """However late it is announced: nothing else can have been its beginning."""
+        begins = self.begins(SECOND_START + late, FIRST_END + 0.1)
+        assert begins == pytest.approx(SECOND_START - 0.5, abs=0.05)
+
+    def test_also_where_the_server_had_most_likely_not_received_it(self) -> None:
+        speech = analysed()
+        found = speech.turn_checkpoint(at(FIRST_END + 1.0), at(FIRST_END + 0.1), at(SECOND_END))
+        assert seconds(found) <= SECOND_START - 0.45
 
     def test_a_pause_lies_between_the_speech_before_it_and_that_after_it(self) -> None:
-        pause = seconds(analysed().pause(at(PAUSE_START + 0.5), at(PAUSE_START + 0.5)))
+        pause = seconds(analysed().pause(0, at(PAUSE_START + 0.5), at(PAUSE_START + 0.5)))
         assert PAUSE_START < pause < PAUSE_END
 
     def test_while_somebody_speaks_there_is_no_pause(self) -> None:
-        assert analysed().pause(at(FIRST_START + 0.4), at(FIRST_START + 0.4)) is None
+        assert analysed().pause(0, at(FIRST_START + 0.4), at(FIRST_START + 0.4)) is None
 
     def test_where_two_pauses_may_be_meant_none_is_taken(self) -> None:
-        assert analysed().pause(at(SECOND_END + 0.5), at(PAUSE_START + 0.5)) is None
-
-    def test_the_longest_pause_that_may_be_meant_is_the_end_of_a_turn(self) -> None:
-        checkpoint = analysed().end_checkpoint(at(SECOND_END + 0.5), 0, at(FIRST_END + 1.0))
-        assert FIRST_END < seconds(checkpoint) < FIRST_END + 0.3
-
-    def test_but_not_one_before_the_turn_began(self) -> None:
-        """However slow the network may be: a server that answers no pings leaves much open."""
         speech = analysed()
-        speech.turn_checkpoint(at(SECOND_START + 0.3), at(FIRST_END + 0.1), at(FIRST_START))
-        checkpoint = speech.end_checkpoint(at(SECOND_END + 1.0), 0, at(FIRST_END + 1.0))
-        assert SECOND_END < seconds(checkpoint) < SECOND_END + 0.3
+        assert (
+            speech.pause(at(FIRST_END + 0.1), at(PAUSE_START + 0.5), at(SECOND_END + 0.5)) is None
+        )
 
-    def test_a_turn_may_have_begun_with_audio_that_the_server_need_not_have_received(self) -> None:
-        late = analysed().turn_checkpoint(at(SECOND_END), at(FIRST_END + 0.1), at(FIRST_END + 1.0))
-        assert seconds(late) == pytest.approx(SECOND_START - 0.5, abs=0.05)
-
-    def test_or_with_speech_shortly_before(self) -> None:
-        """After a stall of the network since the last ping the message is older than it seems."""
-        position = at(PAUSE_END + 0.3)
-        checkpoint = analysed().turn_checkpoint(position, at(FIRST_END + 0.1), position)
-        assert seconds(checkpoint) == pytest.approx(SECOND_START - 0.5, abs=0.05)
-
-    def test_but_not_with_speech_long_before(self) -> None:
-        position = at(SECOND_START + 0.3)
-        checkpoint = analysed().turn_checkpoint(position, 0, position)
-        assert seconds(checkpoint) == pytest.approx(SECOND_START - 0.5, abs=0.05)
-
-    def test_a_turn_that_ends_while_somebody_speaks_again_ended_before_that(self) -> None:
-        script = Script("one two three", Turn("four five six seven eight nine", gap=1.5, after=1.0))
-        (_, end), (start, _) = script.spans
-        speech = SpeechTracker(PCM16, EPOCH)
-        speech.audio_received(script.audio(), script.seconds)
-        checkpoint = speech.end_checkpoint(at(start + 1.3), 0, at(start - 0.1))
-        assert end < seconds(checkpoint) < start
+    @staticmethod
+    def ends(at_least: float, at_most: float, settled: float = 0.0) -> tuple[float, float]:
+        """In seconds of audio."""
+        found = analysed().turn_end(at(settled), at(at_least), at(at_most))
+        return seconds(found[0]), seconds(found[1])
 
     def test_a_turn_is_over_in_the_silence_after_it(self) -> None:
-        checkpoint = seconds(analysed().end_checkpoint(at(FIRST_END + 1.0), 0, at(FIRST_END + 1.0)))
-        assert FIRST_END < checkpoint < FIRST_END + 0.3
+        first, last = self.ends(FIRST_END + 1.0, FIRST_END + 1.0)
+        assert FIRST_END < first == last < FIRST_END + 0.3
+
+    def test_or_in_one_of_the_pauses_that_may_be_meant(self) -> None:
+        first, last = self.ends(FIRST_END + 1.0, SECOND_END + 0.5)
+        assert FIRST_END < first < FIRST_END + 0.3
+        assert SECOND_END < last < SECOND_END + 0.3
+
+    def test_but_in_none_before_the_turn_began(self) -> None:
+        first, last = self.ends(FIRST_END + 1.0, SECOND_END + 1.0, settled=PAUSE_END)
+        assert SECOND_END < first == last < SECOND_END + 0.3
+
+    def test_nor_in_one_after_which_the_server_heard_speech_for_long(self) -> None:
+        first, last = self.ends(SECOND_END - 0.1, SECOND_END + 1.0, settled=FIRST_END)
+        assert SECOND_END < first == last < SECOND_END + 0.3
+
+    def test_nor_behind_what_is_being_said_now(self) -> None:
+        first, last = self.ends(SECOND_START - 0.1, SECOND_START + 0.3)
+        assert FIRST_END < first == last < SECOND_START
+
+    def test_where_nobody_stopped_it_may_be_over_anywhere(self) -> None:
+        first, last = self.ends(FIRST_START + 0.3, FIRST_START + 0.5)
+        assert first == pytest.approx(FIRST_START - 0.2)
+        assert last == pytest.approx(FIRST_START + 0.5)
 
     def test_between_turns_a_replay_begins_shortly_before_now(self) -> None:
         now = FIRST_END + 2.5
@@ -171,9 +184,9 @@ class TestSilence:
     def test_speech_before_a_muted_microphone_is_over(self) -> None:
         muted = FIRST_END - 0.1
         speech = analysed(muted)
-        assert seconds(speech.end_checkpoint(at(muted), 0, at(muted))) < muted
+        assert seconds(speech.turn_end(0, at(muted), at(muted))[0]) < muted - 0.1
         speech.audio_stopped(at(muted))
-        assert seconds(speech.end_checkpoint(at(muted), 0, at(muted))) == pytest.approx(
+        assert seconds(speech.turn_end(0, at(muted), at(muted))[0]) == pytest.approx(
             muted, abs=0.03
         )
         timing = speech.timing(TurnEnd("one two"), at(muted))
@@ -183,7 +196,7 @@ class TestSilence:
 class TestTime:
     def test_a_turn_has_the_time_of_its_onset(self) -> None:
         speech = analysed()
-        speech.turn_checkpoint(at(FIRST_START + 0.3), 0)
+        speech.turn_checkpoint(at(FIRST_START + 0.3), 0, at(FIRST_START + 0.3))
         timing = speech.timing(TurnStart(), at(FIRST_START + 0.3))
         assert timing.position == pytest.approx(FIRST_START + 0.3)
         assert timing.speech_start == pytest.approx(EPOCH + FIRST_START, abs=0.03)
@@ -192,7 +205,7 @@ class TestTime:
     @pytest.mark.parametrize("event", [TurnEagerEnd("one"), TurnEnd("one")])
     def test_an_end_has_the_time_of_the_last_speech(self, event: TurnEagerEnd | TurnEnd) -> None:
         speech = analysed()
-        speech.turn_checkpoint(at(FIRST_START + 0.3), 0)
+        speech.turn_checkpoint(at(FIRST_START + 0.3), 0, at(FIRST_START + 0.3))
         timing = speech.timing(event, at(FIRST_END + 1.0))
         assert timing.speech_end == pytest.approx(EPOCH + FIRST_END, abs=0.03)
 
@@ -202,7 +215,7 @@ class TestTime:
 
     def test_an_end_before_the_beginning_is_unknown(self) -> None:
         speech = analysed()
-        speech.turn_checkpoint(at(SECOND_START + 0.3), at(FIRST_END))
+        speech.turn_checkpoint(at(SECOND_START + 0.3), at(FIRST_END), at(SECOND_START + 0.3))
         assert speech.timing(TurnEnd("x"), at(SECOND_START + 0.05)).speech_end is None
 
 
