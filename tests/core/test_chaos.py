@@ -7,13 +7,23 @@ from dataclasses import replace
 
 import pytest
 
-from cartesia_ink_plugins.core.turns.alignment import Overlap
+from cartesia_ink_plugins.core.stream.server_position import ServerPosition
+from cartesia_ink_plugins.core.turns.alignment import Overlap, Repeat
 from cartesia_ink_plugins.core.turns.replay import TurnReplay
 from cartesia_ink_plugins.core.turns.transcript import TurnTranscript
-from tests.core.chaos import Case, case, check, long_case, mute_case
+from tests.core.chaos import KINDS, Case, case, check, hard_case, late_case, long_case
 
-CONVERSATIONS = 320
-GROUP = 20
+GROUP = 20  # conversations in one test
+# 500 in all; more are a matter of `python -m tests.core.chaos`.
+CONVERSATIONS = {
+    "plain": 120,
+    "late": 140,
+    "hard": 120,
+    "slow": 40,
+    "long": 40,
+    "mute": 20,
+    "poison": 20,
+}
 
 
 def _fails(made: Case) -> bool:
@@ -24,34 +34,22 @@ def _fails(made: Case) -> bool:
     return False
 
 
-@pytest.mark.parametrize("first", range(0, CONVERSATIONS, GROUP))
-def test_words_and_turns_survive_whatever_the_network_does(first: int) -> None:
-    failed = [seed for seed in range(first, first + GROUP) if _fails(case(seed))]
-    assert not failed, f"replay with: python -m tests.core.chaos {failed[0]}"
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    [(kind, first) for kind, count in CONVERSATIONS.items() for first in range(0, count, GROUP)],
+)
+def test_words_and_turns_survive_whatever_happens(kind: str, first: int) -> None:
+    failed = [seed for seed in range(first, first + GROUP) if _fails(KINDS[kind](seed))]
+    assert not failed, f"replay with: python -m tests.core.chaos {failed[0]} {kind}"
 
 
-@pytest.mark.parametrize("first", range(0, 40, GROUP))
-def test_so_they_do_when_messages_are_late_now_and_then(first: int) -> None:
-    seeds = range(first, first + GROUP)
-    failed = [seed for seed in seeds if _fails(replace(case(seed), jitter=1.0))]
-    assert not failed
-
-
-@pytest.mark.parametrize("first", range(0, 40, GROUP))
-def test_so_they_do_when_two_servers_in_a_row_are_mute(first: int) -> None:
-    seeds = range(first, first + GROUP)
-    failed = [seed for seed in seeds if _fails(mute_case(seed))]
-    assert not failed
-
-
-@pytest.mark.parametrize("first", range(0, 60, GROUP))
-def test_so_they_do_when_a_turn_is_long_and_its_replay_short(first: int) -> None:
-    failed = [seed for seed in range(first, first + GROUP) if _fails(long_case(seed))]
-    assert not failed, f"replay with: python -m tests.core.chaos {failed[0]} long"
+def test_every_kind_of_conversation_is_played() -> None:
+    assert CONVERSATIONS.keys() == KINDS.keys()
+    assert sum(CONVERSATIONS.values()) == 500
 
 
 def test_the_same_seed_gives_the_same_history() -> None:
-    assert case(7).run().history == case(7).run().history
+    assert hard_case(7).run().history == hard_case(7).run().history
 
 
 def _replay_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,9 +92,32 @@ def test_a_short_replay_that_is_joined_in_doubt_does_not_pass(
     assert any(_fails(long_case(seed)) for seed in range(20))
 
 
+def _guess_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pings among the audio only the round-trip time tells what a message is about."""
+    monkeypatch.setattr(ServerPosition, "can_ping", False)
+    monkeypatch.setattr(
+        ServerPosition,
+        "at_least",
+        lambda self, now: self._at(now - max(self._round_trips, default=0)),
+    )
+    monkeypatch.setattr(ServerPosition, "at_most", lambda _, sent, now: sent)
+
+
+def _repeat_known_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Repeat, "new", lambda _, event: [event])
+
+
 @pytest.mark.parametrize("mutate", [_replay_too_little, _replay_too_much, _forget_the_text])
 def test_a_broken_recovery_does_not_pass(
     mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
-    assert any(_fails(case(seed)) for seed in range(60))
+    assert any(_fails(case(seed)) for seed in range(100))
+
+
+@pytest.mark.parametrize("mutate", [_guess_the_position, _repeat_known_text])
+def test_nor_does_one_that_does_not_allow_for_lateness(
+    mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mutate(monkeypatch)
+    assert any(_fails(late_case(seed)) for seed in range(100))

@@ -155,7 +155,9 @@ class Stage:
         self.session.events.clear()
         for action in actions:
             if isinstance(action, Ping) and self._source.chance(0.9):
-                self.session.pong_received(self._now)
+                wrong = self._source.one_of(-1, 0, action.number + 1)
+                number = action.number if self._source.chance(0.9) else wrong
+                self.session.pong_received(number, self._now)
 
 
 def turns(source: Source) -> str:

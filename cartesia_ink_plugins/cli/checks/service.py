@@ -63,7 +63,7 @@ class _Attempt:
             on_open=self._opened,
             on_reject=self._rejected,
             on_message=self._message,
-            on_pong=self._pong,
+            on_pong=lambda _: self._pong(),
             on_read=lambda: None,
             on_writable=lambda _: None,
             on_lost=lambda reason, _: self._end(reason),
@@ -100,7 +100,7 @@ class _Attempt:
 
     def _ping(self) -> None:
         self._pinged = time.monotonic()
-        self._connector.ping()
+        self._connector.ping(len(self._answer.round_trips))
 
     def _pong(self) -> None:
         self._answer.round_trips.append(time.monotonic() - self._pinged)
