@@ -5,12 +5,15 @@ speaks with an offline voice. With CARTESIA_API_KEY it hears with Ink and speaks
 OPENAI_API_KEY (and OPENAI_BASE_URL and OPENAI_MODEL, for any compatible server) it thinks with that
 model.
 
+Each call is recorded in calls/ (INK_RECORD names another folder), with a page of its timeline.
+
 Open http://localhost:7860 and talk, write, interrupt; the page shows each turn as it happens.
 `--help` lists what Pipecat's runner takes, such as `--port`. Its own client is at `/client/`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
@@ -47,9 +50,11 @@ from cartesia_ink_plugins.demo.pipecat_services import (
 from cartesia_ink_plugins.demo.start import offline_without_key
 from cartesia_ink_plugins.demo.voice import Voice
 from cartesia_ink_plugins.demo.web import serve_page
+from cartesia_ink_plugins.observe.timeline.files import write_page
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 
 OFFLINE = "CARTESIA_BASE_URL"
+RECORDINGS = os.environ.get("INK_RECORD", "calls")
 SONIC_VOICE = "71a7ad14-091c-4e8e-a314-022ece01c121"
 
 
@@ -74,7 +79,8 @@ async def bot(arguments: RunnerArguments) -> None:
 
 async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None:
     """Hold the conversation until the caller leaves."""
-    stt = InkTurnsSTTService()  # decides when the caller's turn is over, and predicts it
+    # Decides when the caller's turn is over, and predicts it.
+    stt = InkTurnsSTTService(record=RECORDINGS)
     context = LLMContext(tools=[book_table])
     aggregators = LLMContextAggregatorPair(context)
     pipeline = Pipeline(
@@ -110,6 +116,9 @@ async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None
     runner = WorkerRunner(handle_sigint=arguments.handle_sigint)
     await runner.add_workers(worker)
     await runner.run()
+    if stt.recording:
+        page = await asyncio.to_thread(write_page, stt.recording)
+        print(f"What happened in this call: {page}", flush=True)
 
 
 def make_llm() -> LLMService[Any]:

@@ -14,11 +14,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cartesia_ink_plugins.cli.timeline import write_page
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.core.events import Connected, ConnectFailed
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.observe.reader import read_recording
+from cartesia_ink_plugins.observe.timeline.files import write_page
 
 if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.telephone import Telephone
@@ -124,7 +124,7 @@ async def recorded(sound: Path) -> AsyncIterator[None]:
         if not found:
             return
         shutil.move(max(found, key=lambda call: len(call.moments)).path, recording)
-        write_page(read_recording(recording), page)
+        write_page(recording, page)
         print(f"What happened in it is in {page}, made of the recording {recording}.", flush=True)
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.observe.reader import RecordedAudio, RecordedCall, read_recording
+from cartesia_ink_plugins.observe.reader import RecordedCall, read_recording
 from cartesia_ink_plugins.observe.timeline.exports import as_json, audacity, perfetto, webvtt
+from cartesia_ink_plugins.observe.timeline.files import sound_of, write_private
 from cartesia_ink_plugins.observe.timeline.model import CallTimeline, build_timeline
 from cartesia_ink_plugins.observe.timeline.page import call_page
 from cartesia_ink_plugins.observe.timeline.summary import calls_page
@@ -74,31 +75,9 @@ def run(args: argparse.Namespace) -> int:
     if str(output) == "-":
         sys.stdout.write(text)
         return 0
-    write(output, text)
+    write_private(output, text)
     print(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
     return 0
-
-
-def write(output: Path, text: str) -> None:
-    """Write a file that only its owner may read: it has what was said.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
-    try:
-        output.touch(mode=0o600)
-        output.write_text(text, "utf-8", errors="backslashreplace")
-    except OSError as error:
-        raise UsageError(f"{output}: {error.strerror}") from None
-
-
-def write_page(call: RecordedCall, output: Path) -> None:
-    """Write the page of one call.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
-    write(output, call_page(build_timeline(call), _sound(call)))
 
 
 def _written(calls: list[RecordedCall], args: argparse.Namespace) -> str:
@@ -107,13 +86,5 @@ def _written(calls: list[RecordedCall], args: argparse.Namespace) -> str:
         return _FORMATS[args.format][1](timelines[0])
     if len(calls) > 1:
         return calls_page(timelines)
-    sound = None if args.no_sound else _sound(calls[0])
+    sound = None if args.no_sound else sound_of(calls[0])
     return call_page(timelines[0], sound)
-
-
-def _sound(call: RecordedCall) -> RecordedAudio | None:
-    try:
-        return call.audio()
-    except UsageError as error:
-        print(f"cartesia-ink timeline: without sound: {error}", file=sys.stderr)
-        return None

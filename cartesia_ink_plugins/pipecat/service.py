@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import AsyncGenerator, Mapping
+from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -87,6 +88,11 @@ class InkStreamingSTTService(TracedSTTService):
         self._call = Call(record)
         self._reports = CallReports(self.report)
         self._register_event_handler("on_audio_gap")
+
+    @property
+    def recording(self) -> Path | None:
+        """Where the present or last call is recorded; None where it is not."""
+        return self._call.recording
 
     @property
     def model(self) -> str | None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ async def running_bot(
     """
     port = _free_port()
     where = ("--host", "127.0.0.1", "--port", str(port), "-t", transport)
+    calls = tempfile.TemporaryDirectory()
+    environment = {"INK_RECORD": calls.name, **(environment or {})}
     process = await _start(example, *where, environment=environment)
     assert process.stdout is not None
     said = bytearray()
@@ -65,6 +68,7 @@ async def running_bot(
     finally:
         await _end(process)
         await log
+        calls.cleanup()
 
 
 async def run_example(example: str, *arguments: str, timeout: float = 60.0) -> tuple[int, str]:

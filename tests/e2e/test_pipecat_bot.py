@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import socket
+from html import escape
+from pathlib import Path
 
 import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import LINES
 from cartesia_ink_plugins.demo.journal import Happening
+from cartesia_ink_plugins.observe.reader import read_recording
+from cartesia_ink_plugins.observe.timeline.latency import explanation, latencies
+from cartesia_ink_plugins.observe.timeline.model import build_timeline
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.e2e.bots import run_example, running_bot
 from tests.e2e.calling import web_call
@@ -38,6 +45,34 @@ async def test_a_caller_is_greeted_and_understood(example: str) -> None:
     assert "For how many people?" in said
     # The bot's track carries speech: a greeting, and an answer to each line.
     assert len(list(call.telephone.journal.of(Happening.BOT_SPEAKS))) >= 3
+
+
+async def test_a_call_has_a_timeline_when_it_is_over(tmp_path: Path) -> None:
+    line, script = LINES[0], Script(LINES[0].words)
+    async with InkServer(script) as ink:
+        environment = {
+            "CARTESIA_BASE_URL": ink.url,
+            "CARTESIA_API_KEY": "any",
+            "INK_RECORD": str(tmp_path),
+        }
+        async with running_bot(environment=environment) as bot:
+            async with web_call(bot.url, [line], [script.audio()]) as call:
+                await call.hold()
+            while not (told := re.search(rb"What happened in this call: (.+)\n", bot.said)):
+                await asyncio.sleep(0.1)
+    shows_the_call(Path(told[1].decode()), tmp_path, script)
+
+
+def shows_the_call(page: Path, folder: Path, script: Script) -> None:
+    [recording] = folder.glob("*.ink")
+    assert page == recording.with_suffix(".html")
+    timeline = build_timeline(read_recording(recording))
+    assert [turn.text for turn in timeline.turns] == script.transcripts
+    # The greeting, and the answer.
+    assert len(timeline.bot) >= 2
+    [latency] = latencies(timeline)
+    assert latency.is_whole
+    assert escape(explanation(latency, timeline)) in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize("example", ["pipecat_bot.py"])
