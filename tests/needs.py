@@ -113,6 +113,12 @@ NEEDS: dict[str, Need] = {
     ),
     "node": Need(node, "apt-get install nodejs npm"),
     "node-clients": Need(node_clients, "make node-clients"),
+    "otel-collector": Need(
+        lambda: os.environ.get("INK_OTEL_COLLECTOR") or shutil.which("otelcol"),
+        "build one with OpenTelemetry's builder (receiver otlp, exporter debug) and name it in "
+        "INK_OTEL_COLLECTOR",
+        installable=False,
+    ),
     "pulseaudio": Need(
         pulseaudio, "apt-get install pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
     ),
