@@ -220,7 +220,7 @@ def _split(base_url: object) -> SplitResult | None:
         usable = parts.scheme in _SCHEMES and host and parts.port != 0
     except ValueError:
         return None
-    return parts if usable and not (parts.query or parts.username) else None
+    return parts if usable and not parts.query and "@" not in parts.netloc else None
 
 
 def _host_only(base_url: str) -> str:

@@ -244,7 +244,19 @@ class TestBadInput:
 
 
 ANY_TEXT = st.text(alphabet=st.characters(), max_size=12) | st.sampled_from(
-    ["x\r\nX-Evil: 1", "a\ud83d", "\x00", "é", "a..b", "x" * 64, "http://" + "é" * 80, "a b", "#"]
+    [
+        "x\r\nX-Evil: 1",
+        "a\ud83d",
+        "\x00",
+        "é",
+        "a..b",
+        "@0",
+        "https://@h",
+        "x" * 64,
+        "http://" + "é" * 80,
+        "a b",
+        "#",
+    ]
 )
 
 

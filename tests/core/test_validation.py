@@ -53,6 +53,8 @@ class TestBaseUrl:
             "https://api.cartesia.ai:0",
             "https://api.cartesia.ai:99999",
             "https://[::1",
+            "https://@api.cartesia.ai",
+            "https://a..b",
             "https://api.cartesia.ai ",
             "https://api.\ncartesia.ai",
             5,
