@@ -107,7 +107,7 @@ def _add_missing_parser(
 
 
 def _say_how_to_install(args: argparse.Namespace) -> int:
-    raise tools.missing(f"`{args.command}`", tools.COMMANDS[args.command])
+    raise UsageError(f"it is in a package of its own: {tools.COMMANDS[args.command]}")
 
 
 if __name__ == "__main__":

@@ -193,10 +193,8 @@ def _engine(words: list[str]) -> tuple[Engine | Script, Script | None]:
     """
     match words:
         case ["speech"]:
-            try:
-                from cartesia_ink_plugins.server.speech import SpeechEngine
-            except ModuleNotFoundError:
-                raise tools.missing("speech recognition", tools.SPEECH) from None
+            from cartesia_ink_plugins.server.speech import SpeechEngine
+
             return SpeechEngine(), None
         case ["script", path]:
             from cartesia_ink_plugins.server.script import Script

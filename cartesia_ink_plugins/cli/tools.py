@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cartesia_ink_plugins.core.errors import UsageError
-
 TOOLS = "pip install cartesia-ink-tools"
 SPEECH = "pip install 'cartesia-ink-tools[speech]'"
 DEMO = "pip install 'cartesia-ink-tools[demo]'"
@@ -17,17 +15,8 @@ COMMANDS: Mapping[str, str] = {
     "demo": DEMO,
     "talk": DEMO,
     "transcribe": SPEECH,
+    "serve": SPEECH,
     "doctor": TOOLS,
     "timeline": TOOLS,
 }
 """The commands of that package, and what installs each."""
-
-
-def missing(what: str, install: str) -> UsageError:
-    """Say that a part of the package is not installed, and how to install it.
-
-    Args:
-        what: The part, as the subject of a sentence.
-        install: What installs it.
-    """
-    return UsageError(f"{what} is in a package of its own: {install}")
