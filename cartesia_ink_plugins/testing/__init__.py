@@ -12,6 +12,12 @@ if TYPE_CHECKING:
         Transcript,
         Unknown,
     )
+    from cartesia_ink_plugins.observe.reader import (
+        RecordedAudio,
+        RecordedCall,
+        RecordedMoment,
+        RecordingMeta,
+    )
     from cartesia_ink_plugins.server.app import InkServer, Watch
     from cartesia_ink_plugins.server.cues import Cue, Line
     from cartesia_ink_plugins.server.engine import (
@@ -53,11 +59,20 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.server.script_ear import ScriptEar, ScriptTiming
     from cartesia_ink_plugins.server.script_manual import ScriptManualEar
     from cartesia_ink_plugins.testing.asserts import assert_heard, assert_turn_order
+    from cartesia_ink_plugins.testing.call_asserts import (
+        assert_answered,
+        assert_interrupted_within,
+        assert_latency,
+        assert_no_reply_before_turn_end,
+    )
+    from cartesia_ink_plugins.testing.caller import Caller
     from cartesia_ink_plugins.testing.local import LocalInk
+    from cartesia_ink_plugins.testing.recording import Recording
 
 __all__ = [
     "Action",
     "At",
+    "Caller",
     "Close",
     "CloseAll",
     "ConnectionRecord",
@@ -87,6 +102,11 @@ __all__ = [
     "Outgoing",
     "Range",
     "Raw",
+    "RecordedAudio",
+    "RecordedCall",
+    "RecordedMoment",
+    "Recording",
+    "RecordingMeta",
     "Refuse",
     "Reset",
     "Rules",
@@ -108,7 +128,11 @@ __all__ = [
     "Unknown",
     "Watch",
     "WireItem",
+    "assert_answered",
     "assert_heard",
+    "assert_interrupted_within",
+    "assert_latency",
+    "assert_no_reply_before_turn_end",
     "assert_turn_order",
 ]
 
@@ -190,6 +214,20 @@ _WHERE = {
         "assert_heard",
         "assert_turn_order",
     ),
+    "testing.call_asserts": (
+        "assert_answered",
+        "assert_interrupted_within",
+        "assert_latency",
+        "assert_no_reply_before_turn_end",
+    ),
+    "testing.caller": ("Caller",),
+    "observe.reader": (
+        "RecordedAudio",
+        "RecordedCall",
+        "RecordedMoment",
+        "RecordingMeta",
+    ),
+    "testing.recording": ("Recording",),
     "testing.local": ("LocalInk",),
 }
 

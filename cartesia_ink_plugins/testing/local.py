@@ -17,6 +17,7 @@ from cartesia_ink_plugins.server.engine import Engine
 from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.testing.asserts import difference
+from cartesia_ink_plugins.testing.recording import Recording
 
 _T = TypeVar("_T")
 
@@ -27,20 +28,29 @@ class LocalInk:
     Attributes:
         strict: Whether `check` looks at what the bot made of the script. Turn it off in tests in
             which connections are lost or words are not meant to be heard.
+        recording: What is played, if it is a recording.
     """
 
     def __init__(
-        self, engine: Engine | Script | None = None, *, strict: bool = True, **options: Any
+        self,
+        engine: Engine | Script | Recording | None = None,
+        *,
+        strict: bool = True,
+        **options: Any,
     ) -> None:
         """Prepare a server.
 
         Args:
-            engine: Who hears the audio; a script can also be given with `play`.
+            engine: Who hears the audio; a script can also be given with `play`. A recording plays
+                the connections of its call, one after the other.
             strict: See the attribute.
             **options: Of `InkServer`.
         """
         self.strict = strict
         self._script = engine if isinstance(engine, Script) else None
+        self.recording = engine if isinstance(engine, Recording) else None
+        if isinstance(engine, Recording):
+            engine = engine.engine()
         self._server = InkServer(Script() if engine is None else engine, **options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None

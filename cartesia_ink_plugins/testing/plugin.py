@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `ink_server`.
+"""The pytest plugin: the fixtures `ink_server` and `ink_caller`.
 
     def test_my_bot(ink_server):
         script = ink_server.play("Hello there.", "I'd like a table ... for two.")
@@ -13,11 +13,13 @@ if not every turn of the script was heard once. `ink_server.strict = False` turn
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from cartesia_ink_plugins.testing.caller import Caller
     from cartesia_ink_plugins.testing.local import LocalInk
 
 _PASSED = pytest.StashKey[bool]()
@@ -57,3 +59,13 @@ def ink_server(request: pytest.FixtureRequest) -> Iterator[LocalInk]:
     if request.node.stash.get(_PASSED, False):
         __tracebackhide__ = True
         server.check()
+
+
+@pytest.fixture
+def ink_caller(ink_server: LocalInk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """A caller who says to a bot what was said in the recording that `ink_server` plays."""
+    from cartesia_ink_plugins.testing.caller import Caller
+
+    path = tmp_path / "call.ink"
+    monkeypatch.setenv("INK_RECORD", str(path))
+    return Caller(ink_server.recording, path)

@@ -1,0 +1,243 @@
+"""A recorded call as an engine of the local server: the same messages at the same audio.
+
+    @pytest.mark.ink_server(Recording("call.ink"))
+    async def test_yesterdays_call(ink_server, ink_caller):
+        call = await ink_caller.play(make_worker(ink_server.url))
+        assert_answered(call)
+        assert_no_reply_before_turn_end(call)
+
+A message comes when its connection has been sent as much audio as it had been when the message came
+in the call; a connection is dropped where it was lost. How long reconnecting took is not repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.events import Transcript
+from cartesia_ink_plugins.core.wire import decode
+from cartesia_ink_plugins.observe.reader import RecordedCall, read_recording
+from cartesia_ink_plugins.observe.sound import resampled
+from cartesia_ink_plugins.server.engine import Close, Emit, Engine, Outgoing, Raw, TurnThresholds
+from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest
+
+_DROPPED = 1006  # close code of a connection that just ended
+_TOLERANCE = 1e-3  # seconds by which recorded times are rounded, and more
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What a connection was sent.
+
+    Attributes:
+        heard: Seconds of audio that it had been sent by then.
+        message: As JSON has it; None where the connection was lost.
+        command: What had been asked of the server last: `finalize`, `close` or nothing.
+    """
+
+    heard: float
+    message: dict[str, Any] | None
+    command: str = ""
+
+
+class Recording:
+    """A recorded call, to be played again.
+
+    Attributes:
+        call: What was recorded.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Read a recording.
+
+        Raises:
+            UsageError: There is none.
+        """
+        self.call = read_recording(path)
+
+    @property
+    def sample_rate(self) -> int:
+        """Of what the caller said, in Hz."""
+        return self.call.meta.sample_rate or AudioFormat().sample_rate
+
+    @property
+    def transcripts(self) -> list[str]:
+        """The text of every turn, as the application received it."""
+        return [
+            str(moment.fields.get("transcript", moment.fields.get("text", "")))
+            for moment in self.call.of("event")
+            if moment.fields["event"] in ("turn.end", "final")
+        ]
+
+    def audio(self, format: AudioFormat | None = None) -> bytes:
+        """Return what the caller said, with the pauses in which no audio came.
+
+        Args:
+            format: Of the bytes; 16-bit at 16 kHz by default.
+
+        Raises:
+            UsageError: No sound was recorded.
+        """
+        format = format or AudioFormat()
+        sound = self.call.audio()
+        if sound is None:
+            raise UsageError(f"{self.call.path}: has no sound (audio=False)")
+        samples = resampled(sound.caller, sound.sample_rate, format.sample_rate)
+        pcm = samples.astype("<i2").tobytes()
+        if format.encoding is Encoding.PCM_S16LE:
+            return pcm
+        return format.encode(AudioFormat(sample_rate=format.sample_rate).decode(pcm))
+
+    def engine(self) -> Engine:
+        """Return an engine that plays the call from its beginning, once."""
+        return RecordedEngine(_connections(self.call))
+
+
+@dataclass(slots=True)
+class RecordedEngine:
+    """Plays the connections of a call, one after the other; what comes after them is silent.
+
+    A connection that never has audio, such as a spare one, plays none of them.
+    """
+
+    _connections: deque[list[_Item]]
+
+    def open(
+        self,
+        format: AudioFormat,
+        thresholds: TurnThresholds,
+        emit: Emit,
+        *,
+        keyterms: Sequence[str] = (),
+    ) -> RecordedEar:
+        """Open the next connection."""
+        return RecordedEar(format, emit, self._next)
+
+    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> RecordedManualEar:
+        """Open the next connection to the manual endpoint."""
+        return RecordedManualEar(request.format, emit, self._next)
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+    def _next(self) -> deque[_Item]:
+        return deque(self._connections.popleft() if self._connections else ())
+
+
+@dataclass(slots=True)
+class RecordedEar:
+    """Says what was said on one connection."""
+
+    _format: AudioFormat
+    _emit: Emit
+    _next: Callable[[], deque[_Item]]
+    _items: deque[_Item] = field(default_factory=deque)
+    _size: int = 0
+
+    def hear(self, pcm: bytes) -> None:
+        """Take audio, and say what came at this place."""
+        if not self._size:
+            self._items = self._next()
+        self._size += len(pcm)
+        heard = self._format.seconds(self._size) + _TOLERANCE
+        while self._items and self._items[0].heard <= heard and not self._items[0].command:
+            self._say(self._items.popleft())
+
+    def configure(self, settings: TurnThresholds) -> None:
+        """What was recorded is said with any thresholds."""
+
+    async def close(self) -> None:
+        """Say what came after `close`, and what would have come with more audio."""
+        while self._items:
+            item = self._items.popleft()
+            if item.message is not None:
+                self._say(item)
+
+    def abort(self) -> None:
+        """Say nothing more."""
+        self._items.clear()
+
+    def _say(self, item: _Item) -> None:
+        if item.message is None:
+            said: Outgoing = Close(_DROPPED)
+        else:
+            said = Raw(json.dumps(item.message))
+        self._emit([said])
+
+
+@dataclass(slots=True)
+class RecordedManualEar:
+    """Says what was said on one connection to the manual endpoint."""
+
+    _format: AudioFormat
+    _emit: ManualEmit
+    _next: Callable[[], deque[_Item]]
+    _items: deque[_Item] = field(default_factory=deque)
+    _size: int = 0
+
+    def hear(self, pcm: bytes) -> None:
+        """Take audio, and say what came at this place without `finalize`."""
+        if not self._size:
+            self._items = self._next()
+        self._size += len(pcm)
+        heard = self._format.seconds(self._size) + _TOLERANCE
+        while self._items and self._items[0].heard <= heard and not self._items[0].command:
+            self._say(self._items.popleft())
+
+    async def finalize(self) -> None:
+        """Say what came up to the next confirmation."""
+        while self._items:
+            item = self._items.popleft()
+            if item.message is not None and item.message.get("type") == "flush_done":
+                return
+            self._say(item)
+
+    def abort(self) -> None:
+        """Say nothing more."""
+        self._items.clear()
+
+    def _say(self, item: _Item) -> None:
+        message = None if item.message is None else decode(json.dumps(item.message))
+        if isinstance(message, Transcript):
+            self._emit([message])
+
+
+def _connections(call: RecordedCall) -> deque[list[_Item]]:
+    """Return what each connection was sent, in the order in which they were opened."""
+    connections: dict[tuple[int, int], list[_Item]] = {}
+    heard, command = 0.0, ""
+    for moment in call.of("opened", "sent", "received", "lost", "command"):
+        key = moment.session, moment.connection
+        match moment.kind:
+            case "opened":
+                connections[key] = []
+                heard, command = 0.0, ""
+            case "sent":
+                heard = moment.fields["heard"]
+            case "command":
+                command = _command(moment.fields["message"])
+            case "received" if isinstance(message := moment.fields["message"], dict):
+                if message.get("type") not in ("connected", "done"):
+                    item = _Item(moment.fields["heard"], message, command)
+                    connections.setdefault(key, []).append(item)
+                if message.get("type") == "flush_done":
+                    command = ""
+            case "lost" if key in connections and moment.fields["event"] == "disconnected":
+                connections[key].append(_Item(heard, None))
+    return deque(
+        items for items in connections.values() if any(item.message or item.heard for item in items)
+    )
+
+
+def _command(message: object) -> str:
+    """Return what a command asks the server to say; thresholds ask for nothing."""
+    if isinstance(message, dict):
+        return "close" if message.get("type") == "close" else ""
+    return str(message)
