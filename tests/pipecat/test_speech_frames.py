@@ -19,6 +19,7 @@ from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     Frame,
     InputAudioRawFrame,
+    SpeechControlParamsFrame,
     UserMuteStartedFrame,
     UserStartedSpeakingFrame,
     VADUserStartedSpeakingFrame,
@@ -305,6 +306,33 @@ async def test_a_vad_of_the_pipeline_is_not_repeated(where: str) -> None:
         await talk.until(lambda: "UserStopped" in watch.kinds and bool(talk.finals))
         await talk.quiet()
         assert watch.frames
+        assert talk.stt not in watch.sources
+
+
+class OwnVAD(FrameProcessor):
+    """A voice detector of the application, which announces itself or speaks up in mid-call."""
+
+    def __init__(self, *frames: type[Frame]) -> None:
+        """Push frames of these kinds with the first audio."""
+        super().__init__()
+        self._frames = list(frames)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Push them, in both directions, before the audio."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            while self._frames:
+                kind = self._frames.pop()
+                fields = {"vad_params": VADParams()} if kind is SpeechControlParamsFrame else {}
+                await self.broadcast_frame(kind, **fields)
+        await self.push_frame(frame, direction)
+
+
+@pytest.mark.parametrize("kind", [SpeechControlParamsFrame, VADUserStartedSpeakingFrame])
+async def test_a_voice_detector_of_the_application_is_not_repeated(kind: type[Frame]) -> None:
+    watch = Watch()
+    async with talk_to(TURN, observers=[watch], before_stt=[OwnVAD(kind)]) as (talk, server):
+        await hold_turn(talk, server)
         assert talk.stt not in watch.sources
 
 
