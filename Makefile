@@ -32,7 +32,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-livekit bench-manual bench-pipecat bench-telemetry bench-timeline dist sbom clean
+.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-latency bench-livekit bench-manual bench-pipecat bench-telemetry bench-timeline dist sbom clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +101,9 @@ mutants: $(CORE)/.has-server,test ## Change the core in many small ways, and see
 
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
 	$(BIN)/python -m benchmarks.$(if $(wildcard benchmarks/engine.py),engine,engine_table) $(BENCH_ARGS)
+
+bench-latency: $(VENV)/.has-dev ## Measure how right Pipecat's own observers are without a VAD
+	$(BIN)/python -m benchmarks.pipecat_latency $(BENCH_ARGS)
 
 bench-livekit: $(VENV)/.has-dev ## Measure a stream in LiveKit, beside the built-in plugin
 	$(BIN)/python -m benchmarks.livekit_streams $(BENCH_ARGS)

@@ -36,7 +36,7 @@ _FLOOR_SMOOTHING = 0.2  # share of a new frame in the smoothed level
 
 # Levels in dBFS, and distances in dB. Found with recorded speech in quiet and in noise of 20 dB.
 _ONSET_DB = 10.0
-_HOLD_DB = 4.5
+_HOLD_DB = 3.5
 _RANGE_DB = 20.0  # speech is not further below the loudest voice
 _FADE_DB = 0.12  # a frame: the loudest voice is forgotten at 6 dB per second
 _NOTHING = (-120.0, -120.0)

@@ -184,6 +184,20 @@ class TestRecordedSpeech:
         assert len(errors) == 2 * len(SENTENCES)
         assert np.quantile(errors, 0.9) <= 0.1
 
+    def test_a_soft_last_syllable_is_not_lost_in_noise(self) -> None:
+        """The ends alone, of a call of one sentence, in many samples of the noise."""
+        errors = []
+        for name, (_, end) in SENTENCES.items():
+            with wave.open(str(RECORDINGS / f"{name}.wav")) as file:
+                samples = PCM16.decode(file.readframes(file.getnframes()))
+            level = np.float32(np.sqrt(np.square(samples).mean()) * 10 ** (-20 / 20))
+            samples = np.concatenate([samples, np.zeros(PCM16.sample_rate * 3 // 2, np.float32)])
+            for seed in range(6):
+                noise = np.random.default_rng(seed).standard_normal(len(samples), np.float32)
+                vad = analysed(PCM16, PCM16.encode(samples + noise * level))
+                errors.append(abs(spans(vad, PCM16, (end - 0.5, end + 0.7))[1] - end))
+        assert np.quantile(errors, 0.9) <= 0.1
+
 
 class TestNoSpeech:
     @pytest.mark.parametrize("encoding", Encoding)
