@@ -153,7 +153,7 @@ $(CONFORMANCE)/.has-sdk: constraints-conformance.txt | $(CONFORMANCE)/bin/pip
 	@touch $@
 
 # Sphinx imports the package, and the frameworks that it extends, from $(VENV). pip does not look there.
-$(SITE)/.has-sphinx: docs/site/requirements.txt | $(SITE)/bin/pip
+$(SITE)/.has-sphinx: docs/site/requirements.txt | $(SITE)/bin/pip $(VENV)/.has-dev
 	rm -f $(SITE)/lib/python*/site-packages/project.pth
 	$(SITE)/bin/pip install --quiet --disable-pip-version-check -r docs/site/requirements.txt
 	for folder in $(SITE)/lib/python*/site-packages; do \
