@@ -10,8 +10,11 @@ import pytest
 from cartesia_ink_plugins.core.stream.server_position import ServerPosition
 from cartesia_ink_plugins.core.turns.alignment import Overlap, Repeat
 from cartesia_ink_plugins.core.turns.replay import TurnReplay
+from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 from cartesia_ink_plugins.core.turns.transcript import TurnTranscript
+from cartesia_ink_plugins.server.script import Script, Turn
 from tests.core.chaos import KINDS, Case, case, check, hard_case, late_case, long_case
+from tests.core.world import Reset, Stall
 
 GROUP = 20  # conversations in one test
 # 500 in all; more are a matter of `python -m tests.core.chaos`.
@@ -41,6 +44,21 @@ def _fails(made: Case) -> bool:
 def test_words_and_turns_survive_whatever_happens(kind: str, first: int) -> None:
     failed = [seed for seed in range(first, first + GROUP) if _fails(KINDS[kind](seed))]
     assert not failed, f"replay with: python -m tests.core.chaos {failed[0]} {kind}"
+
+
+@pytest.mark.parametrize("first", [0, 30, 50])
+def test_so_they_do_where_several_pauses_may_have_ended_each_turn(
+    first: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is rare is made common here: each replay between turns may repeat a part of the last."""
+    end = SpeechTracker.turn_end
+
+    def in_doubt(self: SpeechTracker, settled: int, at_least: int, at_most: int) -> tuple[int, int]:
+        return end(self, settled, at_least - self.size(2.0), at_most)
+
+    monkeypatch.setattr(SpeechTracker, "turn_end", in_doubt)
+    seeds = range(first, first + 11)
+    assert not [seed for seed in seeds if _fails(case(seed)) or _fails(late_case(seed))]
 
 
 def test_every_kind_of_conversation_is_played() -> None:
@@ -115,9 +133,21 @@ def test_a_broken_recovery_does_not_pass(
     assert any(_fails(case(seed)) for seed in range(100))
 
 
-@pytest.mark.parametrize("mutate", [_guess_the_position, _repeat_known_text])
-def test_nor_does_one_that_does_not_allow_for_lateness(
-    mutate: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+def test_nor_does_one_that_does_not_remove_what_a_replay_repeats(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    mutate(monkeypatch)
+    _repeat_known_text(monkeypatch)
     assert any(_fails(late_case(seed)) for seed in range(100))
+
+
+@pytest.mark.parametrize("guesses", [False, True])
+def test_nor_does_one_that_guesses_the_position_in_a_stall(
+    monkeypatch: pytest.MonkeyPatch, *, guesses: bool
+) -> None:
+    if guesses:
+        _guess_the_position(monkeypatch)
+    parts: list[str | float] = ["four five six", 0.5, "seven eight nine ten eleven"]
+    script = Script(Turn("one two three", after=1.6), Turn(parts, after=1.6))
+    (_, end), (start, _) = script.spans
+    made = Case(0, script, (Stall(end + 0.45, 2.1), Reset(start + 1.3)), latency=0.04)
+    assert _fails(made) is guesses

@@ -105,12 +105,12 @@ class TurnReplay:
         self._learn(event)
         if transcript.is_open and not was_open:
             self._updates.clear()
-            transcript.add_checkpoint(onset)
+            transcript.add_onset(onset)
         elif was_open and not transcript.is_open:
             self._turn_ended(now)
         checkpoint = transcript.checkpoint
-        if checkpoint is None:
-            return
+        if checkpoint is None or transcript.is_awaiting_replay:
+            return  # what the server says is about a turn that is over
         sender = self._sender
         if isinstance(event, TurnUpdate) and not self.is_replaying:
             self._updates.add(sender.server.at_least(now), transcript.text)

@@ -239,6 +239,10 @@ class TurnTranscript:
         self._close(self._text)
         return [end]
 
+    def add_onset(self, position: int) -> None:
+        """The turn that just began has no text before a position, whatever it began with."""
+        self.checkpoints.append(Checkpoint(position, ""))
+
     def add_checkpoint(self, position: int) -> None:
         """The text of the present connection covers all speech before a position."""
         if self.is_open and not self.is_awaiting_replay:
