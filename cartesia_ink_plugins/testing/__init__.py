@@ -236,5 +236,11 @@ def __getattr__(name: str) -> Any:
     """Import a name when it is first used."""
     for module, names in _WHERE.items():
         if name in names:
-            return getattr(import_module(f"cartesia_ink_plugins.{module}"), name)
+            try:
+                return getattr(import_module(f"cartesia_ink_plugins.{module}"), name)
+            except ModuleNotFoundError as error:
+                if error.name and error.name.startswith("cartesia_ink_plugins"):
+                    install = "pip install cartesia-ink-tools"
+                    raise ImportError(f"{name} is in a package of its own: {install}") from None
+                raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,16 +10,27 @@ import asyncio
 import threading
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.engine import Engine
 from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.testing.asserts import difference
-from cartesia_ink_plugins.testing.recording import Recording
+
+if TYPE_CHECKING:
+    from cartesia_ink_plugins.testing.recording import Recording
 
 _T = TypeVar("_T")
+
+
+def _as_recording(engine: object) -> Recording | None:
+    """Return what is a recording; where `cartesia-ink-tools` is not installed, nothing is."""
+    try:
+        from cartesia_ink_plugins.testing.recording import Recording
+    except ModuleNotFoundError:
+        return None
+    return engine if isinstance(engine, Recording) else None
 
 
 class LocalInk:
@@ -48,10 +59,13 @@ class LocalInk:
         """
         self.strict = strict
         self._script = engine if isinstance(engine, Script) else None
-        self.recording = engine if isinstance(engine, Recording) else None
-        if isinstance(engine, Recording):
-            engine = engine.engine()
-        self._server = InkServer(Script() if engine is None else engine, **options)
+        self.recording = _as_recording(engine)
+        played = (
+            self.recording.engine()
+            if self.recording is not None
+            else cast("Engine | Script | None", engine)
+        )
+        self._server = InkServer(Script() if played is None else played, **options)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()

@@ -64,7 +64,7 @@ def ink_server(request: pytest.FixtureRequest) -> Iterator[LocalInk]:
 @pytest.fixture
 def ink_caller(ink_server: LocalInk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
     """A caller who says to a bot what was said in the recording that `ink_server` plays."""
-    from cartesia_ink_plugins.testing.caller import Caller
+    from cartesia_ink_plugins.testing import Caller
 
     path = tmp_path / "call.ink"
     monkeypatch.setenv("INK_RECORD", str(path))
