@@ -21,7 +21,7 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 CORE_TESTS := tests/core
 # What the tests of core and adapters need, and no more.
-ADAPTERS := -e '.[livekit,pipecat,speech,telemetry,test]' livekit-plugins-cartesia opentelemetry-sdk
+ADAPTERS := -e '.[livekit,pipecat,speech,test]' livekit-plugins-cartesia opentelemetry-sdk
 ADAPTER_TESTS := tests/pipecat tests/livekit
 
 # Most of what a test does is to wait in real time: that is why there are more workers than cores.
@@ -67,7 +67,7 @@ test-core: $(CORE)/.has-server,test ## Run what needs no framework, without one
 	$(CORE)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(PYTEST_ARGS)
 
 test-next: | $(NEXT)/bin/pip ## Run core and adapters with the pre-releases of today
-	$(NEXT)/bin/pip install --quiet --disable-pip-version-check --pre --upgrade --upgrade-strategy eager $(ADAPTERS)
+	$(NEXT)/bin/pip install --quiet --disable-pip-version-check --pre --upgrade $(ADAPTERS)
 	$(NEXT)/bin/pip list --disable-pip-version-check | grep -E '^(pipecat-ai|livekit|livekit-agents|websockets|numpy|aiohttp) '
 	$(NEXT)/bin/python -m pytest -n $(WORKERS) --dist worksteal $(CORE_TESTS) $(ADAPTER_TESTS) $(PYTEST_ARGS)
 
