@@ -13,7 +13,7 @@ from tests.outages.table import HEAD, ROWS, SUITE, Measure, Row
 from tests.outages.test_outages import IN_SUITE
 
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
-SECTION = PAGE.split("### When the connection fails\n")[1].split("\n## ")[0]
+SECTION = PAGE.split("\n## When the connection fails\n")[1].split("\n## ")[0]
 TABLE = [line for line in SECTION.splitlines() if line.startswith("|")]
 
 

@@ -222,7 +222,7 @@ class Connection(asyncio.Protocol):
         headers = {name.lower(): value for name, value in response.headers.raw_items()}
         if isinstance(error, InvalidStatus):
             self._callbacks = None
-            body = response.body or b""
+            body = bytes(response.body or b"")
             callbacks.on_reject(response.status_code, headers, body)
         elif error is not None:
             self._tell_lost(f"not a WebSocket server: {type(error).__name__}", None)
