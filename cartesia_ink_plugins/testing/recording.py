@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import json
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
@@ -131,24 +132,46 @@ class RecordedEngine:
         return deque(self._connections.popleft() if self._connections else ())
 
 
-@dataclass(slots=True)
-class RecordedEar:
-    """Says what was said on one connection."""
+class _RecordedConnection(ABC):
+    """What was said on one connection, at the places at which it was said."""
 
-    _format: AudioFormat
-    _emit: Emit
-    _next: Callable[[], deque[_Item]]
-    _items: deque[_Item] = field(default_factory=deque)
-    _size: int = 0
+    def __init__(self, format: AudioFormat, take: Callable[[], deque[_Item]]) -> None:
+        """Begin before the first audio.
+
+        Args:
+            format: Of the audio.
+            take: Returns what is said on the next connection; called with the first audio.
+        """
+        self._format = format
+        self._take = take
+        self._items: deque[_Item] = deque()
+        self._size = 0
 
     def hear(self, pcm: bytes) -> None:
-        """Take audio, and say what came at this place."""
+        """Take audio, and say what came at this place without a command."""
         if not self._size:
-            self._items = self._next()
+            self._items = self._take()
         self._size += len(pcm)
         heard = self._format.seconds(self._size) + _TOLERANCE
         while self._items and self._items[0].heard <= heard and not self._items[0].command:
             self._say(self._items.popleft())
+
+    def abort(self) -> None:
+        """Say nothing more."""
+        self._items.clear()
+
+    @abstractmethod
+    def _say(self, item: _Item) -> None:
+        """Say what was recorded."""
+
+
+class RecordedEar(_RecordedConnection):
+    """Says what was said on one connection to the endpoint with turns."""
+
+    def __init__(self, format: AudioFormat, emit: Emit, take: Callable[[], deque[_Item]]) -> None:
+        """Say it with `emit`; see the base for the rest."""
+        super().__init__(format, take)
+        self._emit = emit
 
     def configure(self, settings: TurnThresholds) -> None:
         """What was recorded is said with any thresholds."""
@@ -160,10 +183,6 @@ class RecordedEar:
             if item.message is not None:
                 self._say(item)
 
-    def abort(self) -> None:
-        """Say nothing more."""
-        self._items.clear()
-
     def _say(self, item: _Item) -> None:
         if item.message is None:
             said: Outgoing = Close(_DROPPED)
@@ -172,24 +191,15 @@ class RecordedEar:
         self._emit([said])
 
 
-@dataclass(slots=True)
-class RecordedManualEar:
+class RecordedManualEar(_RecordedConnection):
     """Says what was said on one connection to the manual endpoint."""
 
-    _format: AudioFormat
-    _emit: ManualEmit
-    _next: Callable[[], deque[_Item]]
-    _items: deque[_Item] = field(default_factory=deque)
-    _size: int = 0
-
-    def hear(self, pcm: bytes) -> None:
-        """Take audio, and say what came at this place without `finalize`."""
-        if not self._size:
-            self._items = self._next()
-        self._size += len(pcm)
-        heard = self._format.seconds(self._size) + _TOLERANCE
-        while self._items and self._items[0].heard <= heard and not self._items[0].command:
-            self._say(self._items.popleft())
+    def __init__(
+        self, format: AudioFormat, emit: ManualEmit, take: Callable[[], deque[_Item]]
+    ) -> None:
+        """Say it with `emit`; see the base for the rest."""
+        super().__init__(format, take)
+        self._emit = emit
 
     async def finalize(self) -> None:
         """Say what came up to the next confirmation."""
@@ -198,10 +208,6 @@ class RecordedManualEar:
             if item.message is not None and item.message.get("type") == "flush_done":
                 return
             self._say(item)
-
-    def abort(self) -> None:
-        """Say nothing more."""
-        self._items.clear()
 
     def _say(self, item: _Item) -> None:
         message = None if item.message is None else decode(json.dumps(item.message))
