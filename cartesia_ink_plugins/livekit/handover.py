@@ -12,10 +12,12 @@ import time
 import weakref
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeAlias
 
 from livekit import rtc
 from livekit.agents import stt
+from livekit.agents.utils import aio
 
 from cartesia_ink_plugins.core.audio import downmix
 
@@ -62,13 +64,18 @@ class Handover:
             self._items.append(rtc.AudioFrame(pcm, sample_rate, 1, len(pcm) // 2))
 
     def at_rate(self, rate: int) -> list[Item]:
-        """The items with the audio at a sample rate, in Hz."""
+        """The items with the audio at a sample rate, in Hz.
+
+        Frames that follow one another are resampled as one: each piece for itself would begin and
+        end with a click.
+        """
         items: list[Item] = []
-        for item in self._items:
-            if isinstance(item, rtc.AudioFrame) and item.sample_rate != rate:
-                items.append(_resampled(item, rate))
+        for source, run in groupby(self._items, _sample_rate):
+            if source is None or source == rate:
+                items.extend(run)
             else:
-                items.append(item)
+                frames = [item for item in run if isinstance(item, rtc.AudioFrame)]
+                items.append(_resampled(frames, rate))
         return items
 
 
@@ -96,6 +103,26 @@ def take(by: stt.STT[Any]) -> Handover | None:
     return handover
 
 
-def _resampled(frame: rtc.AudioFrame, rate: int) -> rtc.AudioFrame:
-    resampler = rtc.AudioResampler(frame.sample_rate, rate, quality=rtc.AudioResamplerQuality.HIGH)
-    return rtc.combine_audio_frames([*resampler.push(frame), *resampler.flush()])
+def unsent(pushed: aio.Chan[Item], resampler: rtc.AudioResampler | None) -> list[Item]:
+    """Take what was pushed into a stream and not sent.
+
+    Args:
+        pushed: The stream's input.
+        resampler: Of the base class, in front of it. It holds 30 to 120 ms of audio.
+    """
+    items: list[Item] = []
+    while not pushed.empty():
+        items.append(pushed.recv_nowait())
+    if resampler is not None:
+        items.extend(resampler.flush())
+    return items
+
+
+def _sample_rate(item: Item) -> int | None:
+    return item.sample_rate if isinstance(item, rtc.AudioFrame) else None
+
+
+def _resampled(frames: list[rtc.AudioFrame], rate: int) -> rtc.AudioFrame:
+    source = rtc.combine_audio_frames(frames)
+    resampler = rtc.AudioResampler(source.sample_rate, rate, quality=rtc.AudioResamplerQuality.HIGH)
+    return rtc.combine_audio_frames([*resampler.push(source), *resampler.flush()])

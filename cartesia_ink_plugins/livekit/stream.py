@@ -371,12 +371,14 @@ class InkRecognizeStream(stt.RecognizeStream):
     def _keep_unrecognized(self, client: Client) -> str:
         """Keep the audio for the next stream; return the text of the open turn before it."""
         rest, format = client.unrecognized(), client.options.format
-        kept = Handover(self._pushed_sr or format.sample_rate)
+        # A stream into which nothing was pushed has all its audio from the one before it.
+        inherited = self._inherited
+        kept = Handover(self._pushed_sr or (inherited.room_rate if inherited else 0))
         kept.add_pcm(FrameConverter(format).decode(rest.audio), format.sample_rate)
         final = self._final
         if final is not None and (not final.done() or final.exception() is not None):
             kept.add(self._FlushSentinel())
-        for item in self._unsent:
+        for item in (*self._unsent, *handover.unsent(self._input_ch, self._resampler)):
             kept.add(item)
         self._handover = kept
         return rest.text
