@@ -395,12 +395,20 @@ async def transcribe(
     frame: float = 0.05,
     channels: int = 1,
     conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    silent_until: Callable[[], object] | None = None,
 ) -> Received:
-    """Speak into a bare stream and end the input; return everything it said."""
+    """Speak into a bare stream and end the input; return everything it said.
+
+    With `silent_until`, nothing but silence is recorded before that is true.
+    """
     received = Received(recorded=Recorded(frame))
     async with recogniser.stream(conn_options=conn_options) as stream:
 
         async def speak() -> None:
+            while silent_until is not None and not silent_until():
+                silence = bytes(AudioFormat(sample_rate=rate).size(frame) * channels)
+                async for piece in paced(silence, rate=rate, frame=frame, channels=channels):
+                    stream.push_frame(piece)
             async for piece in paced(pcm, rate=rate, frame=frame, channels=channels):
                 received.recorded.note()
                 stream.push_frame(piece)

@@ -17,7 +17,7 @@ from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import BOTH, MakeSTT
-from tests.livekit.harness import ROOM_RATE, call, paced, transcribe, until
+from tests.livekit.harness import ROOM_RATE, Received, call, paced, transcribe, until
 from tests.livekit.outages import KINDS, dies_at, unused_url
 from tests.parity import (
     Offer,
@@ -131,6 +131,14 @@ async def test_a_stream_has_options_of_its_own(
 SAME = pytest.mark.parametrize("make", ["ink", "builtin"], indirect=True)
 
 
+async def speak_when_connected(
+    both: stt.FallbackAdapter, script: Script, good: InkServer
+) -> Received:
+    """Speak after the switch: what is said before it is lost with the built-in class."""
+    pcm = script.audio(ROOM)
+    return await transcribe(both, pcm, silent_until=lambda: good.connections)
+
+
 class TestBehaviour:
     """The framework's own options give the same outcome, wherever the built-in class is right."""
 
@@ -144,7 +152,7 @@ class TestBehaviour:
             both = stt.FallbackAdapter(
                 [first, make(good.url)], max_retry_per_stt=2, retry_interval=0.1
             )
-            received = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
+            received = await speak_when_connected(both, script, good)
             await both.aclose()
             # Three for the call, and one to learn whether it has come back.
             assert dead.attempts() in (0, 4)
@@ -158,7 +166,7 @@ class TestBehaviour:
             both = stt.FallbackAdapter(
                 [make(dead.url), make(good.url)], attempt_timeout=0.3, max_retry_per_stt=0
             )
-            received = await transcribe(both, ROOM.silence(1.0) + script.audio(ROOM))
+            received = await speak_when_connected(both, script, good)
             await both.aclose()
             assert dead.attempts() == 2
         assert received.texts(FINAL) == script.transcripts
