@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 
 from cartesia_ink_plugins.core.events import AudioGap
 from cartesia_ink_plugins.server.script import Script
-from tests.core.world import Away, World
+from tests.core.world import Away, Reset, Wire, World
 
 CALLER = Script("Hello there.", "I'd like a table ... for two people.", "Tomorrow at seven.")
 MID_TURN = 3.0
@@ -37,3 +39,18 @@ def test_audio_that_an_outage_outlasts_is_reported() -> None:
     )
     assert accounts.received == accounts.sent + accounts.lost
     assert world.session.is_closed
+
+
+@dataclass
+class WithoutPongs(World):
+    """A world whose servers answer no ping after a second, and all else."""
+
+    def _answer_ping(self, wire: Wire, number: int) -> None:
+        if self.now < 1.0:
+            super()._answer_ping(wire, number)
+
+
+@pytest.mark.parametrize("lost_at", [at / 2 for at in range(4, 24)])
+def test_a_server_that_answers_no_pings_costs_no_word_and_doubles_none(lost_at: float) -> None:
+    world = WithoutPongs(CALLER, [Reset(lost_at)], tail=20.0).run()
+    assert world.finals == CALLER.transcripts

@@ -142,8 +142,13 @@ class TurnReplay:
         self._eager_pause = None
 
     def _turn_ended(self, now: float) -> None:
-        ends = self._speech.turn_end(self._settled_position, *self._bounds(now))
-        self._settled_position, self._settled_at_latest = ends
+        settled, server = self._settled_position, self._sender.server
+        at_least, at_most = self._bounds(now)
+        earliest, latest = self._speech.turn_end(settled, at_least, at_most)
+        # A server that answers no pings may have received more than they tell.
+        unbounded = max(at_most, server.at_loss(now))
+        _, without_pings = self._speech.turn_end(settled, at_least, unbounded)
+        self._settled_position, self._settled_at_latest = earliest, max(latest, without_pings)
         self._sender.buffer.release(self._settled_position)
 
     def _is_past(self, position: int, now: float) -> bool:
