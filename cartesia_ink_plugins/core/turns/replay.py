@@ -262,25 +262,26 @@ class TurnReplay:
         if not transcript.is_awaiting_replay or checkpoint is None:
             return False
         is_open = connection.state is ConnectionState.OPEN
-        received = sender.sent if is_open else sender.buffer.end
+        end = sender.sent if is_open else sender.buffer.end
         if self._eager_pause is not None:
-            if speech.silence_after(self._eager_pause, received) < speech.end_silence:
+            if speech.silence_after(self._eager_pause, end) < speech.end_silence:
                 return False
             self._turn_over(checkpoint.position, self._eager_pause)
             return True
         if checkpoint.text and checkpoint.text == transcript.text:
-            if speech.silence_after(checkpoint.position, received) < speech.end_silence:
+            if speech.silence_after(checkpoint.position, end) < speech.end_silence:
                 return False
             self._turn_over(checkpoint.position, checkpoint.position)
             return True
-        # All audio was sent again, and some silence behind it, and nobody transcribed it?
+        # The server received all audio again, and some silence behind it, and announced nothing?
+        # That audio was sent does not tell: it, or what the server says of it, may be late.
         silent_for = sender.format.size(_SILENT_FOR)
-        silent_from = max(self._lost_at, received - silent_for)
+        silent_from = max(self._lost_at, end - silent_for)
         is_unanswered = (
             is_open
-            and received >= self._lost_at + silent_for
+            and sender.server.at_least(now) >= self._lost_at + silent_for
             and now - connection.opened_at >= _SILENT_FOR
-            and not speech.has_speech(silent_from, received)
+            and not speech.has_speech(silent_from, end)
         )
         if not is_unanswered:
             return False
@@ -289,7 +290,7 @@ class TurnReplay:
             return True
         # A short sound that only the lost connection took for speech. It stays in the buffer:
         # should it be speech after all, it becomes a turn of its own.
-        sound = speech.vad.seconds(checkpoint.position, received)
+        sound = speech.vad.seconds(checkpoint.position, end)
         return connection.is_accepted and not transcript.text and sound < _SHORT_SOUND
 
     def _turn_over(self, at_least: int, at_most: int) -> None:

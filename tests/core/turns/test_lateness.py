@@ -83,6 +83,19 @@ class TestAServerThatTakesLong:
         assert "".join(world.finals) == "".join(script.transcripts)
 
 
+class TestAnAnswerThatComesLate:
+    """Two stalls in a row hold back the replay, and then what the server says of it."""
+
+    @pytest.mark.parametrize("lost_at", [0.25, 0.4])
+    def test_continues_a_turn_without_text(self, lost_at: float) -> None:
+        """3 s of silence were sent by then, of which the server is not known to have any."""
+        turns = Turn("one two three", after=1.6), Turn("four", after=6.0), Turn("five six")
+        script = Script(*turns, timing=ScriptTiming(word_delay=0.6, eager_has_all=False))
+        lost = script.spans[1][0] + lost_at
+        stalls = Stall(lost + 0.16, 1.6), Stall(lost + 1.66, 1.8)
+        assert len(held(Reset(lost), *stalls, script=script).dials) == 2
+
+
 class TestShownText:
     """What another connection recognizes goes behind what was shown, and replaces none of it."""
 

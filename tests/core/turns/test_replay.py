@@ -8,12 +8,14 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import (
     TurnEagerEnd,
     TurnEnd,
+    TurnEvent,
     TurnResume,
     TurnStart,
     TurnUpdate,
 )
 from cartesia_ink_plugins.core.options import Resilience
 from tests.core.hand import Hand, connected, words
+from tests.core.turns.conversation import without_times
 
 PCM16 = AudioFormat()
 
@@ -37,6 +39,10 @@ def second_turn(resilience: Resilience | None = None, eager: str = "one two thre
     hand.speak(words())
     hand.receives(TurnStart(), TurnUpdate(" four"))
     return hand
+
+
+def turn_events(hand: Hand) -> list[TurnEvent]:
+    return [event for event in hand.events if isinstance(event, TurnEvent)]
 
 
 def seconds(position: int) -> float:
@@ -205,3 +211,34 @@ class TestAfterALoss:
         hand.silence(4.0)
         assert not [e for e in hand.events[-3:] if isinstance(e, TurnEnd)]
         assert hand.session.transcript.is_awaiting_replay
+
+    @staticmethod
+    def begun_by_a_short_sound() -> Hand:
+        """The second turn has no text; its connection was lost, and another one is open."""
+        hand = connected()
+        hand.silence(1.0)
+        hand.speak(words())
+        hand.receives(TurnStart(), TurnUpdate("one"))
+        hand.silence(1.0)
+        hand.receives(TurnEnd("one two three"))
+        hand.silence(3.0)
+        hand.speak(words(1))
+        hand.receives(TurnStart())
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.open()
+        hand.forget()
+        return hand
+
+    def test_a_short_sound_that_the_next_connection_did_not_announce_was_no_speech(self) -> None:
+        hand = self.begun_by_a_short_sound()
+        hand.silence(4.0)
+        assert without_times(turn_events(hand)) == [TurnEnd("", request_id="request")]
+
+    def test_it_may_yet_announce_it_while_it_is_not_known_to_have_received_it(self) -> None:
+        """No ping is answered: the network is slow, in either direction."""
+        hand = self.begun_by_a_short_sound()
+        hand.server_lives = False
+        hand.silence(4.0)
+        hand.receives(TurnStart(), TurnUpdate(" four"), TurnEnd(" four"))
+        assert without_times(turn_events(hand)) == [TurnUpdate(" four"), TurnEnd(" four")]
