@@ -123,7 +123,7 @@ class ReplyObserver:
         return not self._llms or await _wait_for(self._begun, patience)
 
     def expect_context(self) -> None:
-        """Watch for the next context that arrives at an LLM service."""
+        """Watch for the next context that arrives at an LLM service and is no prediction."""
         self._context_arrived.clear()
 
     async def context_arrived(self) -> None:
@@ -138,7 +138,6 @@ class ReplyObserver:
             return
         match frame:
             case LLMContextFrame():
-                self._context_arrived.set()
                 is_ours = frame.speculation and self._is_expected(frame)
                 if is_ours:
                     self._holder, self.frame_id = processor, frame.id
@@ -146,6 +145,7 @@ class ReplyObserver:
                         self._begun.set()
                         self._on_begun()
                 elif not frame.speculation:
+                    self._context_arrived.set()
                     self._busy[processor] = frame
                     await self._lose(processor, may_hold=True)
             case InterruptionFrame():

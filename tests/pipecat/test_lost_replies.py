@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -137,3 +138,42 @@ async def test_an_interruption_while_the_prediction_is_on_its_way() -> None:
         await talk.quiet(0.5)
         assert talk.voice.spoken == ["re: a."]
         assert outcomes == []
+
+
+class SlowToStop(ScriptedLLM):
+    """Is in mid-answer until it is told to stop, and then has its stream to close."""
+
+    def __init__(self) -> None:
+        super().__init__(token_delay=60.0)
+        self.closes = asyncio.Event()
+
+    async def _answer(self, words: str) -> None:
+        try:
+            await super()._answer(words)
+        finally:
+            self.token_delay = 0.02
+            await self.closes.wait()
+            for _ in range(5):  # a few turns of the event loop, for every further stream
+                await asyncio.sleep(0)
+
+
+async def test_a_late_prediction_is_not_taken_for_the_context_of_the_turn() -> None:
+    """The next turn would interrupt before that context is there, and not stop its inference."""
+    llm = SlowToStop()
+    play: Play = [
+        *(START, eager("a"), CUE, update("a b"), eager("a b"), CUE),
+        [end("a b c"), START, end(" d")],
+    ]
+    async with talk_to(play, llm=llm) as (talk, server):
+        await talk.hear()
+        await talk.until(lambda: llm.runs == ["a"])
+        server.go_on()
+        await talk.until(lambda: len(talk.tap.down(EagerTranscriptionFrame)) == 2)
+        server.go_on()
+        await talk.until(lambda: len(talk.finals) == 2)
+        llm.closes.set()
+        await talk.until(lambda: bool(talk.voice.spoken))
+        await talk.quiet()
+        assert talk.user_messages == ["a b c", "d"]
+        assert llm.runs == ["a", "a b", "a b c", "d"]
+        assert talk.voice.spoken.count("re: d.") == 1
