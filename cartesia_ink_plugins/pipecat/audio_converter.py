@@ -27,6 +27,7 @@ class AudioConverter:
         self.format = format
         self._frames = FrameConverter(format)
         self._resampler: BaseAudioResampler | None = None
+        self._resampled_rate = 0  # Hz; a resampler takes one rate only
 
     async def convert(self, frame: InputAudioRawFrame) -> bytes:
         """What to send for a frame; empty when there is nothing yet."""
@@ -37,12 +38,13 @@ class AudioConverter:
             pcm = pcm[: len(pcm) - len(pcm) % whole]
         if frame.sample_rate == self.format.sample_rate:
             return self._frames.encode(pcm, frame.num_channels)
-        if self._resampler is None:
+        if self._resampler is None or self._resampled_rate != frame.sample_rate:
             logger.info(
                 f"audio changed to {frame.sample_rate} Hz in mid-stream; resampling it to "
                 f"the session's {self.format.sample_rate} Hz"
             )
             self._resampler = create_stream_resampler()
+            self._resampled_rate = frame.sample_rate
         pcm = downmix(pcm, frame.num_channels)
         pcm = await self._resampler.resample(pcm, frame.sample_rate, self.format.sample_rate)
         return self._frames.encode(pcm)

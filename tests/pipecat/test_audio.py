@@ -8,6 +8,7 @@ from pipecat.frames.frames import InputAudioRawFrame, UserAudioRawFrame
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+from cartesia_ink_plugins.pipecat.audio_converter import AudioConverter
 from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import builtin, ours, talk_to
 from tests.pipecat.wire import START, WireServer, end, wire_server
@@ -112,3 +113,13 @@ async def test_words_carry_the_name_of_their_speaker() -> None:
         await talk.quiet()
         (final,) = talk.finals
         assert final.user_id == "ada"
+
+
+async def test_the_rate_may_change_any_number_of_times_in_mid_stream() -> None:
+    converter = AudioConverter(AudioFormat())
+    for rate in (16_000, 8_000, 24_000, 16_000, 48_000, 8_000):
+        source = AudioFormat(sample_rate=rate)
+        frame = InputAudioRawFrame(source.silence(0.02), sample_rate=rate, num_channels=1)
+        pcm = b"".join([await converter.convert(frame) for _ in range(50)])
+        # A resampler begins with what it holds back, about 50 ms.
+        assert 0.9 < converter.format.seconds(len(pcm)) <= 1.0
