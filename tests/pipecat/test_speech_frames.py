@@ -422,11 +422,11 @@ async def test_telemetry_puts_its_span_under_pipecat_s_turn(
 ) -> None:
     telling = Telling()
     monkeypatch.setattr(observers, "environment_taps", lambda: [telling.tap()])
-    play: Play = [CUE, START, update("Hi"), CUE, eager("Hi"), CUE, end("Hi")]
+    # Silence: on a slow machine, speech that no turn event follows in time is taken for a stalled
+    # connection, and the play would stay behind on it.
+    play: Play = [START, update("Hi"), eager("Hi"), CUE, end("Hi")]
     async with talk_to(play, tracing=True) as (talk, server):
-        await talk.say(tone(16_000, 0.5) + bytes(2 * 4_800))
-        for _ in range(2):
-            server.go_on()
+        await talk.hear()
         await talk.until(lambda: bool(talk.llm.runs))
         server.go_on()
         await talk.until(lambda: bool(telling.spans))
