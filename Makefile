@@ -21,7 +21,7 @@ BENCH_ARGS ?=
 FUZZ_ARGS ?=
 CORE_TESTS := tests/core
 # What the tests of core and adapters need, and no more.
-ADAPTERS := -e '.[livekit,pipecat,speech,test]' livekit-plugins-cartesia opentelemetry-sdk
+ADAPTERS := -e '.[livekit,pipecat,speech,test]' livekit-plugins-cartesia opentelemetry-sdk opentelemetry-exporter-prometheus
 ADAPTER_TESTS := tests/pipecat tests/livekit
 
 # Most of what a test does is to wait in real time: that is why there are more workers than cores.
