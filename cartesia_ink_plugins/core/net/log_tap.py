@@ -17,6 +17,17 @@ from cartesia_ink_plugins.core.log import Log, one_line
 from cartesia_ink_plugins.core.tap import Moment, MomentKind
 from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
 
+_AT_INFO = frozenset(
+    {
+        MomentKind.OPENED,
+        MomentKind.REJECTED,
+        MomentKind.LOST,
+        MomentKind.REPLAY_BEGAN,
+        MomentKind.REPLAY_ENDED,
+        MomentKind.GAP,  # the application is told by an `AudioGap`, and decides how bad it is
+    }
+)
+
 
 class LogTap:
     """Writes moments into the log of a session.
@@ -34,9 +45,9 @@ class LogTap:
 
     def on(self, moment: Moment) -> None:
         """Write a line, if the level is enabled."""
-        level, text = _line(moment)
+        level = _level(moment)
         if self._log.isEnabledFor(level):
-            self._log.log(level, "%s", text)
+            self._log.log(level, "%s", _line(moment))
         if (turn := self._turns.on(moment)) is not None:
             self._log.info("%s", turn_line(turn, with_text=self._with_text))
 
@@ -60,55 +71,53 @@ def turn_line(turn: TurnReport, *, with_text: bool) -> str:
     return f"{line}: {one_line(turn.transcript)}" if with_text else line
 
 
-def _line(moment: Moment) -> tuple[int, str]:
-    """Return the level and the text of a moment's line."""
+def _level(moment: Moment) -> int:
+    """Return the level of a moment's line."""
+    if moment.kind is MomentKind.EVENT and isinstance(moment.payload, Unreachable):
+        return logging.WARNING
+    return logging.INFO if moment.kind in _AT_INFO else logging.DEBUG
+
+
+def _line(moment: Moment) -> str:
+    """Return the text of a moment's line."""
     payload: Any = moment.payload
     match moment.kind:
         case MomentKind.CONNECTING:
-            return logging.DEBUG, "= connecting"
+            return "= connecting"
         case MomentKind.OPENED:
             number, request_id = moment.connection, one_line(payload or "no request id")
-            return logging.INFO, f"connection {number} opened ({request_id})"
+            return f"connection {number} opened ({request_id})"
         case MomentKind.REJECTED:
-            return logging.INFO, f"session rejected: {one_line(payload)}"
+            return f"session rejected: {one_line(payload)}"
         case MomentKind.LOST:
             again = (
                 "when there is audio"
                 if payload.retry_in is None
                 else f"in {payload.retry_in:.2f} s"
             )
-            return logging.INFO, f"{one_line(payload.reason)}; reconnecting {again}"
+            return f"{one_line(payload.reason)}; reconnecting {again}"
         case MomentKind.AUDIO:
-            return logging.DEBUG, f"= audio {payload.start:.3f} to {payload.end:.3f} s"
+            return f"= audio {payload.start:.3f} to {payload.end:.3f} s"
         case MomentKind.SENT:
-            return logging.DEBUG, f"> BINARY audio {payload.start:.3f} to {payload.end:.3f} s"
+            return f"> BINARY audio {payload.start:.3f} to {payload.end:.3f} s"
         case MomentKind.BOT_AUDIO:
-            return logging.DEBUG, f"= bot audio, {len(payload.data)} bytes"
+            return f"= bot audio, {len(payload.data)} bytes"
         case MomentKind.COMMAND:
-            return logging.DEBUG, f"> TEXT {one_line(payload)}"
+            return f"> TEXT {one_line(payload)}"
         case MomentKind.RECEIVED:
             kind = "TEXT" if isinstance(payload, str) else "BINARY"
-            return logging.DEBUG, f"< {kind} {one_line(payload)}"
+            return f"< {kind} {one_line(payload)}"
         case MomentKind.EVENT if isinstance(payload, Unreachable):
-            return logging.WARNING, f"{payload.reason}; check {payload.check}"
+            return f"{payload.reason}; check {payload.check}"
         case MomentKind.EVENT:
-            return logging.DEBUG, f"= event {one_line(payload)}"
+            return f"= event {one_line(payload)}"
         case MomentKind.REPLAY_BEGAN:
-            return logging.INFO, f"replaying {payload.seconds:.1f} s from {payload.start:.1f} s"
+            return f"replaying {payload.seconds:.1f} s from {payload.start:.1f} s"
         case MomentKind.REPLAY_ENDED:
-            return logging.INFO, f"replay ended at {payload.end:.1f} s"
+            return f"replay ended at {payload.end:.1f} s"
         case MomentKind.SILENCE:
-            return (
-                logging.DEBUG,
-                f"> BINARY {payload.seconds:.1f} s of silence at {payload.start:.1f} s",
-            )
+            return f"> BINARY {payload.seconds:.1f} s of silence at {payload.start:.1f} s"
         case MomentKind.GAP:
-            return (
-                logging.INFO,  # the application is told by an `AudioGap`, and decides how bad it is
-                f"gave up {payload.seconds:.2f} s of audio at {payload.position:.1f} s",
-            )
+            return f"gave up {payload.seconds:.2f} s of audio at {payload.position:.1f} s"
         case kind:
-            return (
-                logging.DEBUG,
-                f"= {kind} {one_line(payload) if payload is not None else ''}".rstrip(),
-            )
+            return f"= {kind} {one_line(payload) if payload is not None else ''}".rstrip()
