@@ -45,6 +45,7 @@ async def test_the_pipecat_bot_hears_its_caller(tmp_path: Path) -> None:
             async with asyncio.timeout(60):
                 while SAID.encode() not in bot.said:
                     await asyncio.sleep(0.05)
+        assert bot.said.decode().count("You said:") == 1
 
 
 @pytest.mark.needs("pulseaudio")
@@ -62,3 +63,4 @@ async def test_the_livekit_agent_hears_its_caller(tmp_path: Path) -> None:
                 await asyncio.sleep(0.05)
             await sound.say(SCRIPT.audio() + bytes(AudioFormat().size(2.0)))
             await screen.shows(SAID)
+        assert screen.text.count("You said:") == 1
