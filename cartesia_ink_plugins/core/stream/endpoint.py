@@ -108,7 +108,7 @@ class Endpoint(ABC, Generic[T]):
         """A message said how far the text has come; only what is further than ever is progress."""
         if reached > self._text_reached:
             self._text_reached = reached
-            self.repeated_loss.made_progress(self.sender.server.at_least(now))
+            self.repeated_loss.made_progress(self.sender.server.at_least)
             self.connection.made_progress()
 
     def emit(self, event: ConnectionEvent | T, now: float) -> None:

@@ -88,7 +88,7 @@ class ServerPosition:
 
         A pong may have waited behind a stall, so the shortest recent round trip counts.
         """
-        return max(self.at_least(now), self.at_most(self.at_loss(now), now))
+        return max(self.at_least, self.at_most(self.at_loss(now), now))
 
     def at_loss(self, now: float) -> int:
         """The position that the server had most likely received when the connection was lost.
@@ -96,9 +96,10 @@ class ServerPosition:
         What it sent last was lost with it, so that an answer that is missing tells nothing.
         """
         position = self._at(now - min(self._round_trips, default=0.0))
-        return max(self.at_least(now), position)
+        return max(self.at_least, position)
 
-    def at_least(self, now: float) -> int:
+    @property
+    def at_least(self) -> int:
         """The position that the server had received even if its message is late."""
         if self._answered is not None:
             return self._answered

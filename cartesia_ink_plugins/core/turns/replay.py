@@ -113,7 +113,7 @@ class TurnReplay:
             return  # what the server says is about a turn that is over
         sender = self._sender
         if isinstance(event, TurnUpdate) and not self.is_replaying:
-            self._updates.add(sender.server.at_least(now), transcript.text)
+            self._updates.add(sender.server.at_least, transcript.text)
         if isinstance(event, TurnEagerEnd):
             pause = speech.pause(checkpoint.position, *self._bounds(now))
             self._eager_pause = pause
@@ -154,12 +154,12 @@ class TurnReplay:
     def _is_past(self, position: int, now: float) -> bool:
         """Whether the server has had time to announce a turn that began before a position."""
         sender = self._sender
-        return sender.server.at_least(now) > position + sender.format.size(_SETTLED_AFTER)
+        return sender.server.at_least > position + sender.format.size(_SETTLED_AFTER)
 
     def _bounds(self, now: float) -> tuple[int, int]:
         """What the server had received when it sent a message: at least, and at most."""
         server = self._sender.server
-        return server.at_least(now), server.at_most(self._sender.sent, now)
+        return server.at_least, server.at_most(self._sender.sent, now)
 
     def _is_doubtful(self, event: TurnEvent, checkpoint: Checkpoint) -> bool:
         """Whether an event makes the last checkpoint doubtful, should nobody have spoken since."""
@@ -279,7 +279,7 @@ class TurnReplay:
         silent_from = max(self._lost_at, end - silent_for)
         is_unanswered = (
             is_open
-            and sender.server.at_least(now) >= self._lost_at + silent_for
+            and sender.server.at_least >= self._lost_at + silent_for
             and now - connection.opened_at >= _SILENT_FOR
             and not speech.has_speech(silent_from, end)
         )
