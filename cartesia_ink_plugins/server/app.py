@@ -273,7 +273,7 @@ class InkServer:
                 body = await request.read()
             token = self._tokens.issue(body, _now())
         except TimeoutError:
-            return self._refuse(request, record, batch_endpoint.TOO_SLOW.answer)
+            return self._refuse(request, record, batch_endpoint.too_slow().answer)
         except Refused as refused:
             return self._refuse(request, record, refused.answer)
         self._answered(record, 200)

@@ -28,7 +28,6 @@ from cartesia_ink_plugins.server.validate import Refused, check_model, parse_for
 _PIECE = 1 << 16
 _BLOCK = 1 << 16  # samples that are decoded at a time
 _MAX_PCM = 512 * 2**20  # bytes, 4.6 hours at 16 kHz; a small FLAC of silence may hold years
-TOO_SLOW = Refused("Request timeout", "The request did not arrive in time.", 408)
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ async def transcribe(
         async with asyncio.timeout(rules.request_timeout):
             form = await _read(request, rules)
     except TimeoutError:
-        raise TOO_SLOW from None
+        raise too_slow() from None
     model = check_model(form.fields, rules.batch_models)
     language = language_code(form.fields.get("language"), model)
     if any(name != "word" for name in form.granularities):
@@ -98,6 +97,11 @@ async def _read_file(part: BodyPartReader, rules: Rules) -> bytes:
         if len(data) > rules.max_file_bytes:
             raise _too_large(rules)
     return bytes(data)
+
+
+def too_slow() -> Refused:
+    """The answer to a request that is not whole in time; a new one, for it keeps its frames."""
+    return Refused("Request timeout", "The request did not arrive in time.", 408)
 
 
 def _too_large(rules: Rules) -> Refused:

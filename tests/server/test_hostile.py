@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import json
 import struct
 import wave
+import weakref
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import numpy as np
 import pytest
+from aiohttp import web
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from cartesia_ink_plugins.server import batch_endpoint, driver, proxied, record
@@ -237,6 +240,26 @@ class TestHalfOpenRequests:
             async with asyncio.timeout(30):
                 assert b" 408 " in await reader.readline()
             writer.close()
+
+    async def test_nothing_is_kept_of_a_file_that_was_too_slow(self) -> None:
+        class Slow:
+            content_length = None
+            content_type = "multipart/form-data"
+
+            async def multipart(self) -> None:
+                await asyncio.Event().wait()
+
+        async def attempt() -> weakref.ref[Slow]:
+            request, none = Slow(), cast("Any", None)
+            with pytest.raises(Refused, match="in time"):
+                await batch_endpoint.transcribe(
+                    cast("web.Request", request), none, none, Rules(request_timeout=0.01)
+                )
+            return weakref.ref(request)
+
+        kept = [await asyncio.create_task(attempt()) for _ in range(3)]
+        gc.collect()
+        assert [request() for request in kept] == [None, None, None]
 
     async def test_a_connection_that_is_used_lives_on(self) -> None:
         rules = Rules(request_timeout=1.0)
