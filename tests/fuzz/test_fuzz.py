@@ -50,7 +50,7 @@ def test_every_file_of_the_corpus_is_read() -> None:
 class TestItNotices:
     """What was wrong once, put back: some of the thousand inputs fail."""
 
-    def fails(self, name: str, monkeypatch: pytest.MonkeyPatch, count: int = INPUTS) -> bool:
+    def fails(self, name: str, count: int = INPUTS) -> bool:
         try:
             for number in range(count):
                 run_one(name, SEED, number)
@@ -61,17 +61,17 @@ class TestItNotices:
 
     def test_a_decoder_that_raises_on_nested_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(wire, "json_object", json.loads)
-        assert self.fails("message", monkeypatch)
+        assert self.fails("message")
 
     def test_halves_of_characters(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(wire, "encodable", lambda value: value)
-        assert self.fails("message", monkeypatch, 4 * INPUTS)
+        assert self.fails("message", 4 * INPUTS)
 
     def test_an_absurd_date(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
             http_errors, "retry_after_seconds", lambda text: float(text) if text else None
         )
-        assert self.fails("retry_after", monkeypatch)
+        assert self.fails("retry_after")
 
     def test_a_bomb(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(
@@ -79,11 +79,11 @@ class TestItNotices:
             "decompress",
             lambda body, encoding, limit: decompress(body, encoding, 1 << 30),
         )
-        assert self.fails("compressed", monkeypatch)
+        assert self.fails("compressed")
 
     def test_a_proxy_that_reads_nested_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(heads, "message_kind", lambda frame: json.loads(frame.payload))
-        assert self.fails("deep_frame", monkeypatch)
+        assert self.fails("deep_frame")
 
     def test_a_closed_session_that_wants_to_be_called(
         self, monkeypatch: pytest.MonkeyPatch
@@ -96,7 +96,7 @@ class TestItNotices:
             sender.next_at = at
 
         monkeypatch.setattr(AudioSender, "give_up_backlog", spinning)
-        assert self.fails("manual", monkeypatch)
+        assert self.fails("manual")
 
 
 decompress = http_errors.decompress
