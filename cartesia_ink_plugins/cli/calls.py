@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.telephone import Telephone
     from cartesia_ink_plugins.demo.voice import Voice
 
-INSTALL = "pip install 'cartesia-ink-tools[demo]'"
-
 _RECORD = "INK_RECORD"
 # Seconds that a recording may take to become one file when its call has ended.
 _COMPLETE_TIMEOUT = 3.0

@@ -7,8 +7,8 @@ import shutil
 from datetime import date
 from pathlib import Path
 
+from cartesia_ink_plugins.cli import tools
 from cartesia_ink_plugins.cli.calls import (
-    INSTALL,
     answering_bot,
     check_place,
     quieten,
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         return run_loop(_play(args.framework, live=args.live, save=save))
     except ImportError as error:
-        raise UsageError(f"{error.name} is missing: {INSTALL}") from None
+        raise UsageError(f"{error.name} is missing: {tools.DEMO}") from None
 
 
 async def _play(framework: str, *, live: bool, save: Path) -> int:

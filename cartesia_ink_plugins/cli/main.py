@@ -13,7 +13,7 @@ from cartesia_ink_plugins.cli import tools
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.version import __version__
 
-COMMANDS = ("demo", "talk", "transcribe", "serve", "doctor", "timeline")
+COMMANDS = tuple(tools.COMMANDS)
 """The commands in the order in which the help lists them; each is a module beside this one."""
 
 FAILED = 1
@@ -86,8 +86,6 @@ def make_parser() -> argparse.ArgumentParser:
         try:
             module = importlib.import_module(f"cartesia_ink_plugins.cli.{name}")
         except ModuleNotFoundError:
-            if name not in tools.COMMANDS:
-                raise
             _add_missing_parser(subparsers, name)
         else:
             module.add_parser(subparsers)

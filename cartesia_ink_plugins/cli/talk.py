@@ -13,7 +13,8 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cartesia_ink_plugins.cli.calls import INSTALL, answering_bot, check_place, quieten
+from cartesia_ink_plugins.cli import tools
+from cartesia_ink_plugins.cli.calls import answering_bot, check_place, quieten
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.cli.recordings import RecordingError, open_recording
 from cartesia_ink_plugins.core.credentials import Credentials
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
                 telephone, failures = _with_microphone(args, stack), []
             status = run_loop(_talk(args, telephone))
     except ImportError as error:
-        raise UsageError(f"{error.name} is missing: {INSTALL}") from None
+        raise UsageError(f"{error.name} is missing: {tools.DEMO}") from None
     if failures:
         raise failures[0]
     return status

@@ -2,7 +2,8 @@
 
     InkError
     ├── UsageError              you called us wrongly; also a ValueError
-    │   └── ClosedError         ... after the session was finished or closed
+    │   ├── ClosedError         ... after the session was finished or closed
+    │   └── MissingExtraError   ... without the packages that it needs
     ├── RejectedError            the server said no for good; trying again cannot help
     ├── TranscriptionError      a batch request failed after its retries
     └── TurnOrderError          a peer broke the order of turn events; never leaves the session
@@ -23,6 +24,10 @@ class UsageError(InkError, ValueError):
 
 class ClosedError(UsageError):
     """The session has been finished or closed and takes no more audio."""
+
+
+class MissingExtraError(UsageError):
+    """A package of an extra is not installed; the message says how to install it."""
 
 
 class RejectedError(InkError):

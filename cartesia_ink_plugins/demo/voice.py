@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, Samples
-from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from piper import PiperVoice
@@ -29,10 +29,6 @@ INSTALL = "pip install 'cartesia-ink-tools[demo]'"
 # The voice's package is used for these two files only, and comes from somebody we do not know.
 MODEL_SHA256 = "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
 CONFIG_SHA256 = "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33"
-
-
-class MissingExtraError(UsageError):
-    """A package of the `demo` extra is not installed; the message says how to install it."""
 
 
 class Speaker(Protocol):

@@ -13,9 +13,10 @@ from livekit.agents import llm
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.errors import MissingExtraError
 from cartesia_ink_plugins.demo import livekit_services, pipecat_services
 from cartesia_ink_plugins.demo.booking import Booked, Heard, make_booking
-from cartesia_ink_plugins.demo.voice import MissingExtraError, Voice
+from cartesia_ink_plugins.demo.voice import Voice
 
 ARGUMENTS = {"date": "2026-11-27", "time": "20:00", "party_size": 6, "name": "O'Brien"}
 RESULT = make_booking(ARGUMENTS)

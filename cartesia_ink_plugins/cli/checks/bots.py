@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cartesia_ink_plugins.cli.checks.finding import Finding, Status
@@ -38,7 +39,7 @@ def check_bot(path: Path) -> Iterator[Finding]:
         yield Finding("bot", Status.PROBLEM, str(error), "name the Python file of a bot")
         return
     found = [
-        Finding(one.check, one.status, f"{path.name}: {one.message}", one.advice)
+        replace(one, message=f"{path.name}: {one.message}")
         for package, check in _CHECKS.items()
         if source.imports(package) or source.imports(f"cartesia_ink_plugins.{package}")
         for one in check(source)

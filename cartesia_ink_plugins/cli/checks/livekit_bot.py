@@ -38,8 +38,8 @@ def check_livekit(source: Source) -> Iterator[Finding]:
     sessions = [call for name in _SESSIONS for call in source.named(name, "livekit.")]
     if recognizers and not sessions:
         yield Finding("turns", Status.UNCHECKED, "no AgentSession is made in this file")
+    is_manual = any(_is_manual(source, call) for call in recognizers)
     for session in sessions if recognizers else ():
-        is_manual = any(_is_manual(source, call) for call in recognizers)
         yield from _turn_detection(source, session, is_manual=is_manual)
         yield from _vad(source, session, is_manual=is_manual)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from cartesia_ink_plugins.cli.checks.finding import Finding, Status
-from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.errors import MissingExtraError, UsageError
 
 # A stream takes one file, what else a call of a framework takes comes on top; 256, the default of
 # macOS, is reached by a few dozen calls.
@@ -73,9 +73,9 @@ def _weights(extra: str, name: str, find: Callable[[], None]) -> Iterator[Findin
         find()
     except ImportError:
         yield Finding("weights", Status.UNCHECKED, f"{name}: [{extra}] is not installed")
+    except MissingExtraError as error:
+        yield Finding("weights", Status.UNCHECKED, str(error))
     except UsageError as error:
-        is_absent = "is not installed" in str(error)
-        status = Status.UNCHECKED if is_absent else Status.PROBLEM
-        yield Finding("weights", status, str(error))
+        yield Finding("weights", Status.PROBLEM, str(error))
     else:
         yield Finding("weights", Status.OK, f"{name}: the SHA-256 is the known one")

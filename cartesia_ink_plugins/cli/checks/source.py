@@ -88,8 +88,7 @@ class Source:
 
     def imports(self, package: str) -> bool:
         """Whether something of a package is imported."""
-        whole = (*self._imports.values(),)
-        return any(name == package or name.startswith(f"{package}.") for name in whole)
+        return any(f"{name}.".startswith(f"{package}.") for name in self._imports.values())
 
     def value(self, node: ast.expr | None, depth: int = _DEPTH) -> Value:
         """What an expression is; None where there is none."""

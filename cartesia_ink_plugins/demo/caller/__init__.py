@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from cartesia_ink_plugins.demo.voice import INSTALL, MissingExtraError, Voice
+from cartesia_ink_plugins.core.errors import MissingExtraError
+from cartesia_ink_plugins.demo.voice import INSTALL, Voice
 
 FOLDER = Path(__file__).parent
 

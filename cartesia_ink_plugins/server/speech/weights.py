@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.errors import MissingExtraError, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def _packaged(package: str, pattern: str) -> tuple[Path, str | None]:
     try:
         files = importlib.metadata.distribution(package).files or []
     except importlib.metadata.PackageNotFoundError:
-        raise UsageError(f"speech engine: {package} is not installed; {INSTALL}") from None
+        raise MissingExtraError(f"speech engine: {package} is not installed; {INSTALL}") from None
     for file in sorted((file for file in files if file.match(pattern)), key=str, reverse=True):
         path = Path(str(file.locate()))
         if path.is_file():
