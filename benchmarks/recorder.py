@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cartesia_ink_plugins.core.options import TurnsOptions
-from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.stats import NO_NUMBERS
 from cartesia_ink_plugins.core.tap import (
     BotAudio,
     InputAudio,
@@ -33,7 +33,6 @@ from cartesia_ink_plugins.observe.sound import resampled
 _FRAME = 0.02  # seconds
 _MINUTES = 5
 _WRITE_EVERY = 500  # frames after which the recorder gets the time to write
-_NOTHING = Snapshot(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
 
 
 def measure(rate: int) -> None:
@@ -45,7 +44,7 @@ def measure(rate: int) -> None:
     recorder = Recorder(RecordOptions(path))
     tap = recorder.tap()
     options = TurnsOptions(sample_rate=rate)
-    start = SessionStart("bench", options, time.time(), lambda: _NOTHING)
+    start = SessionStart("bench", options, time.time(), lambda: NO_NUMBERS)
     began = time.process_time()
     tap.on(Moment(0.0, MomentKind.STARTED, 0, 0, start))
     frames = round(_MINUTES * 60 / _FRAME)

@@ -67,6 +67,10 @@ class Snapshot:
         return self.sent + self.replayed + self.silence
 
 
+NO_NUMBERS = Snapshot(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
+"""Those of a session in which nothing has happened."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unrecognized:
     """What another session can continue from, when this one is given up.

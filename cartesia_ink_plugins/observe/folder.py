@@ -9,7 +9,9 @@ import shutil
 import sys
 import time
 import zipfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -80,7 +82,8 @@ class RecordingFolder:
         archive.replace(self.path)
 
 
-def versions() -> dict[str, str]:
+@cache
+def versions() -> Mapping[str, str]:
     """The versions of what takes part in a call."""
     found = {"python": sys.version.split()[0]}
     for package in _PACKAGES:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from cartesia_ink_plugins.core.events import Disconnected, TurnEagerEnd, TurnResume
-from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.stats import NO_NUMBERS, Snapshot
 from cartesia_ink_plugins.core.tap import (
     Moment,
     MomentKind,
@@ -70,9 +70,6 @@ class Stats(Snapshot):
     eager_lead: Percentiles = field(default_factory=Percentiles)
 
 
-_NONE = Snapshot(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
-
-
 class StatsTap:
     """Counts what happens in one session, or in several, one after the other.
 
@@ -87,7 +84,7 @@ class StatsTap:
         self.is_finished = False
         self._turns = TurnTracker()
         self._read: Callable[[], Snapshot] | None = None
-        self._ended = _NONE  # sessions that are over
+        self._ended = NO_NUMBERS  # sessions that are over
         self._counts: Counter[str] = Counter()
         self._speculations: Counter[str] = Counter()
         self._end_latency = Durations()
@@ -136,11 +133,10 @@ class StatsTap:
         )
 
     def _live(self) -> Snapshot:
-        return self._read() if self._read is not None else _NONE
+        return self._read() if self._read is not None else NO_NUMBERS
 
     def _turn_ended(self, turn: TurnReport) -> None:
-        # A turn without words is noise: nobody waits for an answer to it.
-        if turn.transcript.strip():
+        if turn.is_spoken:
             if turn.end_latency is not None:
                 self._end_latency.add(turn.end_latency)
             if turn.eager_lead is not None:

@@ -55,6 +55,11 @@ class TurnReport:
         """Seconds from the beginning of its speech to the final text."""
         return max(0.0, self.ended_at - self.began_at)
 
+    @property
+    def is_spoken(self) -> bool:
+        """Whether it has words: without them it is noise, and nobody waits for an answer."""
+        return bool(self.transcript.strip())
+
 
 @dataclass(slots=True)
 class OpenTurn:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.audio import FrameConverter
 from cartesia_ink_plugins.core.tap import (
     BotAudio,
     InputAudio,
@@ -34,7 +34,6 @@ from cartesia_ink_plugins.observe.wording import Wording
 CALLER, BOT = 0, 1  # channels
 _SENT_LINE = 1.0  # seconds of audio that one line tells of at most
 _MEGABYTE = 1_000_000
-_S16 = AudioFormat(Encoding.PCM_S16LE)
 
 Item = tuple[int, Moment]
 """The number of a session in the call, from 1, and what happened in it."""
@@ -45,13 +44,13 @@ class _Session:
     """One client of the call.
 
     Attributes:
-        format: Of its audio.
+        converter: Of its audio.
         heard: Seconds of audio that the present connection has been sent.
         place: Seconds of the call minus seconds of the stream, where audio was handed in last.
         sent: The stretch of audio that no line tells of yet.
     """
 
-    format: AudioFormat
+    converter: FrameConverter
     heard: float = 0.0
     place: float | None = None
     sent: dict[str, Any] | None = None
@@ -99,15 +98,11 @@ class CallWriter:
             dropped: How many moments before them were dropped, because the disk was too slow.
         """
         for number, moment in items:
-            if self._ring is not None:
-                kept = self._ring.add(number, moment)
-                if kept is None:
-                    continue
+            kept = [(number, moment)] if self._ring is None else self._ring.add(number, moment)
+            if kept is not None:
                 self._ring = None
-                for former in kept:
-                    self._take(*former)
-                continue
-            self._take(number, moment)
+                for one in kept:
+                    self._take(*one)
         if dropped:
             self._line("dropped", {"count": dropped})
         self._flush()
@@ -154,7 +149,7 @@ class CallWriter:
                 self._handed_in(number, session, payload, at)
                 return
             case MomentKind.BOT_AUDIO if isinstance(payload, BotAudio):
-                self._bot(session, payload, at)
+                self._bot(payload, at)
                 return
         self._sent_line(number, session)
         fields = payload_fields(moment, self._wording, self._epoch)
@@ -171,7 +166,7 @@ class CallWriter:
 
     def _begin(self, number: int, now: float, start: SessionStart) -> None:
         """A client of the call begins; the first begins the recording."""
-        self._sessions[number] = _Session(start.options.format)
+        self._sessions[number] = _Session(FrameConverter(start.options.format))
         if self._folder is not None:
             return
         self._start, self._epoch = now, start.epoch + now
@@ -227,12 +222,12 @@ class CallWriter:
             fields = {"position": round(audio.start, 4), "at": round(audio.start + place, 4)}
             self._lines.append({"t": round(at, 4), "kind": "audio", "session": number, **fields})
         if self.options.audio:
-            decoded = session.format.decode(audio.data)
-            samples = np.frombuffer(_S16.encode(decoded), np.int16)
-            rate = session.format.sample_rate
+            converter = session.converter
+            samples = np.frombuffer(converter.decode(audio.data), np.int16)
+            rate = converter.format.sample_rate
             self._add_sound(CALLER, samples, rate, audio.start + place)
 
-    def _bot(self, session: _Session, audio: BotAudio, at: float) -> None:
+    def _bot(self, audio: BotAudio, at: float) -> None:
         if self.options.audio:
             samples = np.frombuffer(audio.data[: len(audio.data) // 2 * 2], np.int16)
             self._add_sound(BOT, samples, audio.sample_rate, at)
@@ -240,7 +235,7 @@ class CallWriter:
     def _add_sound(self, channel: int, samples: Pcm, rate: int, at: float) -> None:
         if self._sound is None:
             assert self._folder is not None
-            rate_of_file = next(iter(self._sessions.values())).format.sample_rate
+            rate_of_file = next(iter(self._sessions.values())).converter.format.sample_rate
             kind = sound_file_class()
             self._sound = SoundFile(
                 kind(self._folder.file(kind.name), rate_of_file), rate_of_file, at

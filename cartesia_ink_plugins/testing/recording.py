@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.core.audio import AudioFormat, FrameConverter
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Transcript
 from cartesia_ink_plugins.core.wire import decode
@@ -91,10 +91,7 @@ class Recording:
         if sound is None:
             raise UsageError(f"{self.call.path}: has no sound (audio=False)")
         samples = resampled(sound.caller, sound.sample_rate, format.sample_rate)
-        pcm = samples.astype("<i2").tobytes()
-        if format.encoding is Encoding.PCM_S16LE:
-            return pcm
-        return format.encode(AudioFormat(sample_rate=format.sample_rate).decode(pcm))
+        return FrameConverter(format).encode(samples.astype("<i2").tobytes())
 
     def engine(self) -> Engine:
         """Return an engine that plays the call from its beginning, once."""

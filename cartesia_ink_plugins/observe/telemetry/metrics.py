@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.util.types import AttributeValue
@@ -12,6 +11,7 @@ from opentelemetry.util.types import AttributeValue
 from cartesia_ink_plugins.core.stats import Snapshot
 from cartesia_ink_plugins.core.tap import Speculation, SpeculationOutcome
 from cartesia_ink_plugins.observe.telemetry import names
+from cartesia_ink_plugins.observe.turns import TurnReport
 
 # Seconds. The conventions recommend these bounds for `gen_ai.client.operation.duration`.
 _DURATION_BOUNDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96)
@@ -20,23 +20,6 @@ _LATENCY_BOUNDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5, 2.0, 
 
 _KINDS = {"sent": "sent", "replayed": "replayed", "lost": "lost", "silent": "silence"}
 """The value of the attribute `kind`, and the attribute of a `Snapshot`."""
-
-
-@dataclass(frozen=True, slots=True)
-class TurnMetrics:
-    """What of a turn is measured.
-
-    Attributes:
-        duration: Seconds from the beginning of its speech to its final text.
-        end_latency: Seconds; None where it is unknown.
-        eager_lead: Seconds; None without a valid prediction.
-        attributes: Of the measurements.
-    """
-
-    duration: float
-    end_latency: float | None
-    eager_lead: float | None
-    attributes: Mapping[str, AttributeValue]
 
 
 class Instruments:
@@ -91,13 +74,13 @@ class Instruments:
             description="Seconds of audio that wait to be sent, in all sessions",
         )
 
-    def turn_ended(self, turn: TurnMetrics) -> None:
-        """Measure a turn."""
-        self._duration.record(turn.duration, turn.attributes)
-        if turn.end_latency is not None:
-            self._end_latency.record(turn.end_latency, turn.attributes)
-        if turn.eager_lead is not None:
-            self._eager_lead.record(turn.eager_lead, turn.attributes)
+    def turn_ended(self, turn: TurnReport, attributes: Mapping[str, AttributeValue]) -> None:
+        """Measure a turn; the latencies of those with words only."""
+        self._duration.record(turn.duration, attributes)
+        if turn.is_spoken and turn.end_latency is not None:
+            self._end_latency.record(turn.end_latency, attributes)
+        if turn.is_spoken and turn.eager_lead is not None:
+            self._eager_lead.record(turn.eager_lead, attributes)
 
     def speculation_ended(
         self, speculation: Speculation, attributes: Mapping[str, AttributeValue]

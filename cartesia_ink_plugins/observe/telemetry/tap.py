@@ -23,7 +23,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
 )
 from cartesia_ink_plugins.core.options import ConnectionOptions, TurnsOptions
-from cartesia_ink_plugins.core.stats import Snapshot
+from cartesia_ink_plugins.core.stats import NO_NUMBERS, Snapshot
 from cartesia_ink_plugins.core.tap import (
     Moment,
     MomentKind,
@@ -34,12 +34,11 @@ from cartesia_ink_plugins.core.tap import (
 )
 from cartesia_ink_plugins.core.validation import websocket_url
 from cartesia_ink_plugins.observe.telemetry import names
-from cartesia_ink_plugins.observe.telemetry.metrics import Instruments, TurnMetrics
+from cartesia_ink_plugins.observe.telemetry.metrics import Instruments
 from cartesia_ink_plugins.observe.telemetry.spans import Attributes, SpanEvent, TurnSpan
 from cartesia_ink_plugins.observe.telemetry.worker import TelemetryWorker
 from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
 
-_NO_NUMBERS = Snapshot(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0, 0)
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """The variable with which the conventions let a user ask for content."""
 _NO_SPECULATION = "none"
@@ -194,14 +193,7 @@ class TelemetryTap:
         attributes = dict(self._session)
         if self._error is not None:
             attributes[names.ERROR_TYPE] = self._error
-        is_spoken = bool(report.transcript.strip())  # nobody waits for an answer to noise
-        measured = TurnMetrics(
-            report.duration,
-            report.end_latency if is_spoken else None,
-            report.eager_lead if is_spoken else None,
-            attributes,
-        )
-        self._measured(partial(self._instruments.turn_ended, measured))
+        self._measured(partial(self._instruments.turn_ended, report, attributes))
 
     def _speculation_ended(self, speculation: Speculation) -> None:
         self._is_speculating, self._outcome = False, speculation.outcome.value
@@ -290,7 +282,7 @@ def is_configured() -> bool:
 
 
 def _no_numbers() -> Snapshot:
-    return _NO_NUMBERS
+    return NO_NUMBERS
 
 
 @cache

@@ -95,7 +95,7 @@ def explanation(latency: Latency, timeline: CallTimeline) -> str:
         sentence += "; the connection was lost meanwhile"
     if any(one.start < until and one.end > since for one in timeline.catching_up):
         sentence += "; kept audio was sent again meanwhile"
-    withdrawn = [r for r in latency.turn.replies if r.outcome in ("withdrawn", "mismatched")]
+    withdrawn = [r for r in latency.turn.replies if r.is_unused]
     if withdrawn:
         count = "a reply" if len(withdrawn) == 1 else f"{len(withdrawn)} replies"
         sentence += f"; {count} begun early could not be used"

@@ -75,6 +75,11 @@ class Reply:
         known = [f"{count} tokens {what}" for count, what in counts if count is not None]
         return ", ".join(known)
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether it was begun in vain."""
+        return self.outcome in ("withdrawn", "mismatched")
+
 
 @dataclass(slots=True)
 class Turn:
@@ -358,15 +363,11 @@ class _Builder:
         self._timeline.replayed.append(Stretch(first, last, told))
 
     def _silence(self, t: float, seconds: float) -> None:
-        silences = self._timeline.silences
+        silences, start, end = self._timeline.silences, t, t + seconds
         if silences and t - silences[-1].end < _SAME_SILENCE:
-            silences[-1] = Stretch(silences[-1].start, max(silences[-1].end, t + seconds))
-        else:
-            silences.append(Stretch(t, t + seconds))
-        last = silences[-1]
-        silences[-1] = Stretch(
-            last.start, last.end, f"{last.end - last.start:.1f} s of silence put in"
-        )
+            last = silences.pop()
+            start, end = last.start, max(last.end, end)
+        silences.append(Stretch(start, end, f"{end - start:.1f} s of silence put in"))
 
     def _gap(self, moment: RecordedMoment) -> None:
         seconds = _number(moment.fields, "seconds")

@@ -90,7 +90,7 @@ def head(timeline: CallTimeline, level: int = 1) -> str:
     known = latencies(timeline)
     median = percentile([one.total for one in known if one.is_whole], 50)
     replies = [reply for turn in timeline.turns for reply in turn.replies]
-    wasted = sum(reply.outcome in ("withdrawn", "mismatched") for reply in replies)
+    wasted = sum(reply.is_unused for reply in replies)
     figures = [
         _count(len(timeline.turns), "turn"),
         f"median time to the reply {seconds_text(median)}" if median is not None else "",

@@ -80,7 +80,7 @@ def _row(number: int, timeline: CallTimeline) -> str:
         str(len(timeline.turns)),
         seconds_text(percentile(totals, 50)),
         seconds_text(max(totals, default=None)),
-        str(sum(reply.outcome in ("withdrawn", "mismatched") for reply in replies)),
+        str(sum(reply.is_unused for reply in replies)),
         str(len(timeline.losses)),
         f"{sum(gap.end - gap.start for gap in timeline.gaps):.1f} s",
     ]
