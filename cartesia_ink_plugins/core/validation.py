@@ -179,9 +179,9 @@ def websocket_url(base_url: str, path: str) -> str:
     return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, prefix + path, "", ""))
 
 
-def insecure_allowed() -> bool:
-    """Whether `CARTESIA_ALLOW_INSECURE` is set to 1."""
-    return os.environ.get("CARTESIA_ALLOW_INSECURE") == "1"
+def insecure_allowed(given: bool | None = None) -> bool:
+    """What is given, or else whether `CARTESIA_ALLOW_INSECURE` is set to 1."""
+    return os.environ.get("CARTESIA_ALLOW_INSECURE") == "1" if given is None else given
 
 
 def require_encryption(base_url: str, *, allow_insecure: bool) -> None:

@@ -134,7 +134,7 @@ class STT(SessionSTT):
             "encoding": encoding,
             "sample_rate": sample_rate if is_given(sample_rate) else ROOM_SAMPLE_RATE,
             "keyterms": self._own_keyterms,
-            "allow_insecure": insecure_allowed() if allow_insecure is None else allow_insecure,
+            "allow_insecure": insecure_allowed(allow_insecure),
             **_given(model=model, base_url=base_url),
         }
         options = (

@@ -19,6 +19,7 @@ from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_permanent
 from cartesia_ink_plugins.core.net.batch import transcribe
 from cartesia_ink_plugins.core.options import ManualOptions
+from cartesia_ink_plugins.core.validation import insecure_allowed
 from cartesia_ink_plugins.pipecat.tracing import TracedSTTService
 
 
@@ -76,11 +77,12 @@ class InkBatchSTTService(TracedSTTService, SegmentedSTTService):
         if settings is not None:
             store.apply_update(settings)
         where: dict[str, Any] = {"base_url": base_url} if base_url else {}
-        if allow_insecure is not None:
-            where["allow_insecure"] = allow_insecure
         # Where files go is where streams go, and is checked alike.
         self._options = ManualOptions(
-            model=str(store.model), language=_code(store.language), **where
+            model=str(store.model),
+            language=_code(store.language),
+            allow_insecure=insecure_allowed(allow_insecure),
+            **where,
         )
         super().__init__(settings=store, ttfs_p99_latency=ttfs_p99_latency, **kwargs)
         if credentials is None and api_key:

@@ -23,7 +23,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
 
-from cartesia_ink_plugins.pipecat.llm_observer import all_processors
+from cartesia_ink_plugins.pipecat.llm_observer import llm_services
 
 # Characters of text for a token, of English in the tokenizers in use.
 _CHARACTERS_PER_TOKEN = 4.0
@@ -96,7 +96,7 @@ class InferenceObserver:
 
     def attach(self, pipeline: FrameProcessor) -> None:
         """Observe the LLM services of a pipeline."""
-        self._llms = [p for p in all_processors(pipeline) if isinstance(p, LLMService)]
+        self._llms = llm_services(pipeline)
         for llm in self._llms:
             llm.add_event_handler("on_before_process_frame", self._before_process)
             llm.add_event_handler("on_after_process_frame", self._after_process)

@@ -30,6 +30,11 @@ def all_processors(pipeline: FrameProcessor) -> Iterator[FrameProcessor]:
         yield from all_processors(part)
 
 
+def llm_services(pipeline: FrameProcessor) -> list[LLMService]:
+    """The LLM services of a pipeline, wherever they are in it."""
+    return [part for part in all_processors(pipeline) if isinstance(part, LLMService)]
+
+
 async def _wait_for(event: asyncio.Event, seconds: float) -> bool:
     """Wait for an event for some seconds, and for some turns of the event loop at least."""
     with suppress(TimeoutError):
@@ -79,7 +84,7 @@ class ReplyObserver:
 
     def attach(self, pipeline: FrameProcessor) -> None:
         """Observe the LLM services of a pipeline."""
-        self._llms = [p for p in all_processors(pipeline) if isinstance(p, LLMService)]
+        self._llms = llm_services(pipeline)
         for llm in self._llms:
             llm.add_event_handler("on_before_process_frame", self._before_process)
             llm.add_event_handler("on_after_process_frame", self._after_process)
@@ -189,7 +194,7 @@ class FirstTokenObserver:
 
     def attach(self, pipeline: FrameProcessor) -> None:
         """Observe the LLM services of a pipeline."""
-        self._llms = [p for p in all_processors(pipeline) if isinstance(p, LLMService)]
+        self._llms = llm_services(pipeline)
 
     def expect(self, on_token: OnToken) -> None:
         """Watch for the first text of the next reply.

@@ -20,7 +20,7 @@ from pipecat.services.settings import STTSettings
 from pipecat.services.stt_latency import CARTESIA_TTFS_P99
 from pipecat.transcriptions.language import Language
 from pipecat.utils.time import time_now_iso8601
-from pipecat.utils.types import NOT_GIVEN, NotGiven, is_given
+from pipecat.utils.types import NotGiven, is_given
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
@@ -32,13 +32,10 @@ from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
+from cartesia_ink_plugins.pipecat.settings import not_given
 
 # For whisper: what is silence, and how much of it ends an utterance.
 SILENCE_OPTIONS = ["min_volume", "max_silence_duration_secs"]
-
-
-def _not_given() -> NotGiven:
-    return NOT_GIVEN
 
 
 def _is_set(value: object) -> bool:
@@ -61,9 +58,9 @@ class InkManualSTTSettings(STTSettings):
             be over, without `finalize`; for whisper only.
     """
 
-    keyterm: list[str] | NotGiven | None = field(default_factory=_not_given)
-    min_volume: float | NotGiven | None = field(default_factory=_not_given)
-    max_silence_duration_secs: float | NotGiven | None = field(default_factory=_not_given)
+    keyterm: list[str] | NotGiven | None = field(default_factory=not_given)
+    min_volume: float | NotGiven | None = field(default_factory=not_given)
+    max_silence_duration_secs: float | NotGiven | None = field(default_factory=not_given)
 
     @property
     def without_meaning(self) -> list[str]:

@@ -80,7 +80,7 @@ class InkStreamingSTTService(TracedSTTService):
         self._credentials = credentials or Credentials.from_environment()
         self._encoding = encoding
         self._extra_headers = dict(extra_headers or {})
-        self._allow_insecure = insecure_allowed() if allow_insecure is None else allow_insecure
+        self._allow_insecure = insecure_allowed(allow_insecure)
         self._drain_timeout = drain_timeout
         self._ending = False
         self._stats = StatsGroup()

@@ -13,7 +13,8 @@ from cartesia_ink_plugins.core.validation import validated_keyterms
 THRESHOLDS = tuple(TurnSettings.__dataclass_fields__)
 
 
-def _not_given() -> NotGiven:
+def not_given() -> NotGiven:
+    """The default of a field that the application did not set."""
     return NOT_GIVEN
 
 
@@ -34,11 +35,11 @@ class InkTurnsSTTSettings(STTSettings):
         turn_end_timeout_ms: Milliseconds after which a turn is over in any case; 640 to 11200.
     """
 
-    keyterm: list[str] | NotGiven | None = field(default_factory=_not_given)
-    turn_start_threshold: float | NotGiven | None = field(default_factory=_not_given)
-    turn_eager_end_threshold: float | NotGiven | None = field(default_factory=_not_given)
-    turn_end_threshold: float | NotGiven | None = field(default_factory=_not_given)
-    turn_end_timeout_ms: int | NotGiven | None = field(default_factory=_not_given)
+    keyterm: list[str] | NotGiven | None = field(default_factory=not_given)
+    turn_start_threshold: float | NotGiven | None = field(default_factory=not_given)
+    turn_eager_end_threshold: float | NotGiven | None = field(default_factory=not_given)
+    turn_end_threshold: float | NotGiven | None = field(default_factory=not_given)
+    turn_end_timeout_ms: int | NotGiven | None = field(default_factory=not_given)
 
     @classmethod
     def complete(cls, given: InkTurnsSTTSettings | None) -> InkTurnsSTTSettings:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 from pipecat.frames.frames import MetricsFrame
 from pipecat.metrics.metrics import ProcessingMetricsData
@@ -50,15 +50,6 @@ class SpeculationMetricsData(ProcessingMetricsData):
     estimated_prompt_tokens: int | None = None
     cost: float | None = None
     wasted_share: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """A speculation whose outcome is known."""
-
-    outcome: SpeculationOutcome
-    lead: float
-    counts: SpeculationCounts
 
 
 class SpeculationTracker:
@@ -122,30 +113,27 @@ class SpeculationTracker:
         """
         self._counts = self._counts.counting(outcome)
         lead = asyncio.get_running_loop().time() - began_at
-        ended = _Ended(outcome, lead, self._counts)
+        report = SpeculationReport(outcome, lead, self._counts)
         inference = self._inferences.of(frame_id)
         if inference is None:
-            await self._report(ended, None)
+            await self._report(report, None)
         elif outcome is SpeculationOutcome.KEPT:
             inference.is_confirmed = True
-            await self._report(ended, inference)
+            await self._report(report, inference)
         else:
 
-            async def report() -> None:
+            async def tell() -> None:
                 self.spending.wasted(inference)
-                await self._report(ended, inference)
+                await self._report(report, inference)
 
-            await inference.when_over(report)
+            await inference.when_over(tell)
 
-    async def _report(self, ended: _Ended, inference: Inference | None) -> None:
+    async def _report(self, report: SpeculationReport, inference: Inference | None) -> None:
         """Tell the policy, the taps, the application's handlers and Pipecat's observers."""
-        report = SpeculationReport(ended.outcome, ended.lead, ended.counts)
         if inference is not None and inference.is_over:
             reported = inference.prompt_tokens is not None
-            report = SpeculationReport(
-                ended.outcome,
-                ended.lead,
-                ended.counts,
+            report = replace(
+                report,
                 prompt_tokens=inference.prompt_tokens,
                 completion_tokens=inference.completion_tokens,
                 estimated_prompt_tokens=None if reported else inference.estimated_prompt_tokens,

@@ -86,21 +86,6 @@ class AlwaysSpeculate:
         """Nothing is learned from it."""
 
 
-class _Probes:
-    """Lets one of so many predictions pass that are passed over otherwise."""
-
-    def __init__(self, probe: int) -> None:
-        self._probe = probe
-        self._passed_over = 0
-
-    def is_due(self) -> bool:
-        self._passed_over += 1
-        if self._passed_over < self._probe:
-            return False
-        self._passed_over = 0
-        return True
-
-
 class SpeculateWhileKept:
     """Stops paying for speculations while too many of them are thrown away.
 
@@ -137,7 +122,8 @@ class SpeculateWhileKept:
             _check_share("max_wasted", max_wasted)
         self._min_kept = min_kept
         self._outcomes: deque[bool] = deque(maxlen=window)
-        self._probes = _Probes(probe)
+        self._probe = probe
+        self._passed_over = 0
         self._max_wasted = max_wasted
         self._spending: Spending | None = None
 
@@ -149,7 +135,10 @@ class SpeculateWhileKept:
         """Tell whether speculations have paid lately, or it is time to probe."""
         full = len(self._outcomes) == self._outcomes.maxlen
         too_few = full and sum(self._outcomes) < self._min_kept * len(self._outcomes)
-        return not (too_few or self._costs_too_much()) or self._probes.is_due()
+        if not (too_few or self._costs_too_much()):
+            return True
+        self._passed_over = (self._passed_over + 1) % self._probe
+        return self._passed_over == 0
 
     def resolved(self, report: SpeculationReport) -> None:
         """Remember whether it was kept."""

@@ -10,8 +10,7 @@ from pipecat.services.stt_service import STTService
 from pipecat.transcriptions.language import Language
 from pipecat.utils.tracing.service_decorators import traced_stt
 
-# As OpenTelemetry's registry of `gen_ai.provider.name` writes names of companies.
-PROVIDER = "cartesia"
+from cartesia_ink_plugins.observe.telemetry import names
 
 
 class PipelineTracing:
@@ -56,7 +55,7 @@ class TracedSTTService(STTService):
             direction: Where it goes.
         """
         if isinstance(frame, TranscriptionFrame) and (span := self._span_state().get("span")):
-            span.set_attribute("gen_ai.provider.name", PROVIDER)
+            span.set_attribute(names.PROVIDER_NAME, names.PROVIDER)
         await super().push_frame(frame, direction)
 
     def span_begins(self, at: float) -> None:

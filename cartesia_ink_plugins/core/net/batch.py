@@ -149,7 +149,7 @@ async def transcribe(
     """
     base_url = base_url or os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     request_url, fields = _address(model, language, encoding, sample_rate, base_url)
-    allow_insecure = insecure_allowed() if allow_insecure is None else allow_insecure
+    allow_insecure = insecure_allowed(allow_insecure)
     require_encryption(base_url, allow_insecure=allow_insecure)
     if word_timestamps:
         fields.append(("timestamp_granularities[]", "word"))
