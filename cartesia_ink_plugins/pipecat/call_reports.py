@@ -34,13 +34,19 @@ class CallReports:
         """
         self._report = report
         self._watched: list[FrameProcessor] = []
-        self._is_speaking = False
+        self._is_speaking = self._reports_audio = False
         # Services from which the first output of a reply is still to come.
         self._awaited: set[FrameProcessor] = set()
 
-    def attach(self, pipeline: FrameProcessor) -> None:
-        """Watch the services of a pipeline."""
+    def attach(self, pipeline: FrameProcessor, *, audio: bool) -> None:
+        """Watch the services of a pipeline.
+
+        Args:
+            pipeline: Whose services.
+            audio: Whether to report each frame of what the bot says, too.
+        """
         self.detach()
+        self._reports_audio = audio
         for processor in all_processors(pipeline):
             match processor:
                 case LLMService():
@@ -93,4 +99,5 @@ class CallReports:
                 if tts in self._awaited:
                     self._awaited.discard(tts)
                     self._report(MomentKind.TTS_OUTPUT, None)
-                self._report(MomentKind.BOT_AUDIO, BotAudio(downmix(audio, channels), rate))
+                if self._reports_audio:
+                    self._report(MomentKind.BOT_AUDIO, BotAudio(downmix(audio, channels), rate))

@@ -139,7 +139,8 @@ class InkStreamingSTTService(TracedSTTService):
             frame: The start frame.
         """
         await super().start(frame)
-        self._reports.attach(self.pipeline_worker.pipeline)
+        pipeline = self.pipeline_worker.pipeline
+        self._reports.attach(pipeline, audio=self._call.records_audio)
 
     async def stop(self, frame: EndFrame) -> None:
         """Deliver the last words, then end; no longer than the drain timeout.
