@@ -113,11 +113,12 @@ def test_a_short_replay_that_is_joined_in_doubt_does_not_pass(
 def _guess_the_position(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pings among the audio only the round-trip time tells what a message is about."""
     monkeypatch.setattr(ServerPosition, "can_ping", False)
-    monkeypatch.setattr(
-        ServerPosition,
-        "at_least",
-        lambda self, now: self._at(now - max(self._round_trips, default=0)),
-    )
+
+    def at_least(self: ServerPosition) -> int:
+        sent_at = self._points[-1][0] if self._points else 0
+        return self._at(sent_at - max(self._round_trips, default=0))
+
+    monkeypatch.setattr(ServerPosition, "at_least", property(at_least))
     monkeypatch.setattr(ServerPosition, "at_most", lambda _, sent, now: sent)
 
 
