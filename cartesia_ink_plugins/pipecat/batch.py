@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 from loguru import logger
 from pipecat.frames.frames import ErrorFrame, Frame, TranscriptionFrame
+from pipecat.processors.frame_processor import FrameProcessorSetup
 from pipecat.services.settings import STTSettings
 from pipecat.services.stt_latency import CARTESIA_TTFS_P99
 from pipecat.services.stt_service import SegmentedSTTService
@@ -20,6 +21,7 @@ from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError, is_
 from cartesia_ink_plugins.core.net.batch import transcribe
 from cartesia_ink_plugins.core.options import ManualOptions
 from cartesia_ink_plugins.core.validation import insecure_allowed
+from cartesia_ink_plugins.pipecat.reuse import begin_anew
 from cartesia_ink_plugins.pipecat.tracing import TracedSTTService
 
 
@@ -105,6 +107,15 @@ class InkBatchSTTService(TracedSTTService, SegmentedSTTService):
             language: The language.
         """
         return str(language.value).partition("-")[0]
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
+        """Get ready for a pipeline, which need not be the first.
+
+        Args:
+            setup: The pipeline's configuration.
+        """
+        await super().setup(setup)
+        await begin_anew(self)
 
     async def cleanup(self) -> None:
         """Close what was opened here."""

@@ -30,6 +30,7 @@ from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.observe.stats import Stats, StatsGroup
 from cartesia_ink_plugins.pipecat.call_reports import CallReports
 from cartesia_ink_plugins.pipecat.managed_client import Client, ManagedClient
+from cartesia_ink_plugins.pipecat.reuse import begin_anew
 from cartesia_ink_plugins.pipecat.tracing import PipelineTracing, TracedSTTService
 
 # Of the built-in classes; here the session does what they are for.
@@ -120,12 +121,14 @@ class InkStreamingSTTService(TracedSTTService):
     async def setup(self, setup: FrameProcessorSetup) -> None:  # type: ignore[override]
         """Begin to connect, and return at once.
 
-        A service may be set up again, in another pipeline, when the former one has ended.
+        A service may be set up again, in another pipeline, when the former one has ended or was
+        cancelled.
 
         Args:
             setup: The pipeline's configuration.
         """
         await super().setup(setup)
+        await begin_anew(self)
         self._ending = False
         self._call = Call(self._record)
         self._session = self._make_session()

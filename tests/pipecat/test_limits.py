@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import numpy as np
 import pytest
-from pipecat.frames.frames import EndFrame, InputAudioRawFrame, STTUpdateSettingsFrame
+from pipecat.frames.frames import (
+    EndFrame,
+    InputAudioRawFrame,
+    STTMuteFrame,
+    STTUpdateSettingsFrame,
+)
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins.pipecat import InkManualSTTService
 from cartesia_ink_plugins.testing import InkServer, Script
@@ -73,15 +80,43 @@ async def test_cancelling_an_end_ends_at_once(make: MakeSTT) -> None:
         assert not talk.tap.down(EndFrame)
 
 
-async def two_lives(stt: FrameProcessor) -> list[str]:
+async def end_pipeline(talk: Conversation) -> None:
+    await ends(talk, within=20)
+
+
+async def cancel(talk: Conversation) -> None:
+    await talk.task.cancel()
+
+
+async def cancel_while_ending(talk: Conversation) -> None:
+    await talk.task.queue_frame(EndFrame())
+    await talk.task.cancel()
+
+
+async def mute(talk: Conversation) -> None:
+    stt = talk.stt
+    assert isinstance(stt, STTService)
+    await talk.task.queue_frame(STTMuteFrame(mute=True))
+    await talk.until(lambda: stt.is_muted)
+
+
+async def reject(talk: Conversation) -> None:
+    assert isinstance(talk.stt, STTService)
+    await talk.stt.push_error("No credit.", force_treat_as_permanent=True)
+    assert not talk.stt.is_usable
+
+
+async def two_lives(
+    stt: FrameProcessor, leave: Callable[[Conversation], Awaitable[None]] = end_pipeline
+) -> list[str]:
     """What is said to one service in two pipelines, one after the other."""
     messages: list[str] = []
     for _ in range(2):
         async with conversation(stt) as talk:
             await talk.say(tone(16_000, 0.2))
             await talk.until(lambda: bool(talk.voice.spoken))
-            await ends(talk, within=20)
             messages += talk.user_messages
+            await leave(talk)
     return messages
 
 
@@ -90,6 +125,27 @@ async def test_a_service_works_in_a_second_pipeline() -> None:
     async with wire_server(*plays) as server:
         assert await two_lives(ours(server.url)) == ["one", "two"]
         assert await two_lives(builtin(server.url)) == ["three", "four"]
+
+
+@DIRECT
+@pytest.mark.parametrize("leave", [cancel, cancel_while_ending, mute, reject])
+async def test_what_ended_the_first_pipeline_does_not_count_in_the_second(
+    leave: Callable[[Conversation], Awaitable[None]], direct: bool
+) -> None:
+    plays: list[Play] = [[START, update(w), end(w)] for w in ("one", "two")]
+    async with wire_server(*plays) as server:
+        stt = ours(server.url, enable_direct_mode=direct)
+        assert await two_lives(stt, leave) == ["one", "two"]
+
+
+async def test_the_frameworks_own_service_does_not_start_again_after_a_cancellation() -> None:
+    async with wire_server([]) as server:
+        theirs = builtin(server.url)
+        async with conversation(theirs):
+            pass
+        with pytest.raises(TimeoutError):
+            async with conversation(theirs, patience=1.0):
+                pass
 
 
 async def test_events_are_counted_anew_in_a_second_pipeline() -> None:
@@ -103,14 +159,17 @@ async def test_events_are_counted_anew_in_a_second_pipeline() -> None:
             assert len(calls["on_disconnected"]) == life
 
 
-async def test_the_manual_service_works_in_a_second_pipeline() -> None:
+@pytest.mark.parametrize("leave", [end_pipeline, cancel])
+async def test_the_manual_service_works_in_a_second_pipeline(
+    leave: Callable[[Conversation], Awaitable[None]],
+) -> None:
     async with InkServer(Script("Hello there.")) as server:
         stt = manual(server.url)
         for _ in range(2):
             async with conversation(stt) as talk:
                 await talk.say(Script("Hello there.").audio())
                 assert (await stt.finalize()).strip() == "Hello there."
-                await ends(talk, within=20)
+                await leave(talk)
 
 
 async def test_another_rate_of_the_audio_is_no_disconnection() -> None:

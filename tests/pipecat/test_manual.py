@@ -346,6 +346,20 @@ class TestBatch:
             await talk.say(script.audio())
             assert await talk.until(1) == ["Hello."]
 
+    async def test_a_second_pipeline_begins_with_no_audio_of_the_first(self) -> None:
+        script = Script("Hello.")
+        async with InkServer(script) as server:
+            service = batch(server)
+            async with call(service) as talk:
+                await talk.worker.queue_frame(VADUserStartedSpeakingFrame())
+                await talk.say(script.audio(), vad=False)
+            async with call(service) as talk:
+                await talk.say(script.audio())
+                assert await talk.until(1) == ["Hello."]
+        sent = [record.audio_seconds for record in server.connections]
+        silence = service._trailing_silence_secs
+        assert sent == pytest.approx([AudioFormat().seconds(len(script.audio())) + silence])
+
     async def test_what_the_server_refuses_is_told(self) -> None:
         strict = InkServer(SCRIPT, api_keys=["another"])
         async with strict as server, call(batch(server)) as talk, asyncio.timeout(10):
