@@ -141,8 +141,11 @@ async def test_what_ended_the_first_pipeline_does_not_count_in_the_second(
 async def test_the_frameworks_own_service_does_not_start_again_after_a_cancellation() -> None:
     async with wire_server([]) as server:
         theirs = builtin(server.url)
-        async with conversation(theirs):
-            pass
+        async with conversation(theirs) as talk:
+            await talk.hear()
+            await talk.until(lambda: talk.tap.audio == 1)
+            await cancel(talk)
+            await talk.until(lambda: theirs._cancelling)
         with pytest.raises(TimeoutError):
             async with conversation(theirs, patience=1.0):
                 pass
