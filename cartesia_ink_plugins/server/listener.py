@@ -6,12 +6,31 @@ aiohttp waits for the head of the first request for ever.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from aiohttp import web
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def stop_listening(server: asyncio.Server) -> None:
+    """Accept no more; what was accepted in this turn of the loop still becomes a connection.
+
+    A server that is closed between the two raises in asyncio, which then leaves the socket open.
+    """
+    loop = asyncio.get_running_loop()
+    for listening in server.sockets:
+        with contextlib.suppress(NotImplementedError):  # Windows accepts in another way
+            loop.remove_reader(listening)
+    loop.call_soon(server.close)
+
+
+async def accepted() -> None:
+    """Wait until what was accepted is known to its protocol, and the port is closed."""
+    for _ in range(3):  # turns of the loop: transport, protocol, the task that serves it
+        await asyncio.sleep(0)
 
 
 class Listener:
@@ -50,7 +69,8 @@ class Listener:
     async def stop(self) -> None:
         """Close every connection."""
         if self._server is not None:
-            self._server.close()
+            stop_listening(self._server)
+            await accepted()
         for timer in self._timers.values():
             timer.cancel()
         await self._runner.cleanup()

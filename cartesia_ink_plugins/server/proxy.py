@@ -30,6 +30,7 @@ from cartesia_ink_plugins.server.faults import (
     Reset,
     Silence,
 )
+from cartesia_ink_plugins.server.listener import accepted, stop_listening
 from cartesia_ink_plugins.server.outlet import reset
 from cartesia_ink_plugins.server.proxied import ProxiedConnection
 
@@ -125,6 +126,7 @@ class FaultProxy:
             self._back.cancel()
             await asyncio.gather(self._back, return_exceptions=True)
         self._unlisten()
+        await accepted()
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
@@ -196,7 +198,7 @@ class FaultProxy:
 
     def _unlisten(self) -> None:
         if self._server is not None:
-            self._server.close()
+            stop_listening(self._server)
             self._server = None
 
     async def _come_back(self, seconds: float) -> None:

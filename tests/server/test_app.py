@@ -297,6 +297,20 @@ async def test_stopping_closes_connections_and_leaves_no_task() -> None:
     gc.collect()
 
 
+@pytest.mark.parametrize("faults", [(), ("reset@turn.update:9",)], ids=["direct", "proxy"])
+@pytest.mark.parametrize("turns", range(1, 4))
+async def test_a_connection_that_comes_as_the_server_stops_is_closed(
+    turns: int, faults: tuple[str, ...]
+) -> None:
+    server = InkServer(HELLO, faults=faults)
+    await server.start()
+    with socket.create_connection(("127.0.0.1", server.port)):
+        for _ in range(turns):  # of the loop, in which asyncio accepts it step by step
+            await asyncio.sleep(0)
+        await server.stop()
+    gc.collect()  # what was left open is a ResourceWarning now
+
+
 async def test_a_port_that_is_taken_is_an_error_at_once() -> None:
     async with InkServer(HELLO) as server:
         other = InkServer(HELLO, port=server.port)
