@@ -85,7 +85,7 @@ class Teller:
         self._emit = emit
         return self
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         """Tell what is due."""
         self._received += len(pcm)
         while self._due and FORMAT.seconds(self._received) >= self._due[0] and self._emit:

@@ -284,7 +284,7 @@ class Watcher:
 
 def _opening(record: ConnectionRecord) -> str:
     if record.status != 101:
-        return f"refused with HTTP {record.status}: {record.complaint}"
+        return f"refused with HTTP {record.status}: {record.client_error}"
     settings = " ".join(f"{k}={v}" for k, v in record.query if k != "cartesia_version")
     return f"open: {settings}"
 

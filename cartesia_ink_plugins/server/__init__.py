@@ -1,9 +1,9 @@
 """A faithful local Ink server: real turns, no key, no network.
 
-Read in the order of dependency: `engine` (what hears the audio), `rules` and `validate` (what a
-connection may ask for), `frames` and `wire` (how it is written), `exchange` and `turns_endpoint`
-(one connection, without IO), `driver` and `app` (the server itself).
+In the order of dependency: `engine` (the interface of recognition), `rules` and `validate`
+(requests), `frames` and `frame_writer` (WebSocket frames), `endpoint`, `turns_endpoint` and
+`manual_endpoint` (one connection, without IO), `driver` and `app` (the server).
 
-Beside them stand the engines, `script` (tests: `voice`, `cues`, `script_ear`) and `speech` (real
-recognition), and how a network goes wrong: `faults` (what), `fault_plan` (when), `proxy` (played).
+The engines are `script` (for tests: `coded_speech`, `cues`, `script_turns`, `script_manual`) and
+`speech` (real recognition). `faults` are injected by `proxy` at the times of `fault_plan`.
 """

@@ -1,7 +1,7 @@
-"""Who calls, and what for: credentials, version, and the origin of a web page.
+"""Credentials, API version and origin of a request.
 
-A browser lets any page of the internet open a WebSocket to this machine, and tells us only the
-page's origin. So a page from elsewhere is rejected unless it is allowed.
+A browser lets any web page open a WebSocket to this machine and sends only the page's origin. So
+pages of foreign origins are rejected unless they are allowed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ANY_ORIGIN = "*"
 
 
 def credential(request: web.Request) -> str:
-    """Return who calls: X-API-Key, Bearer or access_token, whichever comes first; "" for nobody."""
+    """Return the credential: X-API-Key, else Bearer, else access_token; "" if there is none."""
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     return (
         request.headers.get("X-API-Key")
@@ -26,17 +26,17 @@ def credential(request: web.Request) -> str:
 
 
 def requested_version(request: web.Request) -> str:
-    """Return the version of the API that is asked for; the query wins over the header."""
+    """Return the requested API version; the query takes precedence over the header."""
     version = request.query.get("cartesia_version") or request.headers.get("Cartesia-Version")
     return version or ""
 
 
 def is_foreign(origin: str | None, allowed: Collection[str]) -> bool:
-    """Whether a request comes from a web page that may not call.
+    """Whether a request comes from a web page that may not connect.
 
     Args:
-        origin: The Origin header; None where there is none, for only browsers send it.
-        allowed: Origins that may call beside those of this machine, such as
+        origin: The Origin header, which only browsers send; None if there is none.
+        allowed: Origins that may connect, beside those of this machine, such as
             `https://app.example`; `*` is all.
     """
     if origin is None or origin in allowed or ANY_ORIGIN in allowed:
@@ -49,7 +49,7 @@ def is_foreign(origin: str | None, allowed: Collection[str]) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a name or an address is of this machine, whatever DNS says."""
+    """Whether a host name or address is that of this machine, without DNS."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Cues: messages at fixed places of the audio, whatever the protocol says about their order."""
+"""Cues: messages at fixed positions of the audio, in any order and also invalid ones."""
 
 from __future__ import annotations
 
@@ -19,22 +19,19 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.server.engine import Close, Outgoing, Raw
 
 Line: TypeAlias = Outgoing | str | bytes
-CLOSING: Literal["close"] = "close"
+AT_CLOSE: Literal["close"] = "close"
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Cue:
-    """Messages to be sent in one TCP segment at a place of a connection's audio.
-
-    Nothing is checked: with cues every sequence of messages can be written down, the forbidden ones
-    and the malformed ones too.
+    """Messages sent in one TCP segment at a position of a connection's audio; nothing is checked.
 
     Attributes:
-        at: Seconds of audio that the connection has received when they are sent; 0 is right after
-            `connected`. `"close"`: when the client asks to close.
-        messages: Messages get the connection's request_id; text and bytes are sent as they are;
+        at: Seconds of audio received; 0 is right after `connected`, `"close"` is the client's
+            `close`.
+        messages: Messages get the connection's request_id; text and bytes are sent unchanged;
             `Close` closes the connection.
-        connection: Number of the connection, from 0, that gets them; None means every one.
+        connection: Number of the only connection that gets them, from 0; None is every one.
     """
 
     at: float | Literal["close"]
@@ -44,9 +41,9 @@ class Cue:
     def __init__(
         self, at: float | Literal["close"], *messages: Line, connection: int | None = None
     ) -> None:
-        """Write a cue; see the attributes."""
-        place: object = at
-        if place != CLOSING and not (isinstance(place, int | float) and place >= 0):
+        """Create a cue; see the attributes."""
+        position: object = at
+        if position != AT_CLOSE and not (isinstance(position, int | float) and position >= 0):
             raise UsageError(f"at: {at!r} is neither 'close' nor seconds of audio")
         object.__setattr__(self, "at", at)
         object.__setattr__(self, "messages", tuple(_unchecked(line) for line in messages))
@@ -54,19 +51,19 @@ class Cue:
 
     @classmethod
     def from_dict(cls, data: Any) -> Cue:
-        """Read a cue from JSON: `{"at": 1.5, "send": [...], "connection": 0}`.
+        """Parse a cue from JSON: `{"at": 1.5, "send": [...], "connection": 0}`.
 
-        In `send` an object is a message, a string is sent as it is, a number is a close code.
+        In `send` an object is a message, a string is sent unchanged, a number is a close code.
 
         Raises:
-            UsageError: It is not like that.
+            UsageError: It has another form.
         """
         known = {"at", "send", "connection"}
         match data:
             case {"at": at, "send": list(send)} if data.keys() <= known:
                 return cls(at, *map(_line, send), connection=data.get("connection"))
         raise UsageError(
-            "script: a cue must be an object with at, send (a list) and, if need be, connection"
+            "script: a cue must be an object with at, send (a list) and optionally connection"
         )
 
 
@@ -87,7 +84,7 @@ _TEXT_MESSAGES: dict[str, type[TurnUpdate | TurnEagerEnd | TurnEnd]] = {
 
 
 def _line(item: Any) -> Line:
-    """Read one item of `send`; an object that is no known message is sent as it is."""
+    """Parse one item of `send`; an object of an unknown type is sent unchanged."""
     match item:
         case str():
             return item

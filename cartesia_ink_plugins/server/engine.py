@@ -1,11 +1,11 @@
-"""What stands behind the server: an engine that opens one ear for each connection.
+"""The interface of an engine, which opens one recognition stream for each connection.
 
-An ear gets the audio of one connection and says what it heard through `emit`. The script engine
-knows beforehand what is said; the speech engine recognises it. The server knows neither: it checks
-who calls, decodes the protocol and carries the messages.
+A recognition stream takes the audio of one connection and emits messages. The script engine knows
+beforehand what is said; the speech engine recognizes it. The server checks credentials, decodes the
+protocol and sends the messages.
 
-Everything here is called on one thread, the event loop's. `Ear.hear` never blocks and is no
-coroutine, so that a script can also be heard in virtual time, without any event loop.
+All methods are called on the event loop's thread. `RecognitionStream.receive_audio` never blocks
+and is no coroutine, so that a script also runs in virtual time without an event loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cartesia_ink_plugins.core.events import Connected, ErrorMessage, TurnEvent
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnThresholds:
-    """The thresholds a connection is served with; the defaults are those of the API.
+    """The thresholds of a connection; the defaults are those of the API.
 
     Defaults and meaning: https://docs.cartesia.ai/use-the-api/stt/turns/turns
 
@@ -37,7 +37,7 @@ class TurnThresholds:
     timeout_ms: int = 5600
 
     def updated(self, changes: TurnThresholdChanges) -> TurnThresholds:
-        """Lay changes over these thresholds; nothing is checked."""
+        """Return these thresholds with some changed; nothing is checked."""
         return replace(self, **changes)
 
 
@@ -52,11 +52,11 @@ class TurnThresholdChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Something that is sent unchecked: how a test sends what the protocol forbids.
+    """Data that is sent unchecked, so that a test can break the protocol.
 
     Attributes:
-        data: Text becomes a text frame and bytes become a binary frame as they are; a message gets
-            its request_id, but nobody asks whether it may come now.
+        data: Text becomes a text frame and bytes a binary frame, unchanged; a message gets its
+            request_id, but its order is not checked.
     """
 
     data: str | bytes | Connected | TurnEvent | ErrorMessage
@@ -64,11 +64,11 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The connection is closed by the server after what came before it.
+    """The server closes the connection after the messages before it.
 
     Attributes:
         code: WebSocket close code; 1006 drops the connection without a close frame.
-        reason: Goes with the code.
+        reason: Reason in the close frame.
     """
 
     code: int = 1000
@@ -77,30 +77,30 @@ class Close:
 
 Outgoing: TypeAlias = Connected | TurnEvent | ErrorMessage | Raw | Close
 Emit: TypeAlias = Callable[[Sequence[Outgoing]], None]
-"""One call is one TCP segment. Called on the event loop's thread; never blocks, never raises.
+"""Sends messages in one TCP segment, on the event loop's thread; never blocks or raises.
 
-Messages carry no request_id: the server fills in the connection's.
+The server adds the connection's request_id.
 """
 
 
-class Ear(Protocol):
-    """Hears one connection."""
+class RecognitionStream(Protocol):
+    """Recognizes the audio of one connection to the turns endpoint."""
 
-    def hear(self, pcm: bytes) -> None:
-        """Take the next audio bytes, in the connection's format; any length, never blocks."""
+    def receive_audio(self, pcm: bytes) -> None:
+        """Process audio in the connection's format, of any length; never blocks."""
 
     def configure(self, settings: TurnThresholds) -> None:
-        """Go on with other thresholds; they are complete and have been validated."""
+        """Change the thresholds; they are complete and valid."""
 
     async def close(self) -> None:
-        """Flush: settle what was heard and end an open turn; all is emitted on return."""
+        """End an open turn; everything has been emitted on return."""
 
     def abort(self) -> None:
-        """Free everything and emit nothing more: the connection is gone."""
+        """Free everything and emit nothing more: the connection is lost."""
 
 
 class Engine(Protocol):
-    """Hears connections."""
+    """Opens recognition streams."""
 
     def open(
         self,
@@ -109,15 +109,15 @@ class Engine(Protocol):
         emit: Emit,
         *,
         keyterms: Sequence[str] = (),
-    ) -> Ear:
-        """Open an ear for a connection.
+    ) -> RecognitionStream:
+        """Open a recognition stream for a connection.
 
         Args:
-            format: The audio that will come.
-            thresholds: Complete and validated.
-            emit: Where messages go.
+            format: Format of the audio.
+            thresholds: Complete and valid thresholds.
+            emit: Sends messages.
             keyterms: Words to expect.
         """
 
     async def aclose(self) -> None:
-        """Free what the engine holds, when the server stops; idempotent."""
+        """Free the engine's resources when the server stops; idempotent."""

@@ -1,8 +1,8 @@
-"""When faults strike and what they do to the time of things, without IO and without a clock.
+"""When faults are injected, and a simulated link, without IO and without a clock.
 
-`FaultPlan` belongs to a server, `ConnectionFaults` to a connection: it is told what point the
-connection has reached and gives the actions that are due. `Lane` is one direction of a link and
-says when bytes arrive. All chance comes from one seed: the same seed, the same story.
+`FaultPlan` belongs to a server, `ConnectionFaults` to a connection: it is told which points the
+connection reaches and returns the actions that are due. `OneWayLink` computes when bytes arrive.
+One seed decides everything random: the same seed gives the same faults.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from cartesia_ink_plugins.server.faults import (
 
 
 class FaultPlan:
-    """All faults of a server, and how often each may still strike."""
+    """All faults of a server, and how many times each may still be injected."""
 
     def __init__(self, faults: Sequence[Fault | str] = (), seed: int = 0) -> None:
-        """Begin with no connection.
+        """Create the plan, with no connection.
 
         Args:
-            faults: What goes wrong, as `Fault` or in one line of text.
-            seed: Of all chance.
+            faults: The faults, as `Fault` or as one line of text.
+            seed: Seed of everything random.
         """
         self.random = random.Random(seed)
         self._left: dict[int, int | None] = {}
@@ -52,25 +52,25 @@ class FaultPlan:
         self.add(*faults)
 
     def add(self, *faults: Fault | str) -> None:
-        """Add faults; connections that are open have them, too.
+        """Add faults; open connections have them, too.
 
         Raises:
-            UsageError: One that is text cannot be read.
+            UsageError: A fault cannot be parsed.
         """
         for fault in map(as_fault, faults):
             self._left[len(self._faults)] = fault.times
             self._faults.append(fault)
 
     def connection(self) -> ConnectionFaults:
-        """The faults of the next connection."""
+        """Return the faults of the next connection."""
         return ConnectionFaults(self, next(self._connections))
 
     def faults(self) -> list[tuple[int, Fault]]:
-        """The faults that may still strike, each with its number."""
+        """Return the faults that may still be injected, each with its number."""
         return [(number, self._faults[number]) for number, left in self._left.items() if left != 0]
 
-    def spend(self, number: int) -> bool:
-        """Take one time of a fault; tell whether there was one left."""
+    def consume(self, number: int) -> bool:
+        """Count one injection of a fault; return whether one was left."""
         left = self._left[number]
         if left is not None:
             self._left[number] = max(0, left - 1)
@@ -81,43 +81,43 @@ class ConnectionFaults:
     """The faults of one connection.
 
     Attributes:
-        number: Of the connection, from 0.
+        number: Number of the connection, from 0.
     """
 
     def __init__(self, plan: FaultPlan, number: int) -> None:
-        """Begin before the upgrade."""
+        """Create the faults before the upgrade."""
         self.number = number
         self._plan = plan
         self._counts: dict[str, int] = {}
-        self._struck: set[int] = set()
+        self._injected: set[int] = set()
         self._pending: list[tuple[float, int, Action]] = []
         self._order = itertools.count()
 
     def reach(self, point: str, now: float) -> None:
-        """Note that a point has been reached once more, after what happens there."""
+        """Report that the connection has passed a point once more."""
         self._counts[point] = count = self._counts.get(point, 0) + 1
         self._schedule(lambda at: at.point == point and not at.before and at.amount == count, now)
         if point == "upgrade":
-            # Measured from here; their amount is a delay.
-            for number, fault in self._mine(lambda at: at.point == "seconds"):
-                self._strike(number, fault, now + fault.at.amount)
+            # Measured from the upgrade: the amount is a delay.
+            for number, fault in self._matching(lambda at: at.point == "seconds"):
+                self._inject(number, fault, now + fault.at.amount)
 
     def approach(self, point: str, now: float) -> None:
-        """Note that a point is about to be reached: faults that strike before it are due."""
+        """Report that the connection is about to pass a point, for faults with `before`."""
         count = self._counts.get(point, 0) + 1
         self._schedule(lambda at: at.point == point and at.before and at.amount == count, now)
 
     def measure(self, point: str, amount: float, now: float) -> None:
-        """Note how much audio there has been, as `audio` in seconds or as `bytes`."""
+        """Report the audio received so far: `audio` in seconds, or `bytes`."""
         self._schedule(lambda at: at.point == point and amount >= at.amount, now)
 
     def limit(self, point: str) -> float:
-        """The least amount at which a fault waits at `audio` or `bytes`."""
-        amounts = [fault.at.amount for _, fault in self._mine(lambda at: at.point == point)]
+        """Return the smallest amount of a pending fault at `audio` or `bytes`."""
+        amounts = [fault.at.amount for _, fault in self._matching(lambda at: at.point == point)]
         return min(amounts, default=FOREVER)
 
     def due(self, now: float) -> list[Action]:
-        """The actions whose time has come, in the order of their times."""
+        """Return the actions that are due, in the order of their times."""
         actions = []
         while self._pending and self._pending[0][0] <= now:
             actions.append(heapq.heappop(self._pending)[2])
@@ -125,40 +125,40 @@ class ConnectionFaults:
 
     @property
     def next_time(self) -> float | None:
-        """When the next action is due; None when none is waiting."""
+        """When the next action is due; None if none is pending."""
         return self._pending[0][0] if self._pending else None
 
-    def _mine(self, matches: Callable[[At], bool]) -> list[tuple[int, Fault]]:
-        """Faults that could strike on this connection at such a place, each at most once."""
+    def _matching(self, matches: Callable[[At], bool]) -> list[tuple[int, Fault]]:
+        """Return the faults of this connection at such a place that were not injected on it."""
         return [
             (number, fault)
             for number, fault in self._plan.faults()
             if fault.connection in (None, self.number)
-            and number not in self._struck
+            and number not in self._injected
             and matches(fault.at)
         ]
 
     def _schedule(self, matches: Callable[[At], bool], now: float) -> None:
-        for number, fault in self._mine(matches):
-            self._strike(number, fault, now)
+        for number, fault in self._matching(matches):
+            self._inject(number, fault, now)
 
-    def _strike(self, number: int, fault: Fault, when: float) -> None:
-        if self._plan.spend(number):
-            self._struck.add(number)
+    def _inject(self, number: int, fault: Fault, when: float) -> None:
+        if self._plan.consume(number):
+            self._injected.add(number)
             when += fault.at.delay + fault.at.spread * self._plan.random.random()
             heapq.heappush(self._pending, (when, next(self._order), fault.action))
 
 
 @dataclass(slots=True)
-class Lane:
-    """One direction of a link: when do bytes arrive that are sent now? The order is kept.
+class OneWayLink:
+    """One direction of a simulated link; it keeps the order of the bytes.
 
     Attributes:
         latency: Seconds.
-        jitter: Seconds at most on top of it, at random.
+        jitter: Most random seconds added to the latency.
         rate: Bytes per second.
-        blocked_until: Nothing arrives before.
-        join: Bytes arrive at multiples of so many seconds.
+        blocked_until: Time before which nothing arrives.
+        join: Bytes arrive at multiples of this, in seconds; 0 is off.
     """
 
     random: random.Random
@@ -170,8 +170,8 @@ class Lane:
     _free_at: float = 0.0
     _last: float = 0.0
 
-    def due(self, now: float, size: int) -> float:
-        """When `size` bytes that are sent now have arrived."""
+    def arrival(self, now: float, size: int) -> float:
+        """Return when `size` bytes sent now arrive."""
         self._free_at = max(self._free_at, now) + size / self.rate
         when = self._free_at + self.latency
         if self.jitter:
@@ -183,15 +183,15 @@ class Lane:
 
 
 def random_faults(seed: int, *, seconds: float, count: int = 4, rough: bool = True) -> list[Fault]:
-    """Draw a schedule of faults for a conversation: how chaos tests get theirs.
+    """Draw a random schedule of faults for a conversation, as chaos tests use it.
 
-    Every fault of it passes: a client that does its best gets through.
+    A correct client recovers from every fault.
 
     Args:
         seed: The same seed draws the same faults.
-        seconds: How long the conversation is.
-        count: How many faults.
-        rough: Whether the server may also say what it must not say.
+        seconds: Length of the conversation.
+        count: Number of faults.
+        rough: Whether the server may also send invalid messages.
     """
     draw = random.Random(seed)
     return [Fault(_random_action(draw, rough), _random_place(draw, seconds)) for _ in range(count)]

@@ -1,10 +1,10 @@
-"""Faults in one line of text, as the command line takes them.
+"""Faults as one line of text, for the command line.
 
 reset@turn.update:2               after the second update
-close=1011@audio:3.5              when 3.5 s of audio have come
+close=1011@audio:3.5              after 3.5 s of audio
 refuse=503,2@connect*3            three times, with `Retry-After: 2`
-silence=6@turn.start+0.2~0.5      0.2 to 0.7 s after a turn started, for 6 s
-fin<turn.end                      instead of an end, just before it
+silence=6@turn.start+0.2~0.5      0.2 to 0.7 s after the start of a turn, for 6 s
+fin<turn.end                      just before the end of a turn is sent
 latency=0.1,0.05@connect*always   on every connection
 reset@seconds:1#0                 only on the first connection
 """
@@ -20,7 +20,7 @@ from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
     MEASURES,
-    SAYINGS,
+    NAMED_MESSAGES,
     Action,
     At,
     CloseAll,
@@ -70,7 +70,7 @@ _SYNTAX = re.compile(
 
 
 def format_fault(fault: Fault) -> str:
-    """Write a fault as `parse_fault` reads it."""
+    """Format a fault as `parse_fault` parses it."""
     at = fault.at
     amount = f":{at.amount:g}" if at.amount != 1 or at.point in MEASURES else ""
     delay = f"+{at.delay:g}" if at.delay else ""
@@ -82,10 +82,10 @@ def format_fault(fault: Fault) -> str:
 
 
 def parse_fault(text: str) -> Fault:
-    """Read a fault from one line; see the examples above.
+    """Parse a fault; see the examples above.
 
     Raises:
-        UsageError: It cannot be read; the message says what there is.
+        UsageError: It is invalid; the message says what is valid.
     """
     match = _SYNTAX.fullmatch(text.strip())
     if match is None:
@@ -105,33 +105,33 @@ def parse_fault(text: str) -> Fault:
     except ValueError as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"fault: {text!r} has a number that is none") from None
+        raise UsageError(f"fault: {text!r} has an invalid number") from None
     times = None if part["times"] == "always" else int(part["times"] or 1)
     connection = int(part["connection"]) if part["connection"] else None
     return Fault(action, at, times, connection)
 
 
 def as_fault(given: Fault | str) -> Fault:
-    """A fault as it is, or read from one line.
+    """Return a fault; text is parsed.
 
     Raises:
-        UsageError: It cannot be read.
+        UsageError: The text is invalid.
     """
     return parse_fault(given) if isinstance(given, str) else given
 
 
 def _action(name: str, arguments: str | None) -> Action:
-    """Make an action of its name and its arguments.
+    """Create an action from its name and arguments.
 
     Raises:
-        UsageError: There is none with the name, or the arguments are wrong.
+        UsageError: The name is unknown, or the arguments are invalid.
     """
     if name not in _ACTIONS:
         raise UsageError(f"fault: {name!r} is not one of {', '.join(_ACTIONS)}")
     given = arguments.split(",") if arguments else []
     if name == "say":
-        if len(given) != 1 or given[0] not in SAYINGS:
-            raise UsageError(f"fault: say one of {', '.join(SAYINGS)}")
+        if len(given) != 1 or given[0] not in NAMED_MESSAGES:
+            raise UsageError(f"fault: say one of {', '.join(NAMED_MESSAGES)}")
         return Say(given[0])
     members = fields(_ACTIONS[name])
     try:
@@ -144,10 +144,10 @@ def _action(name: str, arguments: str | None) -> Action:
 
 
 def _argument(member: Field[Any], text: str) -> float | bool | str:
-    """Read an argument as what the member of the action is.
+    """Convert an argument to the type of the member.
 
     Raises:
-        ValueError: It is not that.
+        ValueError: It is not of that type.
     """
     match member.type:
         case "str":

@@ -1,15 +1,15 @@
-"""How a network and a service go wrong, as values.
+"""Faults of the network and of the service, as values.
 
 A fault is an action at a place:
 
     Fault(Reset(), At("turn.update", 2))                 a reset after the second update
-    Fault(Close(1011), At("audio", 3.5))                 when 3.5 s of audio have come
+    Fault(Close(1011), At("audio", 3.5))                 after 3.5 s of audio
     Fault(Refuse(503, retry_after=2), At("connect"), times=3)
     Fault(Silence(6), At("turn.start", delay=0.2, spread=0.5))
 
-It strikes once unless `times` says more (None: always), on whichever connection gets there, or only
-on `connection`. Here nothing happens yet: `fault_plan` decides when faults strike, `proxy` plays
-them, `fault_text` writes them in one line of text.
+It is injected once, or `times` times (None: always), on every connection that gets there, or only
+on `connection`. `fault_plan` decides when faults are injected, `proxy` injects them, `fault_text`
+parses and formats them as one line of text.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ FOREVER = math.inf
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """The upgrade is answered with an HTTP status.
+    """The upgrade is rejected with an HTTP status.
 
     Attributes:
-        status: Such as 401, 402, 403, 429, 500 or 503.
-        retry_after: Seconds for a `Retry-After` header; None leaves it out.
+        status: HTTP status, such as 401, 402, 403, 429, 500 or 503.
+        retry_after: Seconds of the `Retry-After` header; None omits it.
     """
 
     status: int = 503
@@ -49,23 +49,23 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """The TCP connection is reset (RST): what is under way is lost."""
+    """The TCP connection is reset (RST); data in flight is lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fin:
-    """The server's side ends (FIN) without a close frame."""
+    """The server closes its side (FIN) without a close frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """Nothing more comes from the server; afterwards what was held back comes.
+    """The server sends nothing; afterwards it sends what was held back.
 
-    At `connect` it is a slow or hung handshake, at `upgrade` a `connected` that is late or never
-    comes, later an open connection that has gone silent.
+    At `connect` it is a slow or hung handshake, at `upgrade` a late or missing `connected`, later a
+    silent connection.
 
     Attributes:
-        seconds: How long.
+        seconds: Duration.
         pongs: Whether pings are still answered.
     """
 
@@ -75,10 +75,10 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Deaf:
-    """The server stops reading, until the buffers are full and sending stalls.
+    """The server stops reading, so that the buffers fill and sending blocks.
 
     Attributes:
-        seconds: How long.
+        seconds: Duration.
     """
 
     seconds: float = FOREVER
@@ -86,21 +86,21 @@ class Deaf:
 
 @dataclass(frozen=True, slots=True)
 class HalfOpen:
-    """Both directions go dead and nobody is told: a cable was pulled."""
+    """Neither direction delivers data, and neither peer is notified."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoPongs:
-    """Pings are not answered any more; all else works."""
+    """Pings are no longer answered; everything else works."""
 
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Everything takes longer, in both directions.
+    """Both directions are delayed; the order is kept.
 
     Attributes:
-        seconds: By how much.
-        jitter: And by how much more at random, at most; the order stays.
+        seconds: Delay.
+        jitter: Most random seconds added to the delay.
     """
 
     seconds: float
@@ -109,7 +109,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """The link carries no more than so many bytes a second in each direction.
+    """The bandwidth of each direction is limited.
 
     Attributes:
         rate: Bytes per second.
@@ -120,10 +120,10 @@ class Throttle:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What the server sends comes in pieces of so many bytes.
+    """The server's data arrives in small segments.
 
     Attributes:
-        size: Bytes.
+        size: Bytes of a segment.
     """
 
     size: int = 1
@@ -131,10 +131,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """What the server sends within some time comes in one TCP segment.
+    """The server's data of an interval arrives in one TCP segment.
 
     Attributes:
-        seconds: The time.
+        seconds: Length of the interval.
     """
 
     seconds: float = 0.5
@@ -142,32 +142,32 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class IgnoreClose:
-    """The client's `close` is not heard."""
+    """The client's `close` is ignored."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Say:
-    """The server says something, right or wrong.
+    """The server sends messages, valid or not.
 
     Attributes:
-        lines: Messages get the request_id of the connection; text and bytes are sent as they are.
-        what: Name of a line of `SAYINGS`, or what the lines are, for people.
+        lines: Messages get the connection's request_id; text and bytes are sent unchanged.
+        what: Key of `NAMED_MESSAGES`, or a description of the lines.
     """
 
     lines: tuple[Line, ...]
     what: str
 
     def __init__(self, *lines: Line, what: str = "") -> None:
-        """Say the lines; one that is a key of `SAYINGS` stands for what is found there."""
-        if len(lines) == 1 and isinstance(lines[0], str) and lines[0] in SAYINGS:
-            what, lines = lines[0], SAYINGS[lines[0]]
+        """Send lines, or those of a key of `NAMED_MESSAGES`."""
+        if len(lines) == 1 and isinstance(lines[0], str) and lines[0] in NAMED_MESSAGES:
+            what, lines = lines[0], NAMED_MESSAGES[lines[0]]
         object.__setattr__(self, "lines", lines)
         object.__setattr__(self, "what", what)
 
 
 @dataclass(frozen=True, slots=True)
 class CloseAll:
-    """All connections are closed at once, as in a deploy of the service.
+    """All connections are closed at once, as by a deploy of the service.
 
     Attributes:
         code: Close code.
@@ -178,12 +178,12 @@ class CloseAll:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """All connections break and the service is away for a while.
+    """All connections are reset and the service is unavailable for a while.
 
     Attributes:
-        seconds: How long.
-        status: What attempts get meanwhile: an HTTP status, `0` for "connection refused", `-1` for
-            no answer at all.
+        seconds: Duration.
+        status: The answer to attempts meanwhile: an HTTP status, `0` for "connection refused", `-1`
+            for no answer.
     """
 
     seconds: float
@@ -209,7 +209,7 @@ Action: TypeAlias = (
     | Outage
 )
 
-SAYINGS: dict[str, tuple[Line, ...]] = {
+NAMED_MESSAGES: dict[str, tuple[Line, ...]] = {
     "malformed": ('{"type": "turn.update", "transcript": ',),
     "not-object": ('["turn.start"]', "null", "3"),
     "wrong-types": (
@@ -236,7 +236,7 @@ SAYINGS: dict[str, tuple[Line, ...]] = {
 }
 
 MEASURES = ("seconds", "audio", "bytes")
-"""The points that have an amount; all others are counted."""
+"""The points with an amount; all others are counted."""
 
 POINTS = (
     "connect",
@@ -255,17 +255,16 @@ POINTS = (
 
 @dataclass(frozen=True, slots=True)
 class At:
-    """A place in the life of a connection.
+    """A place on a connection.
 
     Attributes:
         point: `connect` is before the upgrade is answered, `upgrade` right after it; `seconds` is
-            time since the upgrade, `audio` seconds of audio received, `bytes` bytes of audio
-            received; `close` is when the client asks to close; the others are types of messages.
-        amount: How many seconds or bytes; of the others, which one on the connection: 1 is the
-            first.
-        delay: Seconds from there.
-        spread: Seconds at most that are added to the delay at random.
-        before: Whether a message strikes before it is let through, instead of after it.
+            the time since the upgrade, `audio` and `bytes` the audio received in seconds and
+            bytes; `close` is the client's `close`; the others are message types.
+        amount: Seconds or bytes; for the others, the occurrence on the connection, from 1.
+        delay: Seconds after that place.
+        spread: Most random seconds added to the delay.
+        before: Whether the fault comes before the message is forwarded, instead of after it.
     """
 
     point: str = "connect"
@@ -275,7 +274,7 @@ class At:
     before: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse places that do not exist."""
+        """Check the place."""
         if self.point not in POINTS:
             raise UsageError(f"fault: {self.point!r} is not one of {', '.join(POINTS)}")
         if not (self.amount >= 0 and self.delay >= 0 and self.spread >= 0):
@@ -289,10 +288,10 @@ class Fault:
     """An action at a place.
 
     Attributes:
-        action: What happens.
-        at: Where.
-        times: How often, on all connections together; None: whenever a connection gets there.
-        connection: Number of the only connection, from 0, on which it happens; None: any.
+        action: The action.
+        at: The place.
+        times: Number of injections on all connections together; None is no limit.
+        connection: Number of the only connection that has it, from 0; None is any.
     """
 
     action: Action
@@ -301,24 +300,24 @@ class Fault:
     connection: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot happen."""
+        """Check the action."""
         if self.times is not None and self.times < 1:
-            raise UsageError("fault: must happen at least once")
+            raise UsageError("fault: times must be 1 or more")
         match self.action:
             case Refuse() if self.at.point != "connect":
-                raise UsageError("fault: only at connect, the upgrade, can anything be refused")
+                raise UsageError("fault: refuse is possible only at connect")
             case Refuse(status=status) if not 400 <= status <= 599:
-                raise UsageError(f"fault: {status} is no HTTP status from 400 to 599")
+                raise UsageError(f"fault: {status} is not an HTTP status from 400 to 599")
             case Refuse(retry_after=float() | int() as wait) if not wait >= 0:
                 raise UsageError("fault: Retry-After must not be below 0 seconds")
             case Outage(status=status) if status not in (-1, 0) and not 400 <= status <= 599:
                 raise UsageError(f"fault: {status} is neither 0, nor -1, nor an HTTP status")
             case Close(code=code) | CloseAll(code=code) if not 1000 <= code <= 4999:
-                raise UsageError(f"fault: {code} is no close code from 1000 to 4999")
+                raise UsageError(f"fault: {code} is not a close code from 1000 to 4999")
             case Throttle(rate=rate) if not rate > 0:
-                raise UsageError("fault: a rate must be above 0 bytes a second")
+                raise UsageError("fault: rate must be above 0 bytes per second")
             case Slice(size=size) if size < 1:
-                raise UsageError("fault: a slice must be at least 1 byte")
+                raise UsageError("fault: size must be at least 1 byte")
             case Latency(seconds=seconds, jitter=jitter) if not (seconds >= 0 and jitter >= 0):
                 raise UsageError("fault: latency must not be below 0 seconds")
             case (
@@ -327,4 +326,4 @@ class Fault:
                 | Join(seconds=seconds)
                 | Outage(seconds=seconds)
             ) if not seconds >= 0:
-                raise UsageError("fault: cannot last less than 0 seconds")
+                raise UsageError("fault: duration must not be below 0 seconds")

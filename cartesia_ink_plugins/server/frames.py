@@ -1,8 +1,7 @@
 """WebSocket frames as bytes, without IO: RFC 6455, section 5.
 
-The frames are made here and not by aiohttp, because one TCP segment must be able to carry several
-of them, because a server for tests must be able to send what a polite library would not, and
-because the proxy has to know what it lets through.
+Not those of aiohttp, because one TCP segment must be able to hold several frames, because a test
+server must be able to send invalid ones, and because the proxy parses them.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import TypeAlias
 from cartesia_ink_plugins.server.engine import Close
 
 WireItem: TypeAlias = str | bytes | Close
-_MAX_FRAME = 64 * 2**20  # bytes; more than either side takes, so that it is theirs to reject
+_MAX_FRAME = 64 * 2**20  # bytes; more than either peer accepts, so that the peer rejects it
 
 
 class Opcode(IntEnum):
-    """What a frame is."""
+    """The type of a frame."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -32,13 +31,13 @@ class Opcode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame as it stood on the wire.
+    """One frame as received.
 
     Attributes:
-        opcode: What it is; a number if it is none of the known ones.
+        opcode: Its type; a plain number if it is unknown.
         raw: All its bytes.
-        head: How many of them come before the payload.
-        mask: The four bytes the payload is masked with; empty if it is not.
+        head: Bytes before the payload.
+        mask: The four bytes that mask the payload; empty if it is not masked.
     """
 
     opcode: int
@@ -63,21 +62,21 @@ class Frame:
 
 
 class FrameTooLargeError(Exception):
-    """A frame claims to be larger than any that is carried."""
+    """The length of a frame is above the limit."""
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames."""
+    """Splits a stream of bytes into frames."""
 
     def __init__(self) -> None:
-        """Begin at the beginning of a frame."""
+        """Start at the beginning of a frame."""
         self._data = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take bytes and give the frames that are complete.
+        """Add bytes and yield the complete frames.
 
         Raises:
-            FrameTooLargeError: The next frame claims to be larger than 64 MiB.
+            FrameTooLargeError: The next frame is longer than 64 MiB.
         """
         self._data += data
         while (frame := self._next()) is not None:
@@ -95,7 +94,7 @@ class FrameReader:
                 return None
             size, head = int.from_bytes(data[2 : 2 + extra], "big"), 2 + extra
         if size > _MAX_FRAME:
-            raise FrameTooLargeError(f"a frame that claims {size} bytes")
+            raise FrameTooLargeError(f"a frame of {size} bytes")
         mask = b""
         if data[1] & 0x80:
             mask = bytes(data[head : head + 4])
@@ -106,7 +105,7 @@ class FrameReader:
 
 
 def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
-    """Write one whole, unmasked frame, as servers do."""
+    """Encode one unmasked frame, as servers send it."""
     size = len(payload)
     if size < 126:
         head = struct.pack("!BB", 0x80 | opcode, size)
@@ -118,7 +117,7 @@ def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
 
 
 def encode_close(close: Close) -> bytes:
-    """Write a close frame: 1005 stands for one without a code, 1006 for none at all."""
+    """Encode a close frame: 1005 is one without a code, 1006 is none."""
     if close.code == 1006:
         return b""
     if close.code == 1005:
@@ -128,7 +127,7 @@ def encode_close(close: Close) -> bytes:
 
 
 def encode_items(items: Sequence[WireItem]) -> bytes:
-    """Write items as consecutive frames."""
+    """Encode items as consecutive frames."""
     frames = []
     for item in items:
         match item:

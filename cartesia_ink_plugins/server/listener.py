@@ -1,6 +1,6 @@
-"""Listens for HTTP; a request that is not whole in time ends its connection.
+"""Listens for HTTP and drops a connection whose first request does not arrive in time.
 
-aiohttp waits for the head of the first request for ever.
+aiohttp has no timeout for the head of the first request.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class Listener:
     """An application on one port."""
 
     def __init__(self, app: web.Application, request_timeout: float) -> None:
-        """Prepare; nothing happens before `start`.
+        """Create a listener; nothing happens before `start`.
 
         Args:
-            app: What answers.
-            request_timeout: Seconds that the head of the first request may take.
+            app: The application.
+            request_timeout: Seconds within which the head of the first request must arrive.
         """
         app.middlewares.append(self._request_received)
         self._runner = web.AppRunner(
@@ -55,7 +55,7 @@ class Listener:
         """Listen; return the port.
 
         Raises:
-            OSError: The port is taken or the address is not ours.
+            OSError: The port is in use or the address is not local.
         """
         await self._runner.setup()
         try:
@@ -76,25 +76,25 @@ class Listener:
         await self._runner.cleanup()
 
     def _accept(self) -> asyncio.Protocol:
-        """Make what reads from a new connection."""
+        """Create the protocol of a new connection and start its timer."""
         assert self._runner.server is not None
         protocol = self._runner.server()
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._request_timeout, self._give_up, protocol)
+        timer = loop.call_later(self._request_timeout, self._time_out, protocol)
         self._timers[protocol] = timer
         return protocol
 
     @web.middleware
     async def _request_received(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        self._forget(request.protocol)
+        self._stop_timer(request.protocol)
         return await handler(request)
 
-    def _give_up(self, protocol: web.RequestHandler) -> None:
-        self._forget(protocol)
+    def _time_out(self, protocol: web.RequestHandler) -> None:
+        self._stop_timer(protocol)
         if protocol.transport is not None:
             protocol.transport.abort()
 
-    def _forget(self, protocol: asyncio.BaseProtocol) -> None:
+    def _stop_timer(self, protocol: asyncio.BaseProtocol) -> None:
         timer = self._timers.pop(protocol, None)
         if timer is not None:
             timer.cancel()

@@ -1,6 +1,6 @@
-"""What an engine needs beside turns: an ear that is told when speech is over, and whole files.
+"""The interface of an engine for the manual and the batch endpoint.
 
-An engine may have neither; then the server answers that it does not have the endpoint.
+An engine may have neither; the server then answers 404 there.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import Transcript
 
 ManualEmit: TypeAlias = Callable[[Sequence[Transcript]], None]
-"""One call is one TCP segment. Called on the event loop's thread; never blocks, never raises."""
+"""Sends transcripts in one TCP segment, on the event loop's thread; never blocks or raises."""
 
-# Where text is broken into deltas: as the service does, without regard for words.
 DELTA_SIZES = (6, 3, 9, 5)
+"""Characters of each delta, in turn. Like the service, it splits words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManualRequest:
-    """What a connection to `/stt/websocket` asks for, checked and complete.
+    """The valid and complete request of a connection to `/stt/websocket`.
 
     Attributes:
         model: The model.
-        format: The audio that will come.
-        language: Of the speech.
+        format: Format of the audio.
+        language: Language of the speech.
         keyterms: Words to expect.
-        max_silence: Seconds of silence after which text is given without `finalize`; None leaves
-            it to the engine.
+        max_silence: Seconds of silence after which text is sent without `finalize`; None is the
+            default of the engine.
     """
 
     model: str
@@ -39,42 +39,42 @@ class ManualRequest:
     max_silence: float | None = None
 
     @property
-    def has_words(self) -> bool:
-        """Whether the model gives words with times, a duration and a language."""
+    def has_word_times(self) -> bool:
+        """Whether transcripts have words with times, a duration and a language."""
         return "whisper" in self.model
 
 
-class ManualEar(Protocol):
-    """Hears one connection."""
+class ManualRecognitionStream(Protocol):
+    """Recognizes the audio of one connection to the manual endpoint."""
 
-    def hear(self, pcm: bytes) -> None:
-        """Take the next audio bytes, in the connection's format; any length, never blocks."""
+    def receive_audio(self, pcm: bytes) -> None:
+        """Process audio in the connection's format, of any length; never blocks."""
 
     async def finalize(self) -> None:
-        """Say all words heard so far; all is emitted on return."""
+        """Emit the text of all audio received; everything has been emitted on return."""
 
     def abort(self) -> None:
-        """Free everything and emit nothing more: the connection is gone."""
+        """Free everything and emit nothing more: the connection is lost."""
 
 
 @runtime_checkable
 class ManualEngine(Protocol):
-    """Hears connections that say themselves when speech is over."""
+    """Opens recognition streams for the manual endpoint."""
 
-    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ManualEar:
-        """Open an ear for a connection."""
+    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ManualRecognitionStream:
+        """Open a recognition stream for a connection."""
 
 
 @runtime_checkable
 class BatchEngine(Protocol):
-    """Hears whole files."""
+    """Transcribes whole files."""
 
     async def transcribe(self, format: AudioFormat, pcm: bytes, language: str) -> Transcript:
-        """Write down a file, with words and times."""
+        """Transcribe a file, with word times."""
 
 
-def broken(text: str, sizes: Sequence[int] = DELTA_SIZES) -> list[str]:
-    """Break a text into deltas of these sizes, in turn."""
+def split_into_deltas(text: str, sizes: Sequence[int] = DELTA_SIZES) -> list[str]:
+    """Split a text into deltas of these sizes, in turn."""
     pieces: list[str] = []
     while text:
         size = sizes[len(pieces) % len(sizes)]

@@ -1,9 +1,9 @@
-"""A TCP proxy that plays faults in front of any Ink server.
+"""A TCP proxy that injects faults in front of any Ink server.
 
     async with FaultProxy(server.url, [Fault(Reset(), At("turn.update", 2))]) as proxy:
-        ...  # dial proxy.url
+        ...  # connect to proxy.url
 
-`InkServer(..., faults=[...])` puts one in front of itself.
+`InkServer(..., faults=[...])` starts one in front of itself.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.server.delayed_writer import reset
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.fault_plan import FaultPlan
 from cartesia_ink_plugins.server.faults import (
@@ -31,20 +32,19 @@ from cartesia_ink_plugins.server.faults import (
     Silence,
 )
 from cartesia_ink_plugins.server.listener import accepted, stop_listening
-from cartesia_ink_plugins.server.outlet import reset
-from cartesia_ink_plugins.server.proxied import ProxiedConnection
+from cartesia_ink_plugins.server.proxied_connection import ProxiedConnection
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Strike:
-    """A fault that struck.
+class InjectedFault:
+    """A fault that was injected.
 
     Attributes:
         at: Seconds since the proxy was started.
-        connection: Number of the connection, from 0; None when it was all of them.
-        action: What happened.
+        connection: Number of the connection, from 0; None for all of them.
+        action: The fault.
     """
 
     at: float
@@ -57,10 +57,10 @@ class FaultProxy:
 
     Attributes:
         plan: The faults.
-        upstream: The server's name and port, as its own clients say them.
-        strikes: What has happened so far.
-        complaints: Why connections could not be carried: what a peer sent that is no WebSocket.
-        dials: When connections came, in seconds since the start.
+        upstream: Host and port of the server, as in the Host header.
+        injected: The faults injected so far.
+        peer_errors: Why connections were dropped: what a peer sent that is not WebSocket.
+        connected_at: When each connection was accepted, in seconds since the start.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class FaultProxy:
 
         Args:
             upstream: URL of the server, `http`, `https`, `ws` or `wss`.
-            faults: What goes wrong, as `Fault` or in one line of text.
+            faults: The faults, as `Fault` or as one line of text.
             host: Address to listen on.
             port: Port to listen on; 0 takes a free one.
-            seed: Of all chance.
+            seed: Seed of everything random.
 
         Raises:
-            UsageError: The URL has no host, or a fault cannot be read.
+            UsageError: The URL has no host, or a fault cannot be parsed.
         """
         parts = urlsplit(upstream)
         if not parts.hostname:
             raise UsageError(f"upstream: {upstream!r} is not like 'http://127.0.0.1:8765'")
         self.plan = FaultPlan(faults, seed)
-        self.strikes: list[Strike] = []
-        self.complaints: list[str] = []
-        self.dials: list[float] = []
+        self.injected: list[InjectedFault] = []
+        self.peer_errors: list[str] = []
+        self.connected_at: list[float] = []
         self.upstream = parts.netloc.rpartition("@")[2]
         self._tls = ssl.create_default_context() if parts.scheme in ("https", "wss") else None
         self._upstream = (parts.hostname, parts.port or (443 if self._tls else 80))
@@ -99,75 +99,75 @@ class FaultProxy:
         self._started_at = 0.0
         self._connections: dict[asyncio.Task[None], ProxiedConnection] = {}
         self._outage: Outage | None = None
-        self._back: asyncio.Task[None] | None = None
+        self._recovery: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
-        """Where the proxy is: a base URL for every client."""
+        """The base URL of the proxy."""
         return f"http://{self._host}:{self._port}"
 
     @property
     def port(self) -> int:
-        """The port; before `start` the one asked for."""
+        """The port; before `start` the configured one."""
         return self._port
 
     async def start(self) -> None:
         """Listen.
 
         Raises:
-            OSError: The port is taken or the address is not ours.
+            OSError: The port is in use or the address is not local.
         """
         self._started_at = asyncio.get_running_loop().time()
         await self._listen()
 
     async def stop(self) -> None:
-        """Drop every connection and leave nothing behind; idempotent."""
-        if self._back is not None:
-            self._back.cancel()
-            await asyncio.gather(self._back, return_exceptions=True)
-        self._unlisten()
+        """Drop every connection; leave no task or socket; idempotent."""
+        if self._recovery is not None:
+            self._recovery.cancel()
+            await asyncio.gather(self._recovery, return_exceptions=True)
+        self._stop_listening()
         await accepted()
         for task in list(self._connections):
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def add(self, *faults: Fault | str) -> None:
-        """Let more go wrong from now on."""
+        """Add faults; open connections have them, too."""
         self.plan.add(*faults)
 
-    def strike(self, action: Action) -> None:
-        """Let a fault strike now, on every connection that is open."""
+    def inject(self, action: Action) -> None:
+        """Inject a fault now, on every open connection."""
         if isinstance(action, CloseAll | Outage):
-            self.strike_all(action)
+            self.inject_all(action)
             return
         for connection in list(self._connections.values()):
-            connection.strike(action)
+            connection.inject(action)
 
-    def strike_all(self, action: CloseAll | Outage) -> None:
-        """Let a fault strike that is about the whole server."""
+    def inject_all(self, action: CloseAll | Outage) -> None:
+        """Inject a fault that concerns the whole server."""
         if isinstance(action, CloseAll):
-            self.strike(Close(action.code))
+            self.inject(Close(action.code))
             return
-        self.note(None, action)
-        self.strike(Reset())
+        self.record(None, action)
+        self.inject(Reset())
         self._outage = action
-        if self._back is not None:
-            self._back.cancel()
+        if self._recovery is not None:
+            self._recovery.cancel()
         if action.status == 0:
-            self._unlisten()
-        self._back = asyncio.create_task(self._come_back(action.seconds))
+            self._stop_listening()
+        self._recovery = asyncio.create_task(self._recover(action.seconds))
 
-    def note(self, connection: int | None, action: Action) -> None:
-        """Write down that a fault struck."""
+    def record(self, connection: int | None, action: Action) -> None:
+        """Record that a fault was injected."""
         logger.info("fault on connection %s: %s", connection, type(action).__name__)
-        self.strikes.append(Strike(self._now(), connection, action))
+        self.injected.append(InjectedFault(self._now(), connection, action))
 
-    def complain(self, connection: int, text: str) -> None:
-        """Write down why a connection could not be carried."""
+    def record_peer_error(self, connection: int, text: str) -> None:
+        """Record why a connection could not be forwarded."""
         logger.warning("connection %d was dropped: %s", connection, text)
-        self.complaints.append(f"connection {connection}: {text}")
+        self.peer_errors.append(f"connection {connection}: {text}")
 
-    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the server."""
         return await asyncio.open_connection(*self._upstream, ssl=self._tls)
 
@@ -189,32 +189,32 @@ class FaultProxy:
         return asyncio.get_running_loop().time() - self._started_at
 
     async def _listen(self) -> None:
-        # In two steps, so that nobody who is cancelled in between leaves a socket behind.
+        # In two steps, so that a cancellation in between leaves no socket.
         self._server = await asyncio.start_server(
-            self._carry, self._host, self._port, start_serving=False
+            self._serve, self._host, self._port, start_serving=False
         )
         self._port = self._server.sockets[0].getsockname()[1]
         await self._server.start_serving()
 
-    def _unlisten(self) -> None:
+    def _stop_listening(self) -> None:
         if self._server is not None:
             stop_listening(self._server)
             self._server = None
 
-    async def _come_back(self, seconds: float) -> None:
+    async def _recover(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
         self._outage = None
         if self._server is None:
             await self._listen()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; the task belongs to `_connections`."""
         task = asyncio.current_task()
         assert task is not None
-        self.dials.append(self._now())
+        self.connected_at.append(self._now())
         first: Action | None = None
         match self._outage:
-            case Outage(status=0):  # it came just before the port was closed
+            case Outage(status=0):  # accepted just before the port was closed
                 reset(writer.transport)
                 return
             case Outage(status=-1):

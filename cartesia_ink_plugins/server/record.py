@@ -1,4 +1,4 @@
-"""What happened on a connection, for tests to look at. Nothing in it is a secret."""
+"""The record of a connection, for tests; it has no secrets."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from cartesia_ink_plugins.core.wire import decode
 
 MASK = "***"
 MAX_KEPT = 10_000
-"""Messages that are kept of each direction; an hour of speech has about as many."""
+"""Messages kept of each direction; an hour of speech has about as many."""
 _SECRET_NAME = re.compile(
     r"auth|cookie|credential|(api|access)[-_]?key|password|secret|token|^key$", re.I
 )
-# What keys of Cartesia look like, wherever they are.
+# The form of Cartesia's API keys.
 _SECRET_VALUE = re.compile(r"sk_[A-Za-z]+_\w{8,}")
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class ConnectionRecord:
-    """One connection, or the attempt at one.
+    """One connection, or one rejected request.
 
     Attributes:
-        number: Counts the connections of a server from 0, refused ones too.
-        request_id: The id on every message and in the `X-Request-Id` header.
+        number: Number of the connection, from 0; rejected ones count, too.
+        request_id: The id in every message and in the `X-Request-Id` header.
         path: Path of the request.
-        query: Parameters in their order; secrets are masked.
+        query: Parameters in order; secrets are masked.
         headers: Headers with names in lower case; secrets are masked.
         received: Text messages of the client, verbatim; the newest 10,000.
         sent: Messages to the client, verbatim; the newest 10,000.
@@ -35,10 +35,9 @@ class ConnectionRecord:
         audio_seconds: Seconds of audio received.
         pings: Pings received.
         status: HTTP status of the answer; 101 for a connection.
-        close_code: How the connection ended, whoever closed it; 1006 without a close frame; None
-            while it is open.
-        complaint: What the client did wrong, when the server refused something; None otherwise.
-        violation: A message that the engine wanted to send though the turn table forbids it.
+        close_code: Close code, whoever closed; 1006 without a close frame; None while it is open.
+        client_error: Why the server rejected something; None otherwise.
+        protocol_violation: The engine's message that the turn table forbids; None otherwise.
     """
 
     number: int
@@ -53,8 +52,8 @@ class ConnectionRecord:
     pings: int = 0
     status: int | None = None
     close_code: int | None = None
-    complaint: str | None = None
-    violation: str | None = None
+    client_error: str | None = None
+    protocol_violation: str | None = None
 
     def add_received(self, text: str) -> None:
         """Keep a message of the client."""
@@ -68,7 +67,7 @@ class ConnectionRecord:
 
     @property
     def messages(self) -> list[Message]:
-        """What was sent, decoded."""
+        """The messages to the client, decoded."""
         return [decode(message) for message in self.sent]
 
     @property
@@ -78,16 +77,16 @@ class ConnectionRecord:
 
     @property
     def is_open(self) -> bool:
-        """Whether the connection was accepted and has not ended."""
+        """Whether the connection is open."""
         return self.status == 101 and self.close_code is None
 
     def parameter(self, name: str) -> str | None:
-        """The value of a query parameter; the last one if there are several."""
+        """Return the value of a query parameter; the last one if there are several."""
         return dict(self.query).get(name)
 
 
 def masked(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Replace the values that are secrets, by their names or by what they look like."""
+    """Replace values that are secrets by their name or by their form."""
     return [
         (name, MASK if _SECRET_NAME.search(name) else _SECRET_VALUE.sub(MASK, value))
         for name, value in pairs
@@ -95,5 +94,5 @@ def masked(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def masked_path(path: str) -> str:
-    """Replace keys in a path."""
+    """Replace API keys in a path."""
     return _SECRET_VALUE.sub(MASK, path)

@@ -1,4 +1,4 @@
-"""Scripts: what a caller says, written down, and the audio in which it is said.
+"""Scripts: what a caller says, as text and as audio.
 
     script = Script(
         "Hello there.",
@@ -7,15 +7,15 @@
         Turn(noise=0.5),
     )
     async with InkServer(script) as server:
-        ...  # stream script.audio(AudioFormat()) to server.url
+        ...  # send script.audio(AudioFormat()) to server.url
         assert finals == script.transcripts
 
-The audio is coded speech (see `voice`): the server hears the words in the sound itself, so the
-turns stand on the clock of the audio, not of the wall. Audio that is lost is words lost; audio that
-is sent twice is words said twice; a replay on another connection may begin anywhere.
+The audio is coded speech (see `coded_speech`): the server recognizes the words in the audio itself,
+so turn events depend on the position in the audio and not on the wall clock. Lost audio is lost
+words, audio sent twice is repeated words, and a replay on another connection may begin anywhere.
 
-As JSON a script is an object with the members `turns`, `timing`, `cues`; a turn is a string or an
-object with the members of `Turn`; as plain text it is one turn a line.
+In JSON a script is an object with `turns`, `timing`, `cues` and `lead_in`; a turn is a string or an
+object with the members of `Turn`. In plain text each line is a turn.
 """
 
 from __future__ import annotations
@@ -32,21 +32,22 @@ import numpy as np
 from cartesia_ink_plugins.core.audio import AudioFormat, Samples
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Transcript
-from cartesia_ink_plugins.server.cues import Cue
-from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
-from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest
-from cartesia_ink_plugins.server.script_ear import ScriptEar, ScriptTiming
-from cartesia_ink_plugins.server.script_manual import ScriptManualEar, transcribe_script
-from cartesia_ink_plugins.server.voice import (
-    MAX_WORDS,
+from cartesia_ink_plugins.server.coded_speech import (
+    MAX_VOCABULARY,
     WORD_SECONDS,
     CodedWord,
     Pause,
     noise,
     silence,
 )
+from cartesia_ink_plugins.server.cues import Cue
+from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
+from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest
+from cartesia_ink_plugins.server.script_manual import ScriptManualStream, transcribe_script
+from cartesia_ink_plugins.server.script_turns import ScriptTiming, ScriptTurnsStream
 
 PAUSE_SECONDS = 0.5
+"""Length of the pause that ` ... ` stands for."""
 _TOKEN = re.compile(r"\s*\S+(?:\s+$)?")
 _PAUSE_SIGNS = ("...", "…")
 _T = TypeVar("_T")
@@ -57,13 +58,13 @@ class Turn:
     """One turn of the caller.
 
     Attributes:
-        say: The words, verbatim. ` ... ` standing alone is a pause of 0.5 s inside the turn, which
-            gives an eager end and a resume. A sequence may hold strings and pauses in seconds; a
-            pause long enough to end the turn is marked in the sound as held, so that it does not.
-        gap: Seconds of silence before the turn, beside the one after the turn before it.
+        say: The words, verbatim. ` ... ` is a pause of 0.5 s inside the turn, with an eager end and
+            a resume. A sequence holds strings and pauses in seconds; a pause that would end the
+            turn is marked as held in the audio, so that it does not.
+        gap: Seconds of silence before the turn, added to `after` of the previous turn.
         after: Seconds of silence after the turn; long enough to end it.
         eager: Whether an eager end comes before the end.
-        noise: Seconds of noise before the words. Without words: a turn that ends empty.
+        noise: Seconds of noise before the words; without words the turn ends with empty text.
     """
 
     say: str | Sequence[str | float] = ""
@@ -73,18 +74,18 @@ class Turn:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse times below zero and turns in which nothing sounds."""
+        """Check the times, and that the turn has sound."""
         for name in ("gap", "after", "noise"):
             if getattr(self, name) < 0:
                 raise UsageError(f"{name}: {getattr(self, name)} is below 0 seconds")
         parts = list(self.parts())
         if not self.noise and not any(isinstance(part, str) for part in parts):
-            raise UsageError("say: has no words; give some noise for a turn that ends empty")
+            raise UsageError("say: has no words; set noise for a turn with empty text")
         if any(isinstance(part, float) and part < 0 for part in parts):
             raise UsageError("say: a pause is below 0 seconds")
 
     def parts(self) -> Iterator[str | float]:
-        """The words with their leading space, and the pauses in seconds."""
+        """Yield the words, each with its leading space, and the pauses in seconds."""
         for part in [self.say] if isinstance(self.say, str) else self.say:
             if not isinstance(part, str):
                 yield float(part)
@@ -97,20 +98,21 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """The words as a turn that is not the first on its connection gives them."""
+        """The transcript of the turn, unless it is the first of its connection."""
         return "".join(part for part in self.parts() if isinstance(part, str))
 
 
 class Script:
-    """A conversation's half: everything that one caller says. A value; also an engine's recipe.
+    """Everything that one caller says.
 
     Attributes:
-        turns: What is said.
-        timing: How the server hears it.
-        cues: Messages at fixed places of the audio, beside or instead of the turns.
+        turns: The turns.
+        timing: Delays of turn detection.
+        cues: Messages at fixed positions of the audio, added to or instead of the turns.
+        lead_in: Seconds of silence before the first turn.
     """
 
-    __slots__ = ("_words", "cues", "lead_in", "timing", "turns")
+    __slots__ = ("_indices", "cues", "lead_in", "timing", "turns")
 
     def __init__(
         self,
@@ -119,12 +121,12 @@ class Script:
         cues: Sequence[Cue] = (),
         lead_in: float = 0.3,
     ) -> None:
-        """Write a script.
+        """Create a script.
 
         Args:
-            *turns: What is said; a string is a `Turn` with the defaults.
-            timing: How the server hears it; the delays of turn detection.
-            cues: Messages at fixed places of the audio.
+            *turns: The turns; a string is a `Turn` with the defaults.
+            timing: Delays of turn detection.
+            cues: Messages at fixed positions of the audio.
             lead_in: Seconds of silence before the first turn.
 
         Raises:
@@ -137,17 +139,19 @@ class Script:
         self.cues = tuple(cues)
         self.lead_in = lead_in
         spoken = (p for turn in self.turns for p in turn.parts() if isinstance(p, str))
-        self._words = {word: index for index, word in enumerate(dict.fromkeys(spoken))}
-        if len(self._words) > MAX_WORDS:
-            raise UsageError(f"turns: {len(self._words)} different words; at most {MAX_WORDS}")
+        self._indices = {word: index for index, word in enumerate(dict.fromkeys(spoken))}
+        if len(self._indices) > MAX_VOCABULARY:
+            raise UsageError(
+                f"turns: {len(self._indices)} different words; at most {MAX_VOCABULARY}"
+            )
 
     def __repr__(self) -> str:
-        """Show the turns."""
+        """Return the turns as source."""
         return f"Script({', '.join(map(repr, self.turns))})"
 
     @property
     def transcripts(self) -> list[str]:
-        """The text of each `turn.end`, heard on one connection; later turns begin with a space."""
+        """The text of each `turn.end` on one connection; later turns begin with a space."""
         texts = []
         spoken = False
         for turn in self.turns:
@@ -156,18 +160,18 @@ class Script:
         return texts
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The different words, each with the space before it; a coded word is an index into it."""
-        return tuple(self._words)
+    def vocabulary(self) -> tuple[str, ...]:
+        """The different words, each with its leading space; a coded word is an index into it."""
+        return tuple(self._indices)
 
     @property
     def seconds(self) -> float:
-        """How long the audio is."""
+        """Length of the audio."""
         return sum(seconds for _, seconds in self._pieces())
 
     @property
     def spans(self) -> list[tuple[float, float]]:
-        """Where each turn's sound begins and ends in the audio, in seconds."""
+        """Start and end of each turn's sound in the audio, in seconds."""
         spans: list[tuple[float, float]] = []
         position = self.lead_in
         for turn in self.turns:
@@ -179,10 +183,10 @@ class Script:
         return spans
 
     def audio(self, audio: AudioFormat | None = None) -> bytes:
-        """Speak the script.
+        """Render the script as audio.
 
         Args:
-            audio: The format wanted; 16-bit, 16 kHz by default.
+            audio: The format; 16-bit, 16 kHz by default.
 
         Raises:
             UsageError: The sample rate is below 8000 Hz.
@@ -201,7 +205,7 @@ class Script:
         return audio.encode(np.concatenate(sounds)) if sounds else b""
 
     def engine(self) -> ScriptEngine:
-        """Make an engine that hears this script."""
+        """Create an engine that recognizes this script."""
         return ScriptEngine(self)
 
     def _pieces(self) -> Iterator[tuple[CodedWord | str, float]]:
@@ -210,7 +214,7 @@ class Script:
             yield from self._turn(turn)
 
     def _turn(self, turn: Turn) -> Iterator[tuple[CodedWord | str, float]]:
-        """Lay out a turn; the first and the last piece are silence."""
+        """Yield the pieces of a turn; the first and the last are silence."""
         yield "silence", turn.gap
         if turn.noise:
             yield "noise", turn.noise
@@ -224,20 +228,20 @@ class Script:
                 pause = Pause.NO_EAGER
             elif isinstance(following, float) and following >= self.timing.held_from:
                 pause = Pause.HELD
-            yield CodedWord(self._words[part], pause), WORD_SECONDS
+            yield CodedWord(self._indices[part], pause), WORD_SECONDS
             if isinstance(following, str):
                 yield "silence", self.timing.word_gap
         yield "silence", turn.after
 
     @classmethod
     def from_json(cls, text: str) -> Script:
-        """Read a script from JSON.
+        """Parse a script from JSON.
 
         Raises:
-            UsageError: It is no JSON, or has members a script does not have.
+            UsageError: It is not JSON, or has unknown members.
         """
         try:
-            data = json.loads(text, parse_constant=_no_json)
+            data = json.loads(text, parse_constant=_reject_constant)
         except (ValueError, RecursionError) as error:
             raise UsageError(f"script: is not JSON: {error}") from None
         if isinstance(data, list):
@@ -259,12 +263,12 @@ class Script:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Script:
-        """Read a script from a file: JSON if it is named so, else one turn a line.
+        """Read a script from a file: JSON if its suffix is `.json`, else one turn per line.
 
         In plain text, empty lines and lines beginning with `#` are skipped.
 
         Raises:
-            UsageError: The file cannot be read or is no script.
+            UsageError: The file cannot be read or is not a script.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -278,10 +282,10 @@ class Script:
 
 
 class ScriptEngine:
-    """Hears a script on every connection."""
+    """Recognizes a script on every connection."""
 
     def __init__(self, script: Script) -> None:
-        """Hear `script`; the engine counts its connections, because a cue may be for one only."""
+        """Recognize `script`; connections are counted, because a cue may be for only one."""
         self.script = script
         self._connections = 0
 
@@ -292,37 +296,36 @@ class ScriptEngine:
         emit: Emit,
         *,
         keyterms: Sequence[str] = (),
-    ) -> ScriptEar:
-        """Open an ear for the next connection."""
+    ) -> ScriptTurnsStream:
+        """Open a recognition stream for the next connection."""
         connection, self._connections = self._connections, self._connections + 1
-        return ScriptEar(
+        return ScriptTurnsStream(
             format,
             thresholds,
             emit,
-            words=self.script.words,
+            vocabulary=self.script.vocabulary,
             timing=self.script.timing,
             cues=[cue for cue in self.script.cues if cue.connection in (None, connection)],
         )
 
-    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ScriptManualEar:
-        """Open an ear that is told when speech is over."""
-        words, timing = self.script.words, self.script.timing
-        return ScriptManualEar(request, emit, words=words, timing=timing)
+    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ScriptManualStream:
+        """Open a recognition stream for the manual endpoint."""
+        script = self.script
+        return ScriptManualStream(request, emit, vocabulary=script.vocabulary, timing=script.timing)
 
     async def transcribe(self, format: AudioFormat, pcm: bytes, language: str) -> Transcript:
-        """Write down a whole file."""
-        words, timing = self.script.words, self.script.timing
-        return transcribe_script(format, pcm, language, words, timing)
+        """Transcribe a whole file."""
+        return transcribe_script(format, pcm, language, self.script.vocabulary, self.script.timing)
 
     async def aclose(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
 
 def _build(cls: type[_T], data: Any, what: str) -> _T:
-    """Make a dataclass of a JSON object.
+    """Create a dataclass from a JSON object.
 
     Raises:
-        UsageError: It is no object, has other members, or a value is of the wrong kind.
+        UsageError: It is not an object, has unknown members, or a value has the wrong type.
     """
     names = {field.name for field in fields(cls)}  # type: ignore[arg-type]
     if not isinstance(data, dict) or not data.keys() <= names:
@@ -331,9 +334,9 @@ def _build(cls: type[_T], data: Any, what: str) -> _T:
         return cls(**data)
     except TypeError:
         raise UsageError(
-            f"script: a {what} has a value of the wrong kind: {json.dumps(data)}"
+            f"script: a {what} has a value of the wrong type: {json.dumps(data)}"
         ) from None
 
 
-def _no_json(name: str) -> None:
-    raise ValueError(f"{name} is no number")
+def _reject_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a number")

@@ -1,4 +1,4 @@
-"""`POST /access-token`: a key in, a token out that is good for a short time.
+"""`POST /access-token`: issues a short-lived token for an API key.
 
 https://docs.cartesia.ai/api-reference/auth/access-token
 """
@@ -9,48 +9,51 @@ import json
 import secrets
 from dataclasses import dataclass, field
 
-from cartesia_ink_plugins.server.validate import Refused
+from cartesia_ink_plugins.server.validate import RequestRejectedError
 
-LONGEST_LIFE = 3600
+MAX_TOKEN_SECONDS = 3600  # as documented
 
 
 @dataclass(slots=True)
 class Tokens:
-    """The tokens that were given out."""
+    """The issued tokens."""
 
-    _ends: dict[str, float] = field(default_factory=dict, repr=False)
+    _expires_at: dict[str, float] = field(default_factory=dict, repr=False)
 
     def issue(self, body: bytes, now: float) -> str:
-        """Make a token.
+        """Issue a token.
 
         Args:
             body: The request, such as `{"grants": {"stt": true}, "expires_in": 60}`.
-            now: Seconds on the clock that `is_good` is asked with.
+            now: Seconds, on the clock of `is_valid`.
 
         Raises:
-            Refused: It asks for something that cannot be had.
+            RequestRejectedError: The request is invalid.
         """
         try:
-            asked = json.loads(body)
+            request = json.loads(body)
         except (ValueError, RecursionError):
-            raise Refused("Invalid body", "The body must be JSON.") from None
-        match asked:
+            raise RequestRejectedError("Invalid body", "The body must be JSON.") from None
+        match request:
             case {"grants": {"stt": True}, **rest}:
-                seconds = rest.get("expires_in", LONGEST_LIFE)
+                seconds = rest.get("expires_in", MAX_TOKEN_SECONDS)
             case _:
-                raise Refused("Invalid grants", "grants.stt must be true: here is only STT.")
-        if type(seconds) is not int or not 1 <= seconds <= LONGEST_LIFE:
-            raise Refused(
-                "Invalid expires_in", f"expires_in must be 1 to {LONGEST_LIFE}, in whole seconds."
+                raise RequestRejectedError(
+                    "Invalid grants", "grants.stt must be true: only STT is supported."
+                )
+        if type(seconds) is not int or not 1 <= seconds <= MAX_TOKEN_SECONDS:
+            raise RequestRejectedError(
+                "Invalid expires_in",
+                f"expires_in must be 1 to {MAX_TOKEN_SECONDS}, in whole seconds.",
             )
         token = secrets.token_urlsafe(24)
-        self._ends[token] = now + seconds
+        self._expires_at[token] = now + seconds
         return token
 
     def __contains__(self, credential: object) -> bool:
-        """Whether a credential is such a token, good or not."""
-        return credential in self._ends
+        """Whether a credential is an issued token, valid or expired."""
+        return credential in self._expires_at
 
-    def is_good(self, token: str, now: float) -> bool:
-        """Whether a token was given out and has not expired."""
-        return now < self._ends.get(token, now)
+    def is_valid(self, token: str, now: float) -> bool:
+        """Whether a token was issued and has not expired."""
+        return now < self._expires_at.get(token, now)

@@ -1,4 +1,4 @@
-"""What a connection asks for: read from the query and from `config`, or refused with an error.
+"""Parses and checks requests: the query of an upgrade, and `config`.
 
 Parameters: https://docs.cartesia.ai/api-reference/stt/turns/websocket
 """
@@ -36,25 +36,25 @@ _MEMBERS = {
 }
 
 
-class Refused(InkError):
-    """What was asked for cannot be had."""
+class RequestRejectedError(InkError):
+    """The request is invalid; `answer` is the error message to send."""
 
     def __init__(
         self, title: str, message: str, status: int = 400, code: str | None = None
     ) -> None:
-        """Describe the refusal as the API's error messages do."""
+        """Create the rejection with the fields of the API's error messages."""
         super().__init__(message)
         self.answer = ErrorMessage(status, message, title, code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnsRequest:
-    """What a connection to `/stt/turns/websocket` asks for, checked and complete.
+    """The valid and complete request of a connection to `/stt/turns/websocket`.
 
     Attributes:
         model: The model.
-        format: The audio that will come.
-        thresholds: The thresholds, with the defaults for what was not asked for.
+        format: Format of the audio.
+        thresholds: The thresholds, with defaults for those not given.
         keyterms: Words to expect.
     """
 
@@ -72,10 +72,10 @@ class Command(Enum):
 
 
 def parse_query(query: Query, rules: Rules) -> TurnsRequest:
-    """Read the query of an upgrade request; parameters that are not known are ignored.
+    """Parse the query of an upgrade request; unknown parameters are ignored.
 
     Raises:
-        Refused: Something is missing or wrong.
+        RequestRejectedError: A parameter is missing or invalid.
     """
     pairs = list(query)
     given = dict(pairs)
@@ -83,7 +83,7 @@ def parse_query(query: Query, rules: Rules) -> TurnsRequest:
         name: given[parameter] for parameter, name in _PARAMETERS.items() if parameter in given
     }
     keyterms = tuple(value for name, value in pairs if name == "keyterm")
-    validated_keyterms(keyterms, rules)
+    check_keyterms(keyterms, rules)
     return TurnsRequest(
         model=check_model(given, rules.models),
         format=parse_format(given),
@@ -93,47 +93,47 @@ def parse_query(query: Query, rules: Rules) -> TurnsRequest:
 
 
 def parse_text(text: str, current: TurnThresholds, rules: Rules) -> Command | TurnThresholds:
-    """Read a text message: `close`, or `config` laid over the current thresholds.
+    """Parse a text message: `close`, or `config` applied to the current thresholds.
 
     Raises:
-        Refused: It is neither, or `config` has something wrong in it.
+        RequestRejectedError: It is neither, or `config` is invalid.
     """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
-        raise Refused("Invalid message", "The message is not valid JSON.") from None
+        raise RequestRejectedError("Invalid message", "The message is not valid JSON.") from None
     match data:
         case {"type": "close"}:
             return Command.CLOSE
         case {"type": "config", "turn": dict(turn)}:
             return _config(turn, current, rules)
         case {"type": "config"}:
-            raise Refused("Invalid config", "turn is required and must be an object.")
+            raise RequestRejectedError("Invalid config", "turn is required and must be an object.")
         case _:
-            raise Refused("Invalid message", "The type of the message is not known.")
+            raise RequestRejectedError("Invalid message", "The type of the message is not known.")
 
 
 def _config(turn: Mapping[str, Any], current: TurnThresholds, rules: Rules) -> TurnThresholds:
     for member, value in turn.items():
         if member not in _MEMBERS:
-            raise Refused("Invalid config", f"turn.{member} is not known.")
+            raise RequestRejectedError("Invalid config", f"turn.{member} is not known.")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise Refused("Invalid config", f"turn.{member} must be a number.")
+            raise RequestRejectedError("Invalid config", f"turn.{member} must be a number.")
     changes = {_MEMBERS[member]: value for member, value in turn.items()}
     return _thresholds(changes, current, rules)
 
 
 def check_model(given: Mapping[str, str], models: Collection[str]) -> str:
-    """Read the model.
+    """Parse the model.
 
     Raises:
-        Refused: It is missing, or none of these.
+        RequestRejectedError: It is missing, or not one of `models`.
     """
     model = given.get("model", "")
     if not model:
-        raise Refused("Missing model", "model is required.")
+        raise RequestRejectedError("Missing model", "model is required.")
     if model not in models:
-        raise Refused(
+        raise RequestRejectedError(
             "Invalid model",
             "The model is not valid, make sure it is a valid model ID.",
             code="model_not_found",
@@ -142,10 +142,10 @@ def check_model(given: Mapping[str, str], models: Collection[str]) -> str:
 
 
 def parse_format(given: Mapping[str, str]) -> AudioFormat:
-    """Read encoding and sample rate.
+    """Parse encoding and sample rate.
 
     Raises:
-        Refused: One is missing or wrong.
+        RequestRejectedError: One is missing or invalid.
     """
     return AudioFormat(_encoding(given), _sample_rate(given))
 
@@ -153,32 +153,36 @@ def parse_format(given: Mapping[str, str]) -> AudioFormat:
 def _encoding(given: Mapping[str, str]) -> Encoding:
     name = given.get("encoding")
     if name is None:
-        raise Refused("Missing encoding", "encoding is required.")
+        raise RequestRejectedError("Missing encoding", "encoding is required.")
     try:
         return Encoding(name)
     except ValueError:
         known = ", ".join(Encoding)
-        raise Refused("Invalid encoding", f"encoding must be one of {known}.") from None
+        raise RequestRejectedError(
+            "Invalid encoding", f"encoding must be one of {known}."
+        ) from None
 
 
 def _sample_rate(given: Mapping[str, str]) -> int:
     text = given.get("sample_rate")
     if text is None:
-        raise Refused("Missing sample rate", "sample_rate is required.")
+        raise RequestRejectedError("Missing sample rate", "sample_rate is required.")
     if not (re.fullmatch("[0-9]{1,6}", text) and 1_000 <= int(text) <= 384_000):
-        raise Refused("Invalid sample rate", "sample_rate must be a number of Hz, such as 16000.")
+        raise RequestRejectedError(
+            "Invalid sample rate", "sample_rate must be a number of Hz, such as 16000."
+        )
     return int(text)
 
 
-def validated_keyterms(keyterms: tuple[str, ...], rules: Rules) -> None:
-    """Count the keyterms.
+def check_keyterms(keyterms: tuple[str, ...], rules: Rules) -> None:
+    """Check the number and the total length of the keyterms.
 
     Raises:
-        Refused: There are too many.
+        RequestRejectedError: There are too many.
     """
     characters = sum(map(len, keyterms))
     if len(keyterms) > rules.max_keyterms or characters > rules.max_keyterm_characters:
-        raise Refused(
+        raise RequestRejectedError(
             "Too many keyterms",
             f"At most {rules.max_keyterms} keyterms of {rules.max_keyterm_characters} characters "
             f"in total; there are {len(keyterms)} of {characters}.",
@@ -188,16 +192,18 @@ def validated_keyterms(keyterms: tuple[str, ...], rules: Rules) -> None:
 def _thresholds(
     changes: Mapping[str, str | float], current: TurnThresholds, rules: Rules
 ) -> TurnThresholds:
-    """Lay changes over the current thresholds and check the ranges and the order."""
+    """Apply changes to the current thresholds; check the ranges and the order."""
     new: TurnThresholdChanges = {}
     for name, given in changes.items():
         try:
             value = float(given)
         except (ValueError, OverflowError):
-            raise Refused("Invalid turn settings", f"{_public(name)} must be a number.") from None
+            raise RequestRejectedError(
+                "Invalid turn settings", f"{_public(name)} must be a number."
+            ) from None
         low, high = getattr(rules.ranges, name)
         if not low <= value <= high:
-            raise Refused(
+            raise RequestRejectedError(
                 "Invalid turn settings", f"{_public(name)} must be between {low:g} and {high:g}."
             )
         match name:
@@ -211,7 +217,7 @@ def _thresholds(
                 new["timeout_ms"] = round(value)
     result = current.updated(new)
     if not result.start > result.eager_end > result.end:
-        raise Refused(
+        raise RequestRejectedError(
             "Invalid turn settings",
             "turn_start_threshold must be greater than turn_eager_end_threshold, and that greater "
             f"than turn_end_threshold; they are {result.start:g}, {result.eager_end:g} and "

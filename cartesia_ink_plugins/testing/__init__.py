@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.server.cues import Cue, Line
     from cartesia_ink_plugins.server.engine import (
         Close,
-        Ear,
         Emit,
         Engine,
         Outgoing,
         Raw,
+        RecognitionStream,
         TurnThresholdChanges,
         TurnThresholds,
     )
@@ -52,12 +52,12 @@ if TYPE_CHECKING:
     )
     from cartesia_ink_plugins.server.frames import WireItem
     from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest
-    from cartesia_ink_plugins.server.proxy import FaultProxy, Strike
+    from cartesia_ink_plugins.server.proxy import FaultProxy, InjectedFault
     from cartesia_ink_plugins.server.record import ConnectionRecord
     from cartesia_ink_plugins.server.rules import Range, Rules, ThresholdRanges
     from cartesia_ink_plugins.server.script import Script, ScriptEngine, Turn
-    from cartesia_ink_plugins.server.script_ear import ScriptEar, ScriptTiming
-    from cartesia_ink_plugins.server.script_manual import ScriptManualEar
+    from cartesia_ink_plugins.server.script_manual import ScriptManualStream
+    from cartesia_ink_plugins.server.script_turns import ScriptTiming, ScriptTurnsStream
     from cartesia_ink_plugins.testing.asserts import assert_heard, assert_turn_order
     from cartesia_ink_plugins.testing.call_asserts import (
         assert_answered,
@@ -79,7 +79,6 @@ __all__ = [
     "Cue",
     "Deaf",
     "Done",
-    "Ear",
     "Emit",
     "Engine",
     "Fault",
@@ -88,6 +87,7 @@ __all__ = [
     "FlushDone",
     "HalfOpen",
     "IgnoreClose",
+    "InjectedFault",
     "InkServer",
     "Join",
     "Latency",
@@ -102,6 +102,7 @@ __all__ = [
     "Outgoing",
     "Range",
     "Raw",
+    "RecognitionStream",
     "RecordedAudio",
     "RecordedCall",
     "RecordedMoment",
@@ -112,13 +113,12 @@ __all__ = [
     "Rules",
     "Say",
     "Script",
-    "ScriptEar",
     "ScriptEngine",
-    "ScriptManualEar",
+    "ScriptManualStream",
     "ScriptTiming",
+    "ScriptTurnsStream",
     "Silence",
     "Slice",
-    "Strike",
     "ThresholdRanges",
     "Throttle",
     "Transcript",
@@ -157,7 +157,7 @@ _WHERE = {
     ),
     "server.engine": (
         "Close",
-        "Ear",
+        "RecognitionStream",
         "Emit",
         "Engine",
         "Outgoing",
@@ -192,7 +192,7 @@ _WHERE = {
     ),
     "server.proxy": (
         "FaultProxy",
-        "Strike",
+        "InjectedFault",
     ),
     "server.record": ("ConnectionRecord",),
     "server.rules": (
@@ -205,11 +205,11 @@ _WHERE = {
         "ScriptEngine",
         "Turn",
     ),
-    "server.script_ear": (
-        "ScriptEar",
+    "server.script_turns": (
+        "ScriptTurnsStream",
         "ScriptTiming",
     ),
-    "server.script_manual": ("ScriptManualEar",),
+    "server.script_manual": ("ScriptManualStream",),
     "testing.asserts": (
         "assert_heard",
         "assert_turn_order",

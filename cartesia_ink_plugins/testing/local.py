@@ -125,7 +125,7 @@ class LocalInk:
         complaints = [
             f"  connection {record.number}: {problem}"
             for record in self.connections
-            if (problem := record.complaint or record.violation)
+            if (problem := record.client_error or record.protocol_violation)
         ]
         if complaints:
             raise AssertionError("the Ink server refused something:\n" + "\n".join(complaints))

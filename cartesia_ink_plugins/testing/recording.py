@@ -144,7 +144,7 @@ class _RecordedConnection(ABC):
         self._items: deque[_Item] = deque()
         self._size = 0
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         """Take audio, and say what came at this place without a command."""
         if not self._size:
             self._items = self._take()

@@ -43,7 +43,7 @@ async def test_they_get_the_words_of_a_script(speak: Speak, rate: int) -> None:
     (record,) = server.connections
     assert record.transcripts == SCRIPT.transcripts
     assert record.parameter("sample_rate") == str(rate)
-    assert record.complaint is None
+    assert record.client_error is None
 
 
 @clients
@@ -79,7 +79,7 @@ async def test_the_sdks_get_the_words_in_every_version(sdk: Program, version: st
     assert texts == SCRIPT.transcripts
     [record] = server.connections
     assert record.parameter("cartesia_version") == version
-    assert record.complaint is None
+    assert record.client_error is None
 
 
 @VERSIONS
@@ -99,7 +99,7 @@ async def test_our_clients_get_the_words_in_every_version(version: str) -> None:
     assert ends == SCRIPT.transcripts
     assert "".join(finals) == "".join(SCRIPT.transcripts)
     assert [record.headers["cartesia-version"] for record in server.connections] == [version] * 2
-    assert [record.complaint for record in server.connections] == [None, None]
+    assert [record.client_error for record in server.connections] == [None, None]
 
 
 @VERSIONS

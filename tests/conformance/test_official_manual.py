@@ -49,7 +49,7 @@ async def test_the_sdk_gets_every_word_before_flush_done(
     assert texts == SCRIPT.transcripts
     [record] = server.connections
     assert record.received == ["finalize"] * 3 + ["close"]
-    assert record.complaint is None
+    assert record.client_error is None
 
 
 @PYTHON_SDK.marks

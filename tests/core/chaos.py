@@ -20,7 +20,7 @@ from itertools import accumulate
 from cartesia_ink_plugins.core.events import AudioGap, Connected
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings
 from cartesia_ink_plugins.server.script import Script, Turn
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.core.world import (
     FRAME,
     Away,

@@ -24,7 +24,7 @@ from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
 from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.manual_engine import ManualRequest
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.server.script_manual import ScriptManualEar
+from cartesia_ink_plugins.server.script_manual import ScriptManualStream
 from tests.core.hand import taken
 
 FRAME = 0.02
@@ -34,7 +34,7 @@ FRAME = 0.02
 class Wire:
     """One connection."""
 
-    ear: ScriptManualEar
+    ear: ScriptManualStream
     number: int
 
 
@@ -172,7 +172,9 @@ class ManualWorld:
                 self._say(box[0], transcript)
 
         request = ManualRequest(model=self.options.model, format=self.options.format)
-        ear = ScriptManualEar(request, emit, words=self.script.words, timing=self.script.timing)
+        ear = ScriptManualStream(
+            request, emit, vocabulary=self.script.vocabulary, timing=self.script.timing
+        )
         box.append(Wire(ear, len(self.dials)))
         self.wire = box[0]
         self.session.connection_opened(self.now, f"request-{len(self.dials)}")
@@ -214,4 +216,4 @@ class ManualWorld:
 
 
 def _hear(pcm: bytes, wire: Wire) -> None:
-    wire.ear.hear(pcm)
+    wire.ear.receive_audio(pcm)

@@ -9,7 +9,7 @@ import pytest
 from cartesia_ink_plugins.core.events import AudioGap, Final
 from cartesia_ink_plugins.core.options import ManualOptions
 from cartesia_ink_plugins.server.script import Script, Turn
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.core.manual_world import ManualWorld
 
 SEEDS = range(80)

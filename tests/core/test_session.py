@@ -29,7 +29,7 @@ from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOpt
 from cartesia_ink_plugins.core.stream.outbox import Connect, Drop
 from cartesia_ink_plugins.server.cues import Cue
 from cartesia_ink_plugins.server.script import Script, Turn
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.core.hand import Hand, connected, started, words
 from tests.core.world import (
     Away,

@@ -32,7 +32,13 @@ from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
 from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.core.turns.session import TurnsSession
 from cartesia_ink_plugins.core.wire import encode
-from cartesia_ink_plugins.server.engine import Close, Ear, Outgoing, Raw, TurnThresholds
+from cartesia_ink_plugins.server.engine import (
+    Close,
+    Outgoing,
+    Raw,
+    RecognitionStream,
+    TurnThresholds,
+)
 from cartesia_ink_plugins.server.script import Script
 from tests.core.hand import taken
 
@@ -141,7 +147,7 @@ MARK = b"\xfe\x7f\x01\x80\xfe\x7f"
 class Wire:
     """One connection as the network sees it."""
 
-    ear: Ear
+    ear: RecognitionStream
     alive: bool = True
     swallows: bool = False
     mute: bool = False
@@ -393,7 +399,7 @@ class World:
 
     def _hear(self, wire: Wire, pcm: bytes) -> None:
         wire.received += len(pcm)
-        wire.ear.hear(pcm)
+        wire.ear.receive_audio(pcm)
         if MARK in pcm:
             self.deaths.append(self.now)
             self._to_client(partial(self._break, wire, 1011), wire)

@@ -15,7 +15,7 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import Caller, Line, Manners
 from cartesia_ink_plugins.demo.pacing import Pace
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from cartesia_ink_plugins.testing import Script
 
 QUICK = Pace(first_token=0.05, token=0.001)

@@ -47,7 +47,7 @@ from cartesia_ink_plugins.core.wire import decode
 from cartesia_ink_plugins.observe.options import RecordOptions
 from cartesia_ink_plugins.observe.reader import read_recording
 from cartesia_ink_plugins.observe.wording import Wording
-from cartesia_ink_plugins.server import batch_endpoint, heads
+from cartesia_ink_plugins.server import batch_endpoint, proxy_http
 from cartesia_ink_plugins.server.fault_text import parse_fault
 from cartesia_ink_plugins.server.frames import Frame, FrameReader, FrameTooLargeError, Opcode
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection
@@ -56,7 +56,7 @@ from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.server.tokens import Tokens
 from cartesia_ink_plugins.server.turns_endpoint import TurnsConnection
-from cartesia_ink_plugins.server.validate import Refused
+from cartesia_ink_plugins.server.validate import RequestRejectedError
 from tests.fuzz import sessions
 from tests.fuzz.source import SECRET, Source, lines
 
@@ -297,8 +297,8 @@ def frames(source: Source) -> str:
             for frame in reader.feed(piece):
                 count += 1
                 assert len(frame.payload) == frame.size
-                heads.message_kind(frame)
-                heads.message_id(frame)
+                proxy_http.message_type(frame)
+                proxy_http.message_request_id(frame)
     except FrameTooLargeError:
         return "too large"
     return "frames" if count else "none"
@@ -313,7 +313,7 @@ def deep_frame(source: Source) -> str:
         source.blob(),
     )
     frame = Frame(Opcode.TEXT, payload, 0)
-    return "type" if heads.message_kind(frame) else "none"
+    return "type" if proxy_http.message_type(frame) else "none"
 
 
 def request_head(source: Source) -> str:
@@ -323,8 +323,8 @@ def request_head(source: Source) -> str:
     head = f"GET {target} HTTP/1.1\r\n{source.line('headers')}\r\n\r\n".encode(errors="replace")
     if source.chance(0.4):
         head = source.damaged(head)
-    assert heads.audio_format(head).byte_rate > 0
-    assert b"Host: ink" in heads.for_server(head, "ink")
+    assert proxy_http.audio_format(head).byte_rate > 0
+    assert b"Host: ink" in proxy_http.upstream_head(head, "ink")
     return "head"
 
 
@@ -335,7 +335,7 @@ def server_connection(source: Source) -> str:
     record = ConnectionRecord(number=0, request_id="r", path="/", query=query, headers={})
     kind = source.one_of(TurnsConnection, ManualConnection)
     rules = Rules(
-        refuse_text=source.chance(0.5),
+        reject_text=source.chance(0.5),
         overload_seconds=source.one_of(None, 10.0),
         extra_fields=source.chance(0.5),
     )
@@ -352,7 +352,7 @@ def server_connection(source: Source) -> str:
     for item in sent:
         if isinstance(item, str):
             assert isinstance(json.loads(item), dict)
-    return "refused" if record.complaint else "accepted"
+    return "refused" if record.client_error else "accepted"
 
 
 _QUERY = [("model", "ink-2"), ("encoding", "pcm_s16le"), ("sample_rate", "16000")]
@@ -364,7 +364,7 @@ def token_request(source: Source) -> str:
     body = source.line("tokens").encode(errors="replace")
     try:
         Tokens().issue(body, 0.0)
-    except Refused:
+    except RequestRejectedError:
         return "our error"
     return "token"
 
@@ -403,7 +403,7 @@ def audio_file(source: Source) -> str:
         format, pcm = batch_endpoint.read_audio(
             source.damaged(data) if source.chance(0.9) else data, query
         )
-    except Refused:
+    except RequestRejectedError:
         return "our error"
     assert format.byte_rate > 0
     assert len(pcm) % format.sample_width == 0

@@ -11,7 +11,7 @@ import pytest
 from cartesia_ink_plugins.core import wire
 from cartesia_ink_plugins.core.net import http_errors
 from cartesia_ink_plugins.core.stream.sender import AudioSender
-from cartesia_ink_plugins.server import heads
+from cartesia_ink_plugins.server import proxy_http
 from tests.fuzz.running import InputFailedError, run_one
 from tests.fuzz.source import CORPUS, Source, lines
 from tests.fuzz.targets import TARGETS
@@ -82,7 +82,7 @@ class TestItNotices:
         assert self.fails("compressed")
 
     def test_a_proxy_that_reads_nested_json(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(heads, "message_kind", lambda frame: json.loads(frame.payload))
+        monkeypatch.setattr(proxy_http, "message_type", lambda frame: json.loads(frame.payload))
         assert self.fails("deep_frame")
 
     def test_a_closed_session_that_wants_to_be_called(

@@ -13,8 +13,8 @@ from livekit.agents import APIConnectionError, APIConnectOptions, stt
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.livekit.handover import Handover
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
-from cartesia_ink_plugins.server.voice import WORD_SECONDS
+from cartesia_ink_plugins.server.coded_speech import WORD_SECONDS
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Received, until

@@ -13,7 +13,7 @@ from cartesia_ink_plugins import SpeculationStats
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.livekit.agent_session import session_of
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Call, call, until

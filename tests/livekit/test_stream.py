@@ -53,7 +53,7 @@ class Lengths:
         self._format = format
         return self
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         self.seconds.append(self._format.seconds(len(pcm)))
 
     def configure(self, settings: object) -> None:

@@ -219,7 +219,7 @@ class Repeating:
         self.emit = emit
         return self
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         self.emit(
             [
                 Raw(json.dumps({"type": "turn.new", "key": SECRET, "in": [{"url": SECRET}]})),

@@ -112,7 +112,7 @@ async def call(scenario: Scenario, client: Client) -> Outcome:
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)
-            outcome.dials = list(proxy.dials)
+            outcome.dials = list(proxy.connected_at)
     return outcome
 
 
@@ -125,7 +125,7 @@ async def crowd(scenario: Scenario, client: Client, size: int) -> list[Outcome]:
         outcomes = [Outcome(scenario.caller.transcripts) for _ in range(size)]
         await asyncio.gather(*(_guarded(client, proxy.url, scenario, o) for o in outcomes))
         for outcome in outcomes:
-            outcome.dials = list(proxy.dials)
+            outcome.dials = list(proxy.connected_at)
     return outcomes
 
 
@@ -141,7 +141,7 @@ async def _watch(
     server: InkServer, proxy: FaultProxy, scenario: Scenario, outcome: Outcome
 ) -> None:
     """See when audio flows again after the first fault that struck."""
-    while not proxy.strikes:
+    while not proxy.injected:
         await asyncio.sleep(_LOOK_EVERY)
     before = len(server.connections)
     struck = time.monotonic()

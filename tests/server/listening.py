@@ -25,7 +25,7 @@ def hear(
     pcm = script.audio(audio) if pcm is None else pcm
     size = max(1, audio.size(chunk))
     for start in range(0, len(pcm), size):
-        ear.hear(pcm[start : start + size])
+        ear.receive_audio(pcm[start : start + size])
     ear.flush()
     return out
 
@@ -59,7 +59,7 @@ def timed(script: Script, chunk: float = 0.01) -> list[tuple[float, str]]:
     pcm, size = script.audio(), PCM16.size(chunk)
     result: list[tuple[float, str]] = []
     for start in range(0, len(pcm), size):
-        ear.hear(pcm[start : start + size])
+        ear.receive_audio(pcm[start : start + size])
         position = PCM16.seconds(min(start + size, len(pcm)))
         result += [(round(position, 3), line) for line in chart(out)]
         out.clear()

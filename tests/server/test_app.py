@@ -79,7 +79,7 @@ async def test_a_conversation() -> None:
     assert record.audio_seconds == pytest.approx(script.seconds, abs=0.001)
     assert record.close_code == 1000
     assert record.received == ['{"type":"close"}']
-    assert record.complaint is None
+    assert record.client_error is None
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ async def test_invalid_settings_after_the_upgrade_or_at_it() -> None:
         (error,) = await everything(websocket)
         assert (error["type"], error["status_code"]) == ("error", 400)
         assert websocket.protocol.close_code == 1008
-    async with InkServer(HELLO, rules=Rules(refuse_settings="http")) as server:
+    async with InkServer(HELLO, rules=Rules(reject_settings="http")) as server:
         with pytest.raises(InvalidStatus, match="400"):
             await dial(server, model="nova")
 

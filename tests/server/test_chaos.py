@@ -56,7 +56,7 @@ async def converse(seed: int) -> str | None:
             await client.finish(60.0)
             await listening
         assert server.proxy is not None
-        dials = server.proxy.dials
+        dials = server.proxy.connected_at
     try:
         assert not any(isinstance(event, AudioGap) for event in events), "audio was given up"
         assert_turn_order(events)

@@ -30,7 +30,7 @@ class SlowEar:
     def __init__(self, engine: Slow, emit: ManualEmit) -> None:
         self.engine, self.emit, self.size = engine, emit, 0
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         self.size += len(pcm)
 
     async def finalize(self) -> None:

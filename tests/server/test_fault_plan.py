@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.server.engine import Close
-from cartesia_ink_plugins.server.fault_plan import FaultPlan, Lane, random_faults
+from cartesia_ink_plugins.server.fault_plan import FaultPlan, OneWayLink, random_faults
 from cartesia_ink_plugins.server.fault_text import format_fault, parse_fault
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
@@ -102,14 +102,14 @@ def test_one_seed_is_one_story() -> None:
     st.sampled_from([FOREVER, 1000.0, 32_000.0]),
     st.sampled_from([0.0, 0.3]),
 )
-def test_a_lane_keeps_the_order_and_never_delivers_early(
+def test_a_link_keeps_the_order_and_never_delivers_early(
     sent: list[tuple[float, int]], latency: float, jitter: float, rate: float, join: float
 ) -> None:
-    lane = Lane(random.Random(1), latency, jitter, rate, join=join)
+    link = OneWayLink(random.Random(1), latency, jitter, rate, join=join)
     now = last = 0.0
     for wait, size in sent:
         now += wait
-        due = lane.due(now, size)
+        due = link.arrival(now, size)
         assert due >= max(last, now + latency + size / rate - 1e-9)
         assert due <= max(
             last, now + sum(s for _, s in sent) / rate + latency + jitter + join + 1e-9
@@ -117,12 +117,12 @@ def test_a_lane_keeps_the_order_and_never_delivers_early(
         last = due
 
 
-def test_a_blocked_lane_delivers_afterwards() -> None:
-    lane = Lane(random.Random(1), blocked_until=5.0)
-    assert lane.due(1.0, 10) == 5.0
-    assert lane.due(6.0, 10) == 6.0
-    lane.blocked_until = FOREVER
-    assert lane.due(7.0, 10) == FOREVER
+def test_a_blocked_link_delivers_afterwards() -> None:
+    link = OneWayLink(random.Random(1), blocked_until=5.0)
+    assert link.arrival(1.0, 10) == 5.0
+    assert link.arrival(6.0, 10) == 6.0
+    link.blocked_until = FOREVER
+    assert link.arrival(7.0, 10) == FOREVER
 
 
 WRITTEN = {
@@ -164,17 +164,17 @@ def test_what_is_drawn_can_be_written_down_and_read(seed: int) -> None:
         ("reset@noon", "'noon' is not one of connect"),
         ("reset=1@connect", "reset takes nothing"),
         ("close=many@connect", "close takes code, reason"),
-        ("close@seconds:1.2.3", "a number that is none"),
+        ("close@seconds:1.2.3", "an invalid number"),
         ("latency@connect", "latency takes seconds, jitter"),
         ("say=boo@connect", "say one of malformed"),
         ("refuse=503@turn.start", "only at connect"),
-        ("refuse=200@connect", "200 is no HTTP status"),
-        ("close=99999@turn.start", "99999 is no close code"),
-        ("reset@turn.update:2*0", "at least once"),
+        ("refuse=200@connect", "200 is not an HTTP status"),
+        ("close=99999@turn.start", "99999 is not a close code"),
+        ("reset@turn.update:2*0", "1 or more"),
         ("throttle=0@connect", "above 0 bytes"),
         ("latency=-1@connect", "must not be below 0"),
-        ("silence=-1@connect", "cannot last less than 0"),
-        ("silence=nan@connect", "cannot last less than 0"),
+        ("silence=-1@connect", "must not be below 0"),
+        ("silence=nan@connect", "must not be below 0"),
         ("silence=ever,maybe@connect", "silence takes seconds, pongs"),
         ("throttle=nan@connect", "above 0 bytes"),
         ("latency=nan@connect", "must not be below 0"),

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.faults import (
-    SAYINGS,
+    NAMED_MESSAGES,
     Action,
     At,
     CloseAll,
@@ -65,7 +65,7 @@ async def conversation(server: InkServer, script: Script = SCRIPT) -> tuple[list
 
 def struck(server: InkServer) -> list[Action]:
     assert server.proxy is not None
-    return [strike.action for strike in server.proxy.strikes]
+    return [strike.action for strike in server.proxy.injected]
 
 
 async def until_struck(server: InkServer) -> None:
@@ -329,14 +329,14 @@ async def test_messages_can_be_joined() -> None:
         assert len(segments) <= 2, "the second may have begun in between"
 
 
-@pytest.mark.parametrize("name", SAYINGS)
+@pytest.mark.parametrize("name", NAMED_MESSAGES)
 async def test_everything_that_can_be_said_wrongly(name: str) -> None:
     fault = Fault(Say(name), At("turn.start"))
     async with faulty(fault) as server, call(server.url) as websocket:
         await websocket.recv()
         await say(websocket, SCRIPT.audio()[: PCM16.size(0.55)])
         assert read(await websocket.recv())["type"] == "turn.start"
-        for line in SAYINGS[name]:
+        for line in NAMED_MESSAGES[name]:
             if isinstance(line, Close):
                 with pytest.raises(ConnectionClosed) as closed:
                     await websocket.recv()
@@ -426,10 +426,10 @@ async def test_faults_can_be_struck_by_hand_and_come_in_combination() -> None:
         messages: list[Any] = []
         while "turn.resume" not in kinds(messages):
             messages.append(read(await websocket.recv()))
-        assert SAYINGS["malformed"][0] in messages
+        assert NAMED_MESSAGES["malformed"][0] in messages
         assert "turn.sentiment" in kinds(messages)
         assert server.proxy is not None
-        server.proxy.strike(Close(1013))
+        server.proxy.inject(Close(1013))
         await hear_all(websocket)
         assert websocket.protocol.close_code == 1013
 
@@ -443,8 +443,8 @@ async def test_the_proxy_stands_in_front_of_any_server() -> None:
         await say(websocket, SCRIPT.audio())
         await hear_all(websocket)
         assert websocket.protocol.close_code == 1006
-        assert [strike.action for strike in proxy.strikes] == [Reset()]
-        assert len(proxy.dials) == 1
+        assert [strike.action for strike in proxy.injected] == [Reset()]
+        assert len(proxy.connected_at) == 1
         # A server behind a balancer is found by its name.
         assert server.connections[0].headers["host"] == f"127.0.0.1:{server.port}"
 

@@ -19,14 +19,14 @@ import pytest
 from aiohttp import web
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
-from cartesia_ink_plugins.server import batch_endpoint, driver, proxied, record
+from cartesia_ink_plugins.server import batch_endpoint, driver, proxied_connection, record
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.faults import At, Fault, Reset
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection
 from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.server.validate import Refused
+from cartesia_ink_plugins.server.validate import RequestRejectedError
 from tests.core.sockets import Opcode, Peer, raw_server
 from tests.server.calling import KEY, address, call, hear_all, kinds, say
 
@@ -150,11 +150,11 @@ class TestBounds:
             await flush(connection)
 
         async def step(one: driver.ConnectionDriver) -> bool:
-            held.append(one._held_size)
+            held.append(one._queued_bytes)
             return await proceed(one)
 
         proceed = driver.ConnectionDriver._step
-        monkeypatch.setattr(driver, "_MAX_HELD", 32_000)
+        monkeypatch.setattr(driver, "_MAX_QUEUED", 32_000)
         monkeypatch.setattr(ManualConnection, "flush", slow)
         monkeypatch.setattr(driver.ConnectionDriver, "_step", step)
         url = address("").replace("/turns", "")
@@ -198,7 +198,7 @@ class TestFiles:
         format, pcm = batch_endpoint.read_audio(file.getvalue(), {})
         assert (format.sample_rate, len(pcm)) == (16_000, 2_000_000)
         monkeypatch.setattr(batch_endpoint, "_MAX_PCM", 1_999_999)
-        with pytest.raises(Refused) as refused:
+        with pytest.raises(RequestRejectedError) as refused:
             batch_endpoint.read_audio(file.getvalue(), {})
         assert refused.value.answer.status == 413
 
@@ -208,7 +208,7 @@ class TestFiles:
         with wave.open(file, "wb") as out:
             out.setparams((1, 2, rate, 0, "NONE", "not compressed"))
             out.writeframes(bytes(100))
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRejectedError):
             batch_endpoint.read_audio(file.getvalue(), {})
 
     def test_of_half_a_sample_nothing_is_heard(self) -> None:
@@ -251,7 +251,7 @@ class TestHalfOpenRequests:
 
         async def attempt() -> weakref.ref[Slow]:
             request, none = Slow(), cast("Any", None)
-            with pytest.raises(Refused, match="in time"):
+            with pytest.raises(RequestRejectedError, match="in time"):
                 await batch_endpoint.transcribe(
                     cast("web.Request", request), none, none, Rules(request_timeout=0.01)
                 )
@@ -271,7 +271,7 @@ class TestHalfOpenRequests:
             assert websocket.protocol.close_code == 1000
 
     async def test_in_the_proxy_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(proxied, "_REQUEST_TIMEOUT", 0.2)
+        monkeypatch.setattr(proxied_connection, "_REQUEST_TIMEOUT", 0.2)
         async with InkServer(SCRIPT) as server, FaultProxy(server.url) as proxy:
             reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
             writer.write(b"GET / HT")
@@ -309,7 +309,7 @@ class TestProxy:
             assert kinds([json.loads(await websocket.recv())]) == ["turn.start"]
             await websocket.send(deep)
             assert await websocket.recv() == deep
-        assert proxy.complaints == []
+        assert proxy.peer_errors == []
 
     async def test_a_frame_that_claims_a_terabyte_closes_and_is_told(self) -> None:
         async def talk(peer: Peer) -> None:
@@ -319,8 +319,8 @@ class TestProxy:
         async with raw_server(talk) as server, FaultProxy(server.url) as proxy:
             async with call(proxy.url) as websocket:
                 await hear_all(websocket)
-            assert proxy.complaints == [
-                "connection 0: the server sent a frame that claims 1099511627776 bytes"
+            assert proxy.peer_errors == [
+                "connection 0: the server sent a frame of 1099511627776 bytes"
             ]
 
     async def test_so_does_one_of_the_client(self) -> None:
@@ -330,8 +330,8 @@ class TestProxy:
                 websocket.transport.write(b"\x82\xff" + struct.pack("!Q", 2**40))
                 await hear_all(websocket)
             await server.wait_until_idle()
-            assert proxy.complaints == [
-                "connection 0: the client sent a frame that claims 1099511627776 bytes"
+            assert proxy.peer_errors == [
+                "connection 0: the client sent a frame of 1099511627776 bytes"
             ]
 
     @pytest.mark.parametrize("answer", [b"\r\n\r\n", b"HTTP\r\n\r\n", b"x" * 100_000])

@@ -12,12 +12,12 @@ from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.frames import WireItem
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection
-from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest, broken
+from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest, split_into_deltas
 from cartesia_ink_plugins.server.record import ConnectionRecord
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script, Turn
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
-from cartesia_ink_plugins.server.script_manual import ScriptManualEar
+from cartesia_ink_plugins.server.script_manual import ScriptManualStream
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from cartesia_ink_plugins.server.validate import Command
 
 SCRIPT = Script("Hello there.", "I'd like a table for two people.")
@@ -159,9 +159,9 @@ def test_idle_is_without_audio_for_three_minutes() -> None:
     line = Line(rules=Rules())
     line.hear(bytes(640), now=10.0)
     line.connection.receive_text("finalize")
-    line.connection.exchange.expire(189.9)
+    line.connection.expire(189.9)
     assert line.items == []
-    line.connection.exchange.expire(190.1)
+    line.connection.expire(190.1)
     assert line.items == [Close(1001, "Idle timeout")]
 
 
@@ -198,7 +198,7 @@ async def test_an_engine_that_fails_is_an_internal_error() -> None:
         def open_manual(self, request: ManualRequest, emit: ManualEmit) -> Failing:
             return self
 
-        def hear(self, pcm: bytes) -> None:
+        def receive_audio(self, pcm: bytes) -> None:
             return None
 
         async def finalize(self) -> None:
@@ -221,12 +221,14 @@ def test_every_encoding_is_heard(encoding: Encoding) -> None:
     said: list[Any] = []
     format = AudioFormat(encoding, 8000)
     request = ManualRequest(model="ink-2", format=format)
-    ear = ScriptManualEar(request, said.extend, words=SCRIPT.words, timing=SCRIPT.timing)
-    ear.hear(SCRIPT.audio(format))
+    ear = ScriptManualStream(
+        request, said.extend, vocabulary=SCRIPT.vocabulary, timing=SCRIPT.timing
+    )
+    ear.receive_audio(SCRIPT.audio(format))
     ear.flush()
     assert "".join(message.text for message in said) == "".join(SCRIPT.transcripts)
 
 
 def test_text_is_broken_into_pieces_of_given_sizes() -> None:
-    assert broken("abcdefgh", (3, 1)) == ["abc", "d", "efg", "h"]
-    assert broken("") == []
+    assert split_into_deltas("abcdefgh", (3, 1)) == ["abc", "d", "efg", "h"]
+    assert split_into_deltas("") == []

@@ -12,7 +12,7 @@ from cartesia_ink_plugins.core.events import ErrorMessage, TurnEnd, TurnStart
 from cartesia_ink_plugins.server.cues import Cue
 from cartesia_ink_plugins.server.engine import Close, Raw
 from cartesia_ink_plugins.server.script import Script, Turn
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.server.listening import PCM16, finals, hear
 
 
@@ -97,16 +97,16 @@ def test_plain_text_is_one_turn_a_line(tmp_path: Path) -> None:
         ('{"turns": [{"says": "x"}]}', "a turn must be an object with after"),
         ('{"turns": [{"say": ""}]}', "no words"),
         ('{"turns": [{"say": "x", "gap": -1}]}', "gap"),
-        ('{"turns": [{"say": "x", "gap": "long"}]}', "a turn has a value of the wrong kind"),
+        ('{"turns": [{"say": "x", "gap": "long"}]}', "a turn has a value of the wrong type"),
         ('{"turns": [{"say": "x", "gap": NaN}]}', "not JSON: NaN"),
-        ('{"turns": [{"say": ["x", null]}]}', "a turn has a value of the wrong kind"),
+        ('{"turns": [{"say": ["x", null]}]}', "a turn has a value of the wrong type"),
         ('{"turns": [{"say": ["x", -1]}]}', "a pause is below 0"),
-        ('{"turns": [{"say": 3}]}', "a turn has a value of the wrong kind"),
+        ('{"turns": [{"say": 3}]}', "a turn has a value of the wrong type"),
         ('{"turns": "Hi."}', "must be lists"),
         ('{"cues": 3}', "must be lists"),
         ('{"lead_in": "x"}', "lead_in must be a number"),
         ('{"lead_in": -1}', "lead_in: -1 is below 0"),
-        ('{"timing": {"start_delay": null}}', "a timing has a value of the wrong kind"),
+        ('{"timing": {"start_delay": null}}', "a timing has a value of the wrong type"),
         ('{"timing": {"end_delay": 0.1}}', "timing"),
         ('{"cues": [{"at": 1}]}', "a cue must be"),
         ('{"cues": [{"at": 1, "send": "x"}]}', "a cue must be"),

@@ -160,7 +160,7 @@ def test_a_port_that_is_taken_is_one_line(script: Path) -> None:
         (["--engine", "script", "SCRIPT", "--port", "99999"], "cannot listen on"),
         (["--engine", "script", "SCRIPT", "--idle-timeout", "0"], "is not above 0 seconds"),
         (["--engine", "script", "SCRIPT", "--max-streams", "0"], "max_streams: 0 is below 1"),
-        (["--engine", "script", "SCRIPT", "--api-key", ""], "nobody can call with it"),
+        (["--engine", "script", "SCRIPT", "--api-key", ""], "one is empty"),
         (["--engine", "script", "SCRIPT", "--audio", "/nowhere/x.wav"], "cannot write"),
     ],
 )

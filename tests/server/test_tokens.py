@@ -15,7 +15,7 @@ from cartesia_ink_plugins import Credentials
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.server.tokens import Tokens
-from cartesia_ink_plugins.server.validate import Refused
+from cartesia_ink_plugins.server.validate import RequestRejectedError
 from tests.server.calling import heard_with
 
 HELLO = Script("Hello there.")
@@ -75,15 +75,15 @@ async def test_what_cannot_be_had_is_an_error_400() -> None:
     ],
 )
 def test_what_is_wrong_is_named(body: bytes, words: str) -> None:
-    with pytest.raises(Refused, match=words):
+    with pytest.raises(RequestRejectedError, match=words):
         Tokens().issue(body, now=0.0)
 
 
 def test_a_token_expires() -> None:
     tokens = Tokens()
     token = tokens.issue(json.dumps(ASKED).encode(), now=100.0)
-    assert tokens.is_good(token, now=159.9)
-    assert not tokens.is_good(token, now=160.0)
+    assert tokens.is_valid(token, now=159.9)
+    assert not tokens.is_valid(token, now=160.0)
     assert token in tokens  # it does not become a key that nobody knows
-    assert not tokens.is_good("another", now=100.0)
+    assert not tokens.is_valid("another", now=100.0)
     assert token not in repr(tokens)

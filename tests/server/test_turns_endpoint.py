@@ -13,10 +13,10 @@ from cartesia_ink_plugins.core.events import TurnEnd, TurnStart
 from cartesia_ink_plugins.server.cues import Cue
 from cartesia_ink_plugins.server.engine import (
     Close,
-    Ear,
     Emit,
     Engine,
     Raw,
+    RecognitionStream,
     TurnThresholds,
 )
 from cartesia_ink_plugins.server.frames import WireItem
@@ -79,14 +79,14 @@ class Wooden:
         emit: Emit,
         *,
         keyterms: Sequence[str] = (),
-    ) -> Ear:
+    ) -> RecognitionStream:
         self.emit = emit
         self.thresholds.append(thresholds)
         self.keyterms = tuple(keyterms)
         return self
 
-    def hear(self, pcm: bytes) -> None:
-        if "hear" in self.failing:
+    def receive_audio(self, pcm: bytes) -> None:
+        if "receive_audio" in self.failing:
             raise RuntimeError("cannot hear")
         self.heard += pcm
 
@@ -126,7 +126,7 @@ def test_invalid_settings_get_an_error_instead_of_connected_then_1008(version: s
         "request_id": "id-1",
     }
     assert segment[1] == Close(1008, "Invalid model")
-    assert line.record.complaint
+    assert line.record.client_error
     line.connection.receive_audio(b"\0\0", 0.0)
     line.connection.receive_text("nonsense")
     assert len(line.segments) == 1
@@ -151,7 +151,7 @@ def test_unknown_text_is_an_error_400_and_close_1008() -> None:
 
 
 def test_unknown_text_may_be_ignored() -> None:
-    line = Line(Wooden(), rules=Rules(refuse_text=False))
+    line = Line(Wooden(), rules=Rules(reject_text=False))
     line.connection.receive_text("KeepAlive")
     assert line.kinds == ["connected"]
 
@@ -203,20 +203,20 @@ def test_a_sample_cut_in_two_is_put_together() -> None:
 def test_idle_is_without_audio_whatever_else_comes() -> None:
     line = Line(Wooden())
     line.connection.receive_audio(b"\0\0", 10.0)
-    line.connection.exchange.ping(100.0)
+    line.connection.ping(100.0)
     line.connection.receive_text('{"type":"config","turn":{}}')
-    line.connection.exchange.expire(189.9)
+    line.connection.expire(189.9)
     assert line.kinds == ["connected"]
-    line.connection.exchange.expire(190.0)
+    line.connection.expire(190.0)
     assert line.kinds == ["connected", Close(1001, "Idle timeout")]
     assert line.record.pings == 1
 
 
 def test_pings_may_keep_a_connection() -> None:
     line = Line(Wooden(), rules=Rules(pings_are_activity=True))
-    line.connection.exchange.ping(100.0)
-    line.connection.exchange.expire(190.0)
-    assert line.connection.exchange.idle_deadline() == 280.0
+    line.connection.ping(100.0)
+    line.connection.expire(190.0)
+    assert line.connection.idle_deadline() == 280.0
     assert line.kinds == ["connected"]
 
 
@@ -262,10 +262,10 @@ def test_a_cue_may_break_every_rule_but_an_engine_may_not() -> None:
     line = Line(engine)
     engine.emit([TurnEnd("x"), TurnStart()])
     assert line.kinds == ["connected", "error", Close(1011, "Internal Server Error")]
-    assert line.record.violation == "turn.end while idle"
+    assert line.record.protocol_violation == "turn.end while idle"
 
 
-@pytest.mark.parametrize("what", ["hear", "close"])
+@pytest.mark.parametrize("what", ["receive_audio", "close"])
 async def test_an_engine_that_fails_is_an_internal_error(what: str) -> None:
     engine = Wooden()
     engine.failing = {what}

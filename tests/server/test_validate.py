@@ -9,7 +9,12 @@ import pytest
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.server.engine import TurnThresholds
 from cartesia_ink_plugins.server.rules import OLDER_RANGES, Rules
-from cartesia_ink_plugins.server.validate import Command, Refused, parse_query, parse_text
+from cartesia_ink_plugins.server.validate import (
+    Command,
+    RequestRejectedError,
+    parse_query,
+    parse_text,
+)
 
 NEEDED = [("model", "ink-2"), ("encoding", "pcm_s16le"), ("sample_rate", "16000")]
 RULES = Rules()
@@ -20,8 +25,8 @@ def query(*changes: tuple[str, str | None]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in given.items() if value is not None]
 
 
-def refusal(pairs: list[tuple[str, str]], rules: Rules = RULES) -> Refused:
-    with pytest.raises(Refused) as refused:
+def refusal(pairs: list[tuple[str, str]], rules: Rules = RULES) -> RequestRejectedError:
+    with pytest.raises(RequestRejectedError) as refused:
         parse_query(pairs, rules)
     return refused.value
 
@@ -140,7 +145,7 @@ def test_config_changes_only_what_it_names() -> None:
     ],
 )
 def test_other_text_is_refused(text: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRejectedError) as refused:
         parse_text(text, TurnThresholds(), RULES)
     assert refused.value.answer.status == 400
 

@@ -116,7 +116,7 @@ def test_strictness_can_be_turned_off_and_options_be_given(pytester: pytest.Pyte
     result = run(
         pytester,
         """
-    @pytest.mark.ink_server(strict=False, api_keys=["k"], rules=Rules(refuse_text=False))
+    @pytest.mark.ink_server(strict=False, api_keys=["k"], rules=Rules(reject_text=False))
     def test_bot(ink_server):
         ink_server.play("Hello.")
         assert ink_server.strict is False
@@ -137,7 +137,7 @@ async def test_faults_are_written_in_one_line() -> None:
             await client.finish()
             heard = [event.transcript async for event in client if isinstance(event, TurnEnd)]
         assert heard == script.transcripts
-        assert len(server.connections) == len(proxy.strikes) == 2
+        assert len(server.connections) == len(proxy.injected) == 2
     with pytest.raises(UsageError, match="'explode' is not one of"):
         InkServer(script, faults=["explode@noon"])
 

@@ -184,7 +184,7 @@ async def play(engine: SpeechEngine, clip: Clip) -> Outcome:
     size = format.size(CHUNK_SECONDS)
     for number, start in enumerate(range(0, len(pcm), size), 1):
         await asyncio.sleep(began + number * CHUNK_SECONDS - time.perf_counter())
-        ear.hear(pcm[start : start + size])
+        ear.receive_audio(pcm[start : start + size])
         outcome.lag = max(outcome.lag, ear.backlog)
     await ear.close()
     return outcome

@@ -70,7 +70,7 @@ class Resampler:
 
 
 class SpeechEar:
-    """Hears one connection; see `Ear`."""
+    """Hears one connection; see `RecognitionStream`."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class SpeechEar:
         """Seconds of audio that were taken and not heard yet."""
         return len(self._samples) / SAMPLE_RATE
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         """Take the next audio bytes."""
         if self._closing or self._aborted:
             return

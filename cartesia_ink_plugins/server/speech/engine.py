@@ -13,7 +13,11 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Transcript
 from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
-from cartesia_ink_plugins.server.manual_engine import ManualEar, ManualEmit, ManualRequest
+from cartesia_ink_plugins.server.manual_engine import (
+    ManualEmit,
+    ManualRecognitionStream,
+    ManualRequest,
+)
 from cartesia_ink_plugins.server.speech.ear import SpeechEar
 from cartesia_ink_plugins.server.speech.features import SAMPLE_RATE, LogMel
 from cartesia_ink_plugins.server.speech.files import FileRecogniser
@@ -47,8 +51,9 @@ class SpeechEngine:
         Args:
             whisper: A CTranslate2 Whisper folder instead of the packaged tiny.en.
             threads: How many decodes may run at once; by default one for each core, at most 8.
-                With 0 everything is recognised inside `hear`: the same audio then gives the same
-                events at the same audio positions on any machine, and nothing needs a loop.
+                With 0 everything is recognised inside `receive_audio`: the same audio then gives
+                the same events at the same audio positions on any machine, and nothing needs
+                a loop.
 
         Raises:
             UsageError: The `speech` extra is not installed, or a model is not what it should be.
@@ -82,7 +87,7 @@ class SpeechEngine:
         listener = Listener(self.voice(), thresholds, context=_context(keyterms))
         return SpeechEar(listener, format, emit, self._recogniser, self._workers)
 
-    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ManualEar:
+    def open_manual(self, request: ManualRequest, emit: ManualEmit) -> ManualRecognitionStream:
         """Open an ear that is told when speech is over."""
         thresholds = TurnThresholds()
         if request.max_silence is not None:
@@ -94,7 +99,7 @@ class SpeechEngine:
         async def write_down(pcm: bytes) -> Transcript:
             return await self.transcribe(request.format, pcm, request.language)
 
-        if request.has_words:
+        if request.has_word_times:
             return WhisperManualEar(request, open_ear, write_down, emit)
         return SpeechManualEar(open_ear, emit)
 

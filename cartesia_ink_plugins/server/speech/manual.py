@@ -14,7 +14,7 @@ from cartesia_ink_plugins.core.events import (
     Word,
 )
 from cartesia_ink_plugins.server.engine import Emit, Outgoing
-from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest, broken
+from cartesia_ink_plugins.server.manual_engine import ManualEmit, ManualRequest, split_into_deltas
 from cartesia_ink_plugins.server.speech.ear import SpeechEar
 
 OpenEar = Callable[[Emit], SpeechEar]
@@ -40,9 +40,9 @@ class SpeechManualEar:
         self._spoken = False
         self._ear = open_ear(self._take)
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         """Take the next audio bytes."""
-        self._ear.hear(pcm)
+        self._ear.receive_audio(pcm)
 
     async def finalize(self) -> None:
         """Say everything heard so far; what comes meanwhile is heard by a fresh ear."""
@@ -70,7 +70,7 @@ class SpeechManualEar:
             # The first words of a fresh ear, but not of the connection.
             text = f" {text}"
         self._spoken = True
-        self._emit([Transcript(piece) for piece in broken(text)])
+        self._emit([Transcript(piece) for piece in split_into_deltas(text)])
 
 
 class WhisperManualEar:
@@ -97,10 +97,10 @@ class WhisperManualEar:
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         """Take the next audio bytes."""
         self._gathered += pcm
-        self._ear.hear(pcm)
+        self._ear.receive_audio(pcm)
 
     async def finalize(self) -> None:
         """Say everything heard so far."""

@@ -13,7 +13,7 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.server.script import Script, Turn
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.core.turns.conversation import Conversation
 from tests.core.world import Away, Mute, Reset, Stall, World, check_order
 

@@ -35,7 +35,7 @@ class Prompter:
         self._emit = emit
         return self
 
-    def hear(self, pcm: bytes) -> None:
+    def receive_audio(self, pcm: bytes) -> None:
         """Audio tells nothing here; it is kept."""
         self.audio += pcm
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.server.voice import CodedWord, WordReader
+from cartesia_ink_plugins.server.coded_speech import CodedWord, WordReader
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.e2e.livekit.again import Spoilt, held_again
 from tests.e2e.livekit.caller import RoomCaller
@@ -45,7 +45,7 @@ class Room:
     def brought(self) -> str:
         """The words in the audio that the agent was given."""
         coded = WordReader(ROOM).read(self.heard.read_bytes())
-        words = self.script.words
+        words = self.script.vocabulary
         return "".join(words[word.index] for word in coded if isinstance(word, CodedWord))
 
 

@@ -100,7 +100,7 @@ async def test_without_workers_the_events_do_not_depend_on_the_chunks(chunk: int
     heard = Heard()
     ear = open_ear(heard)
     for start in range(0, len(CALL), chunk):
-        ear.hear(CALL[start : start + chunk])
+        ear.receive_audio(CALL[start : start + chunk])
     assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
     await ear.close()
     assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
@@ -109,11 +109,11 @@ async def test_without_workers_the_events_do_not_depend_on_the_chunks(chunk: int
 async def test_closing_ends_an_open_turn() -> None:
     heard = Heard()
     ear = open_ear(heard)
-    ear.hear(FORMAT.silence(0.5) + SPEECH)
+    ear.receive_audio(FORMAT.silence(0.5) + SPEECH)
     await ear.close()
     assert heard.kinds == ["turn.start", "turn.end"]
     await ear.close()
-    ear.hear(SPEECH)
+    ear.receive_audio(SPEECH)
     assert heard.kinds == ["turn.start", "turn.end"]
 
 
@@ -134,7 +134,7 @@ async def test_recognition_runs_beside_the_loop_and_events_come_on_its_thread(
 
     heard = Heard()
     ear = open_ear(heard, recognise, workers)
-    ear.hear(CALL)
+    ear.receive_audio(CALL)
     await ear.close()
     assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
     assert heard.threads == {threading.get_ident()}
@@ -151,11 +151,11 @@ async def test_a_slow_decode_delays_nobody_elses_audio(workers: Workers) -> None
     slowly, other = Heard(), Heard()
     stuck = open_ear(slowly, slow, workers)
     free = open_ear(other, hello, None)
-    stuck.hear(CALL)
-    free.hear(CALL)
+    stuck.receive_audio(CALL)
+    free.receive_audio(CALL)
     assert slowly.kinds == ["turn.start"]
     assert other.kinds == ["turn.start", "turn.eager_end", "turn.end"]
-    stuck.hear(CALL)
+    stuck.receive_audio(CALL)
     assert stuck.backlog > 1
     release.set()
     await stuck.close()
@@ -165,7 +165,7 @@ async def test_a_slow_decode_delays_nobody_elses_audio(workers: Workers) -> None
 
 async def test_a_long_burst_lets_the_loop_do_other_things(workers: Workers) -> None:
     ear = open_ear(Heard(), hello, workers)
-    ear.hear(FORMAT.silence(30))
+    ear.receive_audio(FORMAT.silence(30))
     assert ear.backlog > 20
     await ear.close()
     assert ear.backlog == 0
@@ -180,11 +180,11 @@ async def test_after_an_abort_nothing_comes(workers: Workers) -> None:
 
     heard = Heard()
     ear = open_ear(heard, slow, workers)
-    ear.hear(CALL)
+    ear.receive_audio(CALL)
     before = list(heard.messages)
     ear.abort()
     release.set()
-    ear.hear(CALL)
+    ear.receive_audio(CALL)
     await ear.close()
     await asyncio.sleep(0.01)
     assert heard.messages == before
@@ -198,7 +198,7 @@ async def test_a_failing_recogniser_costs_the_words_not_the_turn(
 
     heard = Heard()
     ear = open_ear(heard, broken, workers)
-    ear.hear(CALL)
+    ear.receive_audio(CALL)
     await ear.close()
     assert heard.kinds == ["turn.start", "turn.end"]
     assert "recognition failed" in caplog.text
@@ -208,7 +208,7 @@ async def test_thresholds_can_be_changed() -> None:
     heard = Heard()
     ear = open_ear(heard)
     ear.configure(TurnThresholds(start=0.99, eager_end=0.98, end=0.97))
-    ear.hear(CALL)
+    ear.receive_audio(CALL)
     assert "turn.end" in heard.kinds
     await ear.close()
 
@@ -257,8 +257,8 @@ async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
     heard = Heard()
     ear = open_ear(heard, slow, workers)
     for _ in range(5):
-        ear.hear(FORMAT.encode(tone(0.2)) + FORMAT.silence(0.2))
-    ear.hear(FORMAT.encode(tone(0.2)))
+        ear.receive_audio(FORMAT.encode(tone(0.2)) + FORMAT.silence(0.2))
+    ear.receive_audio(FORMAT.encode(tone(0.2)))
     assert heard.kinds == ["turn.start"]
     release.set()
     await ear.close()
@@ -270,7 +270,7 @@ async def test_when_the_engine_is_closed_nothing_breaks(workers: Workers) -> Non
     heard = Heard()
     ear = open_ear(heard, hello, workers)
     workers.shutdown()
-    ear.hear(CALL)
+    ear.receive_audio(CALL)
     assert heard.kinds == ["turn.start"]
     await ear.close()
     assert heard.kinds == ["turn.start", "turn.end"]

@@ -25,7 +25,7 @@ LONGER = (
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[SpeechEngine]:
-    """It recognises inside `hear`, so what it says depends on the audio alone."""
+    """It recognises inside `receive_audio`, so what it says depends on the audio alone."""
     yield SpeechEngine(threads=0)
 
 
@@ -47,7 +47,7 @@ async def heard(engine: SpeechEngine, model: str, *parts: bytes) -> list[list[Tr
     answers: list[list[Transcript]] = []
     for part in parts:
         for at in range(0, len(part), 3200):
-            ear.hear(part[at : at + 3200])
+            ear.receive_audio(part[at : at + 3200])
         await ear.finalize()
         answers.append(list(said))
         said.clear()

@@ -27,7 +27,7 @@ SENTENCES = {
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[SpeechEngine]:
-    """It recognises inside `hear`, so what it says depends on the audio alone."""
+    """It recognises inside `receive_audio`, so what it says depends on the audio alone."""
     yield SpeechEngine(threads=0)
 
 
@@ -63,7 +63,7 @@ async def heard(
     ear = engine.open(format, thresholds, emit, keyterms=keyterms)
     for start in range(0, len(pcm), format.size(0.02)):
         position = start + format.size(0.02)
-        ear.hear(pcm[start:position])
+        ear.receive_audio(pcm[start:position])
     await ear.close()
     return outcome
 
@@ -141,7 +141,7 @@ async def test_closing_in_mid_sentence_keeps_the_words_said_so_far(
 ) -> None:
     events: list[Outgoing] = []
     ear = engine.open(AudioFormat(), TurnThresholds(), events.extend)
-    ear.hear(AudioFormat().encode(clips["ps_librivox_0920"].samples[: 2 * 16_000]))
+    ear.receive_audio(AudioFormat().encode(clips["ps_librivox_0920"].samples[: 2 * 16_000]))
     await ear.close()
     last = events[-1]
     assert isinstance(last, TurnEnd)
@@ -191,7 +191,9 @@ async def test_with_threads_the_words_are_the_same(clips: dict[str, Clip]) -> No
     engine = SpeechEngine(threads=2)
     events: list[Outgoing] = []
     ear = engine.open(AudioFormat(), TurnThresholds(), events.extend)
-    ear.hear(AudioFormat().encode(np.concatenate([clips["ps_librivox_0930"].samples, silence(2)])))
+    ear.receive_audio(
+        AudioFormat().encode(np.concatenate([clips["ps_librivox_0930"].samples, silence(2)]))
+    )
     await ear.close()
     await engine.aclose()
     await engine.aclose()

@@ -1,15 +1,14 @@
-"""Coded speech: sound in which a word can be recognised for certain, by arithmetic.
+"""Coded speech: audio whose words are decoded from their tones without error.
 
-A test needs a caller whose words are lost when audio is lost and said twice when audio is sent
-twice, whatever connection the audio comes over and wherever it is cut. So every word is written
-into the sound itself: two chords, one after the other, each of three digits (one tone of ten from
-each of three groups) and a low tone that tells the first chord from the second. The first chord has
-three digits of the word's number; the second has the fourth, says what kind of pause follows and
-closes with a check digit. A word that is cut anywhere is no word.
+In a test, lost audio must be lost words and audio sent twice repeated words, on any connection and
+wherever it is cut. So each word is coded in its sound: two chords, each of three digits (one of ten
+tones in each of three groups) and a marker tone that tells the first chord from the second. The
+first chord has three digits of the word's index; the second has the fourth digit, the kind of pause
+that follows, and a check digit. A word that is cut anywhere is not decoded.
 
 All tones are multiples of 100 Hz below 3.4 kHz, so any 10 ms hold whole periods: frames need no
-alignment, gain does not matter, and the code survives the six encodings and telephone rates. To an
-energy-based detector it is loud speech of about -13 dBFS with silence between the words.
+alignment, gain does not matter, and the code survives the six encodings and telephone rates. An
+energy-based VAD takes it for speech of about -13 dBFS with silence between the words.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 FRAME_SECONDS = 0.01
 CHORD_SECONDS = 0.1
 WORD_SECONDS = 2 * CHORD_SECONDS
-MAX_WORDS = 10_000
+MAX_VOCABULARY = 10_000
 MIN_SAMPLE_RATE = 8_000
 
 SILENT = -2
@@ -39,34 +38,34 @@ _AMPLITUDE = 0.15
 _SOUNDING_POWER = 0.01**2
 _PURITY = 0.7
 _CHORD_FRAMES = 8  # of the 9 or 10 whole frames in a chord
-_WORD_FRAMES = 18  # of the 19 or 20 in a word: a loss of 30 ms spoils it wherever it is
-_BLURRED_FRAMES = 2  # where one chord goes over into the next
+_WORD_FRAMES = 18  # of the 19 or 20 in a word, so that a loss of 30 ms anywhere is detected
+_BLURRED_FRAMES = 2  # at the transition from one chord to the next
 
 
 class Pause(IntFlag):
-    """What a word says about the silence after it."""
+    """How the silence after a word affects the turn."""
 
     PLAIN = 0
     HELD = 1
-    """The turn goes on after it, however long it is."""
+    """It does not end the turn before the timeout."""
     NO_EAGER = 2
-    """No eager end is announced in it."""
+    """It gives no eager end."""
 
 
 @dataclass(frozen=True, slots=True)
 class CodedWord:
-    """One word as it stands in the sound.
+    """One word in coded speech.
 
     Attributes:
-        index: Which word, 0 to 9999.
-        pause: What kind of pause follows.
+        index: Index in the vocabulary, 0 to 9999.
+        pause: The kind of pause that follows.
     """
 
     index: int
     pause: Pause = Pause.PLAIN
 
     def render(self, sample_rate: int) -> Samples:
-        """Make the sound of the word: 200 ms.
+        """Render the word: 200 ms.
 
         Raises:
             UsageError: The sample rate is below 8000 Hz, too low for the tones.
@@ -81,7 +80,7 @@ class CodedWord:
 
     @classmethod
     def from_chords(cls, first: int, second: int) -> CodedWord | None:
-        """Read the two numbers of the chords; None when the check digit is wrong."""
+        """Decode the numbers of two chords; None if the check digit is wrong."""
         high, pause, check = second // 100, second // 10 % 10, second % 10
         digits = first // 100 + first // 10 % 10 + first % 10
         if pause > Pause.HELD | Pause.NO_EAGER or (digits + high + pause) % 10 != check:
@@ -90,14 +89,14 @@ class CodedWord:
 
 
 def noise(seconds: float, sample_rate: int, seed: int = 0, level: float = 0.1) -> Samples:
-    """Make white noise with the given RMS level: loud, and no word."""
+    """Return white noise; `level` is its RMS, 0 to 1."""
     size = round(seconds * sample_rate)
     generator = np.random.default_rng(seed)
     return (generator.standard_normal(size, np.float32) * np.float32(level)).clip(-1, 1)
 
 
 def silence(seconds: float, sample_rate: int) -> Samples:
-    """Make silence."""
+    """Return silence."""
     return np.zeros(round(seconds * sample_rate), np.float32)
 
 
@@ -106,18 +105,18 @@ def _chord(marker: int, digits: tuple[int, int, int], sample_rate: int) -> Sampl
     time = np.arange(round(CHORD_SECONDS * sample_rate), dtype=np.float64) / sample_rate
     chord = np.zeros_like(time)
     for phase, hz in enumerate(tones):
-        chord += np.sin(2 * np.pi * hz * time + phase * 1.3)  # spread phases keep the crest low
+        chord += np.sin(2 * np.pi * hz * time + phase * 1.3)  # different phases keep the peak low
     return (_AMPLITUDE * chord).astype(np.float32)
 
 
 class WordReader:
-    """Reads words from audio as it comes, in chunks of any size.
+    """Decodes words from audio in chunks of any size.
 
-    Every 10 ms of audio become one value: `SILENT`, `SOUND`, or, when a word is complete, the word.
+    Each 10 ms of audio give one value: `SILENT`, `SOUND`, or the word that they complete.
     """
 
     def __init__(self, audio: AudioFormat) -> None:
-        """Start reading in the middle of anything."""
+        """Start at any position of the audio."""
         self._audio = audio
         self._size = max(1, round(audio.sample_rate * FRAME_SECONDS))
         self._rest = b""
@@ -139,7 +138,7 @@ class WordReader:
         return self._size / self._audio.sample_rate
 
     def read(self, pcm: bytes) -> list[int | CodedWord]:
-        """Take the next bytes and return one value for each frame that they complete."""
+        """Return one value for each frame that these bytes complete."""
         data = self._rest + pcm if self._rest else pcm
         frame_bytes = self._size * self._audio.sample_width
         count = len(data) // frame_bytes
@@ -147,13 +146,13 @@ class WordReader:
         if not count:
             return []
         whole = data[: count * frame_bytes]
-        if whole.count(self._silent_byte) == len(whole):  # digital silence is common: be quick
+        if whole.count(self._silent_byte) == len(whole):  # fast path for digital silence
             return [self._step(SILENT)] * count
         samples = self._audio.decode(whole)
         return [self._step(symbol) for symbol in self._symbols(samples.reshape(count, -1))]
 
     def _symbols(self, frames: Samples) -> list[int]:
-        """Name the chord of each frame: marker and three digits, or `SOUND`, or `SILENT`."""
+        """Return the chord of each frame: marker and three digits, or `SOUND`, or `SILENT`."""
         power = np.einsum("ij,ij->i", frames, frames)
         sounding = power > _SOUNDING_POWER * self._size
         loud = int(np.count_nonzero(sounding))
@@ -176,7 +175,7 @@ class WordReader:
         return result
 
     def _step(self, symbol: int) -> int | CodedWord:
-        """Follow the chords; a word is complete once its second chord has lasted long enough."""
+        """Track the chords; a word is complete when its second chord has its minimum length."""
         if symbol == SILENT:
             self._symbol, self._run, self._first, self._blur = SILENT, 0, -1, 0
             return SILENT
@@ -195,7 +194,7 @@ class WordReader:
         return word or SOUND
 
     def _change_chord(self, symbol: int) -> None:
-        """Begin a chord; remember the one before it if the two can be a word."""
+        """Begin a chord; keep the previous one if the two can be a word."""
         whole = self._run >= _CHORD_FRAMES and self._blur <= _BLURRED_FRAMES
         follows = 0 <= self._symbol < 1000 <= symbol
         self._first = self._symbol if whole and follows else -1

@@ -1,4 +1,4 @@
-"""What the proxy reads and writes of HTTP and of messages, without IO."""
+"""The HTTP heads and the messages that the fault proxy parses and writes, without IO."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from cartesia_ink_plugins.server.frames import Frame
 _CODES = {402: "quota_exceeded", 429: "concurrency_limited"}
 
 
-def message_kind(frame: Frame) -> str | None:
-    """The type of a message; None if it has none."""
-    return _text(frame, "type")
+def message_type(frame: Frame) -> str | None:
+    """Return the type of a message; None if it has none."""
+    return _member(frame, "type")
 
 
-def message_id(frame: Frame) -> str | None:
-    """The request id of a message; None if it has none."""
-    return _text(frame, "request_id")
+def message_request_id(frame: Frame) -> str | None:
+    """Return the request id of a message; None if it has none."""
+    return _member(frame, "request_id")
 
 
-def _text(frame: Frame, name: str) -> str | None:
+def _member(frame: Frame, name: str) -> str | None:
     try:
         data = json.loads(frame.payload)
     except (ValueError, RecursionError):
@@ -37,9 +37,9 @@ def _text(frame: Frame, name: str) -> str | None:
 
 
 def audio_format(head: bytes) -> AudioFormat:
-    """The audio a client announces in its request; 16-bit, 16 kHz if it does not."""
-    words = head.split(b" ", 2)
-    target = words[1].decode("latin-1") if len(words) > 1 else ""
+    """Return the audio format in the head of a request; 16-bit, 16 kHz if it has none."""
+    line = head.split(b" ", 2)
+    target = line[1].decode("latin-1") if len(line) > 1 else ""
     try:
         query = dict(parse_qsl(urlsplit(target).query))
         audio = AudioFormat(Encoding(query["encoding"]), int(query["sample_rate"]))
@@ -48,18 +48,18 @@ def audio_format(head: bytes) -> AudioFormat:
     return audio if audio.sample_rate > 0 else AudioFormat()
 
 
-def for_server(head: bytes, host: str) -> bytes:
-    """Ask `host`, and for no compression: the proxy has to read the frames."""
+def upstream_head(head: bytes, host: str) -> bytes:
+    """Return the head for the server at `host`, without compression: the proxy parses frames."""
     request, *lines = head.split(b"\r\n")
-    ours = (b"host:", b"sec-websocket-extensions:")
-    kept = [line for line in lines if not line.lower().startswith(ours)]
+    replaced = (b"host:", b"sec-websocket-extensions:")
+    kept = [line for line in lines if not line.lower().startswith(replaced)]
     return b"\r\n".join([request, b"Host: " + host.encode(), *kept])
 
 
-def refusal(refuse: Refuse) -> bytes:
-    """Write the answer to an upgrade that is refused, as the server itself would."""
-    title, request_id = responses.get(refuse.status, "Refused"), str(uuid.uuid4())
-    text, code = f"{title}: a fault that was asked for.", _CODES.get(refuse.status)
+def rejection(refuse: Refuse) -> bytes:
+    """Return the HTTP response to a rejected upgrade, in the form of the server's own."""
+    title, request_id = responses.get(refuse.status, "Rejected"), str(uuid.uuid4())
+    text, code = f"{title}: injected fault.", _CODES.get(refuse.status)
     error = ErrorMessage(refuse.status, text, title, code, request_id=request_id)
     body = encode(error).encode()
     head = [

@@ -12,7 +12,7 @@ from cartesia_ink_plugins.core.events import TurnEnd, TurnStart, TurnUpdate
 from cartesia_ink_plugins.server.cues import Cue
 from cartesia_ink_plugins.server.engine import Close, Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.script import Script, Turn
-from cartesia_ink_plugins.server.script_ear import ScriptTiming
+from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.server.listening import PCM16, chart, finals, hear, timed
 
 BOOKING = Script("I'd like ... a table.", "For two.", Turn(noise=0.4), "Thanks.")
@@ -56,7 +56,7 @@ def test_chunks_of_any_size_give_the_same_messages(size: int) -> None:
     ear = BOOKING.engine().open(PCM16, TurnThresholds(), out.extend)
     pcm = BOOKING.audio()
     for start in range(0, len(pcm), size):
-        ear.hear(pcm[start : start + size])
+        ear.receive_audio(pcm[start : start + size])
     ear.flush()
     assert out == whole
 
@@ -112,7 +112,7 @@ def test_a_higher_eager_threshold_fires_earlier_and_a_lower_end_threshold_later(
         ear = script.engine().open(PCM16, thresholds, out.extend)
         pcm = script.audio()
         for start in range(0, len(pcm), 320):
-            ear.hear(pcm[start : start + 320])
+            ear.receive_audio(pcm[start : start + 320])
             if chart(out)[-1:] and chart(out)[-1].startswith(kind):
                 return PCM16.seconds(start)
         raise AssertionError(kind)
@@ -130,11 +130,11 @@ def test_thresholds_change_in_the_middle() -> None:
     ear = script.engine().open(PCM16, TurnThresholds(), out.extend)
     pcm = script.audio()
     half = PCM16.size(script.spans[1][0] - 0.1)
-    ear.hear(pcm[:half])
+    ear.receive_audio(pcm[:half])
     ear.configure(TurnThresholds(end=0.05))
-    ear.hear(pcm[half : half + PCM16.size(0.1 + 0.2 + 1.1)])
+    ear.receive_audio(pcm[half : half + PCM16.size(0.1 + 0.2 + 1.1)])
     assert finals(out) == ["One."]
-    ear.hear(pcm[half + PCM16.size(0.1 + 0.2 + 1.1) :])
+    ear.receive_audio(pcm[half + PCM16.size(0.1 + 0.2 + 1.1) :])
     assert finals(out) == ["One.", " Two."]
 
 
@@ -195,7 +195,7 @@ def test_after_abort_nothing_is_said() -> None:
     out: list[Outgoing] = []
     ear = Script("Hello.").engine().open(PCM16, TurnThresholds(), out.extend)
     ear.abort()
-    ear.hear(Script("Hello.").audio())
+    ear.receive_audio(Script("Hello.").audio())
     ear.flush()
     assert out == []
 
@@ -218,11 +218,11 @@ def test_cues_stand_on_the_bytes_of_any_audio() -> None:
 
     ear = script.engine().open(audio, TurnThresholds(), emit)
     assert segments == [["raw Malformed"]]
-    ear.hear(b"\x12" * (audio.size(0.5) - 1))
+    ear.receive_audio(b"\x12" * (audio.size(0.5) - 1))
     assert len(segments) == 1
-    ear.hear(b"\x12")
+    ear.receive_audio(b"\x12")
     assert segments[1:] == [["raw Malformed", "raw bytes"]]
-    ear.hear(b"\x12" * audio.size(0.5))
+    ear.receive_audio(b"\x12" * audio.size(0.5))
     assert segments[2:] == [["raw TurnEnd", "raw TurnUpdate", "raw TurnStart"]]
     ear.flush()
     assert segments[3:] == [["close 1006"]]

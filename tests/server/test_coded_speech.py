@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.server.voice import (
-    MAX_WORDS,
+from cartesia_ink_plugins.server.coded_speech import (
+    MAX_VOCABULARY,
     WORD_SECONDS,
     CodedWord,
     Pause,
@@ -42,7 +42,7 @@ def test_a_word_survives_every_encoding_and_rate(encoding: Encoding, rate: int) 
     assert read(said(*words, audio=audio), audio) == words
 
 
-@given(st.integers(0, MAX_WORDS - 1), st.sampled_from([Pause(n) for n in range(4)]))
+@given(st.integers(0, MAX_VOCABULARY - 1), st.sampled_from([Pause(n) for n in range(4)]))
 @settings(max_examples=60, deadline=None)
 def test_every_word_is_told_from_every_other(index: int, pause: Pause) -> None:
     assert read(said(CodedWord(index, pause))) == [CodedWord(index, pause)]

@@ -1,7 +1,7 @@
-"""The ear that hears coded speech: the turn detection of the script engine.
+"""Turn detection of the script engine, which recognizes coded speech.
 
-Everything happens on the clock of the audio, in frames of 10 ms: the same audio gives the same
-messages, whatever the chunks and however fast they come.
+Times are positions in the audio, in frames of 10 ms: the same audio gives the same messages,
+whatever the size and the speed of its chunks.
 """
 
 from __future__ import annotations
@@ -20,35 +20,34 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
-from cartesia_ink_plugins.server.cues import CLOSING, Cue
+from cartesia_ink_plugins.server.coded_speech import SILENT, CodedWord, Pause, WordReader
+from cartesia_ink_plugins.server.cues import AT_CLOSE, Cue
 from cartesia_ink_plugins.server.engine import Emit, Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.manual_engine import DELTA_SIZES
-from cartesia_ink_plugins.server.voice import SILENT, CodedWord, Pause, WordReader
 
-_SHORTEST_SPEECH = 0.1  # a shorter sound is a click and starts no turn
-_BURST_GAP = 0.3  # silence that makes two sounds of one, while no turn is open
+_MIN_SPEECH = 0.1  # seconds; a shorter sound is a click and starts no turn
+_MIN_GAP = 0.3  # seconds of silence that separate two sounds while no turn is open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScriptTiming:
-    """How a script is heard. Delays are seconds of audio at the default thresholds.
+    """The delays of turn detection, in seconds of audio at the default thresholds.
 
-    Other thresholds move the delays as they would in the real service: a higher eager threshold
-    fires earlier, a lower end threshold ends later.
+    Other thresholds change the delays as in the real service: a higher eager threshold makes the
+    eager end earlier, a lower end threshold makes the end later.
 
     Attributes:
-        start_delay: From the beginning of a sound to `turn.start`.
-        eager_delay: Of silence until `turn.eager_end`.
-        end_delay: Of silence until `turn.end`.
-        resume_delay: Of sound until `turn.resume`.
-        word_delay: From the end of a word to the `turn.update` that has it.
+        start_delay: From the onset of a sound to `turn.start`.
+        eager_delay: Silence before `turn.eager_end`.
+        end_delay: Silence before `turn.end`.
+        resume_delay: Sound before `turn.resume`.
+        word_delay: From the end of a word to its `turn.update`.
         word_gap: Silence between two words.
-        eager_has_all: Whether `turn.eager_end` has every word said before it, or leaves those that
-            are still delayed to what comes after it.
-        update_after_eager: Whether words that come late may come in a `turn.update` between
+        eager_has_all: Whether `turn.eager_end` has all words before it, also those still delayed.
+        update_after_eager: Whether delayed words may come in a `turn.update` between
             `turn.eager_end` and `turn.end`.
         delta_sizes: Characters of each delta of the manual endpoint, in turn.
-        finalize_after: Of silence until the manual endpoint gives its words without `finalize`.
+        finalize_after: Silence before the manual endpoint sends its text without `finalize`.
     """
 
     start_delay: float = 0.15
@@ -73,21 +72,21 @@ class ScriptTiming:
 
     @property
     def held_from(self) -> float:
-        """Pauses from here on must be held lest they end the turn."""
+        """The shortest pause, in seconds, that must be marked as held so that it ends no turn."""
         return self.end_delay - 0.05
 
     def silence(self, threshold: float) -> float:
         """Seconds of silence after which the likelihood of a turn is below `threshold`.
 
-        The likelihood falls evenly, and is 0.6 after `eager_delay` and 0.3 after `end_delay`.
+        The likelihood falls linearly: 0.6 after `eager_delay`, 0.3 after `end_delay`.
         """
         defaults = TurnThresholds()
         slope = (self.end_delay - self.eager_delay) / (defaults.eager_end - defaults.end)
         return max(0.05, self.eager_delay + (defaults.eager_end - threshold) * slope)
 
 
-class ScriptEar:
-    """Hears one connection."""
+class ScriptTurnsStream:
+    """Recognizes the coded speech of one connection to the turns endpoint."""
 
     def __init__(
         self,
@@ -95,44 +94,44 @@ class ScriptEar:
         thresholds: TurnThresholds,
         emit: Emit,
         *,
-        words: Sequence[str],
+        vocabulary: Sequence[str],
         timing: ScriptTiming,
         cues: Sequence[Cue] = (),
     ) -> None:
-        """Open the ear; cues at 0 s are sent at once.
+        """Open the stream; cues at 0 s are sent at once.
 
         Args:
             audio: Format of the audio.
-            thresholds: When turns start and end.
-            emit: Where messages go.
-            words: What the coded words mean.
-            timing: How they are heard.
-            cues: Messages of this connection at fixed places of the audio.
+            thresholds: Thresholds of turn detection.
+            emit: Sends messages.
+            vocabulary: The text of each coded word, by its index.
+            timing: Delays of turn detection.
+            cues: The cues of this connection.
         """
         self._audio = audio
         self._emit = emit
-        self._words = words
+        self._vocabulary = vocabulary
         self._timing = timing
-        self._cues = deque(sorted((c for c in cues if c.at != CLOSING), key=_place))
-        self._last_cues = [cue for cue in cues if cue.at == CLOSING]
-        self._reader = WordReader(audio) if words or not cues else None
+        self._cues = deque(sorted((c for c in cues if c.at != AT_CLOSE), key=_position))
+        self._close_cues = [cue for cue in cues if cue.at == AT_CLOSE]
+        self._reader = WordReader(audio) if vocabulary or not cues else None
         self._turn = TurnMachine("script")
         self._out: list[Outgoing] = []
         self._received = 0
         self._frames = 0
-        self._sounding = 0  # frames of sound since the last silence worth the name
-        self._since = 0  # frames since that sound began
+        self._sounding = 0  # frames of sound since the last silence of at least _MIN_GAP
+        self._since = 0  # frames since the onset of that sound
         self._silent = 0  # frames of silence since the last sound
         self._pause = Pause.PLAIN
-        self._eager_told = False
+        self._eager_sent = False
         self._pending: deque[tuple[int, str]] = deque()
         self._text = ""
-        self._spoken = False
+        self._has_text = False  # whether a turn of this connection has ended with text
         self.configure(thresholds)
-        self._tell_cues(0.0)
+        self._send_cues(0.0)
 
     def configure(self, settings: TurnThresholds) -> None:
-        """Go on with other thresholds."""
+        """Change the thresholds."""
         timing, frame = self._timing, 0.01
         if self._reader is not None:
             frame = self._reader.frame_seconds
@@ -143,32 +142,32 @@ class ScriptEar:
         self._timeout_frames = round(settings.timeout_ms / 1000 / frame)
         self._resume_frames = max(1, round(timing.resume_delay / frame))
         self._delay_frames = round(timing.word_delay / frame)
-        self._shortest_frames = round(_SHORTEST_SPEECH / frame)
-        self._gap_frames = round(_BURST_GAP / frame)
+        self._speech_frames = round(_MIN_SPEECH / frame)
+        self._gap_frames = round(_MIN_GAP / frame)
 
-    def hear(self, pcm: bytes) -> None:
-        """Take the next audio bytes."""
+    def receive_audio(self, pcm: bytes) -> None:
+        """Process audio."""
         self._received += len(pcm)
         if self._reader is not None:
             seconds = self._reader.frame_seconds
             for value in self._reader.read(pcm):
                 self._frames += 1
                 if self._cues:
-                    self._tell_cues(self._frames * seconds)
+                    self._send_cues(self._frames * seconds)
                 if value == SILENT:
-                    self._hear_silence()
+                    self._silent_frame()
                 else:
-                    self._hear_sound(value)
+                    self._sound_frame(value)
                 if self._pending:
-                    self._tell_words()
+                    self._update()
                 if self._out:
                     self._send()
         if self._cues:
-            self._tell_cues(self._audio.seconds(self._received))
+            self._send_cues(self._audio.seconds(self._received))
 
     def flush(self) -> None:
-        """Settle what was heard: an open turn ends now."""
-        for cue in self._last_cues:
+        """Send the cues of `close` and end an open turn."""
+        for cue in self._close_cues:
             self._emit(cue.messages)
         if self._turn.state is not TurnState.IDLE:
             self._end_turn()
@@ -180,10 +179,10 @@ class ScriptEar:
 
     def abort(self) -> None:
         """Emit nothing more."""
-        self._emit = _nobody
+        self._emit = _discard
         self._cues.clear()
 
-    def _hear_sound(self, value: int | CodedWord) -> None:
+    def _sound_frame(self, value: int | CodedWord) -> None:
         if self._silent >= self._gap_frames and self._turn.state is TurnState.IDLE:
             self._sounding = self._since = 0
         if self._silent:
@@ -193,16 +192,16 @@ class ScriptEar:
         self._sounding += 1
         self._since += 1
         if isinstance(value, CodedWord):
-            self._hear_word(value)
+            self._word_recognized(value)
         match self._turn.state:
             case TurnState.IDLE:
                 self._maybe_start()
             case TurnState.EAGER_ENDED if self._sounding >= self._resume_frames:
-                self._tell(TurnResume())
+                self._queue(TurnResume())
             case _:
-                self._eager_told = False
+                self._eager_sent = False
 
-    def _hear_silence(self) -> None:
+    def _silent_frame(self) -> None:
         self._silent += 1
         if self._turn.state is TurnState.IDLE:
             if self._sounding:
@@ -216,57 +215,59 @@ class ScriptEar:
         if self._silent >= limit:
             self._end_turn()
 
-    def _hear_word(self, word: CodedWord) -> None:
-        # Sound that is no word of this script, such as another script's, stays noise.
-        if word.index < len(self._words):
+    def _word_recognized(self, word: CodedWord) -> None:
+        # A word that is not in the vocabulary, such as another script's, is noise.
+        if word.index < len(self._vocabulary):
             self._pause = word.pause
-            self._pending.append((self._frames + self._delay_frames, self._words[word.index]))
+            self._pending.append((self._frames + self._delay_frames, self._vocabulary[word.index]))
 
     def _maybe_start(self) -> None:
-        if self._since >= self._start_frames and self._sounding >= self._shortest_frames:
-            self._tell(TurnStart())
+        if self._since >= self._start_frames and self._sounding >= self._speech_frames:
+            self._queue(TurnStart())
 
     def _maybe_end_eagerly(self) -> None:
-        if self._eager_told or Pause.NO_EAGER in self._pause:
+        if self._eager_sent or Pause.NO_EAGER in self._pause:
             return
         if self._timing.eager_has_all:
-            self._take_words(len(self._pending))
+            self._append(len(self._pending))
         if self._text:
-            self._eager_told = True
-            self._tell(TurnEagerEnd(self._text))
+            self._eager_sent = True
+            self._queue(TurnEagerEnd(self._text))
 
     def _end_turn(self) -> None:
-        self._take_words(len(self._pending))
-        self._tell(TurnEnd(self._text))
-        self._spoken = self._spoken or bool(self._text)
+        self._append(len(self._pending))
+        self._queue(TurnEnd(self._text))
+        self._has_text = self._has_text or bool(self._text)
         self._text = ""
         self._pause = Pause.PLAIN
-        self._eager_told = False
+        self._eager_sent = False
         self._sounding = self._since = 0
 
-    def _tell_words(self) -> None:
-        """Say the words whose time has come."""
+    def _update(self) -> None:
+        """Queue an update with the pending words that are due."""
         state = self._turn.state
         late = state is TurnState.EAGER_ENDED and self._timing.update_after_eager
         if state is TurnState.SPEAKING or late:
             ready = sum(1 for due, _ in self._pending if due <= self._frames)
             if ready:
-                self._take_words(ready)
-                self._tell(TurnUpdate(self._text))
+                self._append(ready)
+                self._queue(TurnUpdate(self._text))
 
-    def _take_words(self, count: int) -> None:
+    def _append(self, count: int) -> None:
+        """Append the first `count` pending words to the text."""
         for _ in range(count):
             word = self._pending.popleft()[1]
             # The second and later turns of a connection begin with a space, the first does not.
             # https://docs.cartesia.ai/use-the-api/stt/turns/turns
-            self._text += word if self._text or self._spoken else word.lstrip()
+            self._text += word if self._text or self._has_text else word.lstrip()
 
-    def _tell(self, event: TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | TurnEnd) -> None:
+    def _queue(self, event: TurnStart | TurnUpdate | TurnEagerEnd | TurnResume | TurnEnd) -> None:
         self._turn.advance(type(event))
         self._out.append(event)
 
-    def _tell_cues(self, position: float) -> None:
-        while self._cues and _place(self._cues[0]) <= position:
+    def _send_cues(self, position: float) -> None:
+        """Send the cues up to a position, in seconds of audio."""
+        while self._cues and _position(self._cues[0]) <= position:
             self._emit(self._cues.popleft().messages)
 
     def _send(self) -> None:
@@ -274,9 +275,9 @@ class ScriptEar:
         self._emit(out)
 
 
-def _place(cue: Cue) -> float:
-    return cue.at if cue.at != CLOSING else float("inf")
+def _position(cue: Cue) -> float:
+    return cue.at if cue.at != AT_CLOSE else float("inf")
 
 
-def _nobody(messages: Sequence[Outgoing]) -> None:
-    """Take the place of a connection that is gone."""
+def _discard(messages: Sequence[Outgoing]) -> None:
+    """Send nothing: the connection is lost."""

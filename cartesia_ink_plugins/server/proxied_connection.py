@@ -1,7 +1,7 @@
-"""One connection through the fault proxy: two pumps, and faults that strike between them.
+"""One connection through the fault proxy, which injects faults between two pumps.
 
-client ──frames──▶ _pump_up ──▶ Outlet ──▶ server
-client ◀── Outlet ◀── _pump_down ◀──frames── server
+client ──frames──▶ _pump_up ──▶ DelayedWriter ──▶ server
+client ◀── DelayedWriter ◀── _pump_down ◀──frames── server
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.wire import encode
 from cartesia_ink_plugins.server.cues import Line
+from cartesia_ink_plugins.server.delayed_writer import DelayedWriter, reset
 from cartesia_ink_plugins.server.engine import Close, Raw
-from cartesia_ink_plugins.server.fault_plan import ConnectionFaults, FaultPlan, Lane
+from cartesia_ink_plugins.server.fault_plan import ConnectionFaults, FaultPlan, OneWayLink
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
     Action,
@@ -37,89 +38,88 @@ from cartesia_ink_plugins.server.faults import (
     Throttle,
 )
 from cartesia_ink_plugins.server.frames import Frame, FrameReader, Opcode, WireItem, encode_items
-from cartesia_ink_plugins.server.heads import (
+from cartesia_ink_plugins.server.proxy_http import (
     audio_format,
-    for_server,
-    message_id,
-    message_kind,
-    refusal,
+    message_request_id,
+    message_type,
+    rejection,
+    upstream_head,
 )
-from cartesia_ink_plugins.server.outlet import Outlet, reset
 
-_CLOSE_PATIENCE = 2.0
+_CLOSE_TIMEOUT = 2.0  # seconds that a peer has to close
 _REQUEST_TIMEOUT = 30.0  # seconds that the head of a request may take
-_MOST_LAG = 0.25  # how far a throttled direction may lag before reading stops
+_MAX_LAG = 0.25  # seconds that a throttled direction may lag before reading stops
 
 
-class Surroundings(Protocol):
-    """What a connection wants of the proxy."""
+class ProxyContext(Protocol):
+    """What a connection uses of the proxy."""
 
     plan: FaultPlan
     upstream: str
 
-    def note(self, connection: int, action: Action) -> None:
-        """Write down that a fault struck."""
+    def record(self, connection: int, action: Action) -> None:
+        """Record that a fault was injected."""
 
-    def complain(self, connection: int, text: str) -> None:
-        """Write down why a connection could not be carried."""
+    def record_peer_error(self, connection: int, text: str) -> None:
+        """Record why a connection could not be forwarded."""
 
-    def strike_all(self, action: CloseAll | Outage) -> None:
-        """Let a fault strike that is about the whole server."""
+    def inject_all(self, action: CloseAll | Outage) -> None:
+        """Inject a fault that concerns the whole server."""
 
-    async def dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect to the server."""
 
 
 class ProxiedConnection:
-    """Carries one client to the server and lets faults strike."""
+    """Forwards one client's connection to the server and injects faults."""
 
     def __init__(
         self,
-        proxy: Surroundings,
+        proxy: ProxyContext,
         faults: ConnectionFaults,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         first: Action | None = None,
     ) -> None:
-        """Begin before anything has been read from the client; `first` strikes after that."""
+        """Create the connection; `first` is injected when the request has been read."""
         self._first = first
         self._proxy = proxy
         self._faults = faults
         self._client, self._client_writer = reader, writer
         self._server_writer: asyncio.StreamWriter | None = None
-        self._down = Outlet(cast(asyncio.Transport, writer.transport), Lane(proxy.plan.random))
-        self._up_lane = Lane(proxy.plan.random)
-        self._up: Outlet | None = None
+        self._down = DelayedWriter(writer, OneWayLink(proxy.plan.random))
+        self._up_link = OneWayLink(proxy.plan.random)
+        self._up: DelayedWriter | None = None
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._audio = AudioFormat()
         self._audio_bytes = 0
         self._request_id: str | None = None
-        self._deaf_until = 0.0
+        self._read_after = 0.0
         self._pongs = True
         self._ignores_close = False
         self._is_websocket = False
-        self._cut_off = False  # the server's side is no longer heard
+        self._is_cut = False  # the server's side is ignored
 
     async def run(self) -> None:
-        """Carry the connection until it has ended; leaves nothing behind."""
+        """Forward the connection until it has ended; leave no task, socket or timer."""
         pumps: list[asyncio.Task[None]] = []
         try:
             async with asyncio.timeout(_REQUEST_TIMEOUT):
                 head = await self._client.readuntil(b"\r\n\r\n")
             self._audio = audio_format(head)
             if self._first is not None:
-                self.strike(self._first)
+                self.inject(self._first)
             self._pass("connect")
             if self._ended.is_set():
                 return
-            server, self._server_writer = await self._proxy.dial()
-            self._up = Outlet(cast(asyncio.Transport, self._server_writer.transport), self._up_lane)
-            self._up.send(for_server(head, self._proxy.upstream))
+            server, self._server_writer = await self._proxy.connect()
+            self._up = DelayedWriter(self._server_writer, self._up_link)
+            self._up.send(upstream_head(head, self._proxy.upstream))
             pumps = [
-                asyncio.create_task(self._carry("client", self._pump_up())),
-                asyncio.create_task(self._carry("server", self._pump_down(server))),
+                asyncio.create_task(self._guard("client", self._pump_up())),
+                asyncio.create_task(self._guard("server", self._pump_down(server))),
             ]
             await self._ended.wait()
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
@@ -127,76 +127,76 @@ class ProxiedConnection:
         finally:
             await self._free(pumps)
 
-    def strike(self, action: Action) -> None:
-        """Let a fault strike now."""
-        self._proxy.note(self._faults.number, action)
+    def inject(self, action: Action) -> None:
+        """Inject a fault now."""
+        self._proxy.record(self._faults.number, action)
         now = self._loop.time()
         match action:
             case Reset():
                 self._cut(lambda: reset(self._client_writer.transport))
                 self._ended.set()
             case Fin():
-                self._down.drop()  # what is still under way comes no more
+                self._down.drop()  # bytes in flight are lost
                 self._cut(self._client_writer.write_eof)
             case Close():
                 self._close(action)
             case Say(lines=lines):
-                self._say(lines)
+                self._send_lines(lines)
             case Refuse():
-                self._cut(lambda: self._down.send(refusal(action)))
+                self._cut(lambda: self._down.send(rejection(action)))
                 self._down.finish()
                 self._ended.set()
             case CloseAll() | Outage():
-                self._proxy.strike_all(action)
+                self._proxy.inject_all(action)
             case Silence(seconds=seconds, pongs=pongs):
-                self._down.lane.blocked_until = now + seconds
+                self._down.link.blocked_until = now + seconds
                 self._pongs = self._pongs and pongs
             case Deaf(seconds=seconds):
-                self._deaf_until = now + seconds
+                self._read_after = now + seconds
             case HalfOpen():
-                self._down.lane.blocked_until = self._deaf_until = FOREVER
+                self._down.link.blocked_until = self._read_after = FOREVER
                 self._pongs = False
             case _:
                 self._change_link(action)
 
     def _change_link(self, action: Action) -> None:
-        """Apply a fault that changes how things are carried from now on."""
-        lanes = (self._down.lane, self._up_lane)
+        """Apply a fault that changes the link from now on."""
+        links = (self._down.link, self._up_link)
         match action:
             case NoPongs():
                 self._pongs = False
             case IgnoreClose():
                 self._ignores_close = True
             case Slice(size=size):
-                self._down.slice = max(1, size)
+                self._down.segment_bytes = max(1, size)
             case Join(seconds=seconds):
-                self._down.lane.join = seconds
+                self._down.link.join = seconds
             case Latency(seconds=seconds, jitter=jitter):
-                for lane in lanes:
-                    lane.latency, lane.jitter = seconds, jitter
+                for link in links:
+                    link.latency, link.jitter = seconds, jitter
             case Throttle(rate=rate):
-                for lane in lanes:
-                    lane.rate = rate
+                for link in links:
+                    link.rate = rate
             case _:
                 raise AssertionError(action)
 
-    async def _carry(self, sender: str, pump: Coroutine[Any, Any, None]) -> None:
-        """Carry one direction; what cannot be carried ends the connection, and the test is told."""
+    async def _guard(self, sender: str, pump: Coroutine[Any, Any, None]) -> None:
+        """Run the pump of one direction; reset the connection if what a peer sent is invalid."""
         try:
             await pump
         except Exception as error:
-            self._proxy.complain(
+            self._proxy.record_peer_error(
                 self._faults.number, f"the {sender} sent {str(error) or repr(error)}"
             )
             reset(self._client_writer.transport)
             self._ended.set()
 
     async def _pump_up(self) -> None:
-        """Carry frames from the client to the server."""
+        """Forward frames from the client to the server."""
         frames = FrameReader()
         try:
             while data := await self._client.read(1 << 16):
-                await self._wait_to_hear()
+                await self._wait_until_readable()
                 if not self._is_websocket:
                     self._forward(data)
                     continue
@@ -207,7 +207,7 @@ class ProxiedConnection:
         self._ended.set()
 
     async def _pump_down(self, server: asyncio.StreamReader) -> None:
-        """Carry frames from the server to the client."""
+        """Forward frames from the server to the client."""
         frames = FrameReader()
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await server.readuntil(b"\r\n\r\n")
@@ -216,13 +216,13 @@ class ProxiedConnection:
             if self._is_websocket:
                 self._pass("upgrade")
             while data := await server.read(1 << 16):
-                if self._cut_off:
+                if self._is_cut:
                     continue
                 if not self._is_websocket:
                     self._down.send(data)
                     continue
                 self._pass_down(list(frames.feed(data)))
-        if not self._cut_off:
+        if not self._is_cut:
             self._down.finish()
             if self._down.lag() == 0.0:
                 self._ended.set()
@@ -231,18 +231,18 @@ class ProxiedConnection:
         match frame.opcode:
             case Opcode.BINARY:
                 self._pass_audio(frame)
-            case Opcode.TEXT if message_kind(frame) == "close":
+            case Opcode.TEXT if message_type(frame) == "close":
                 self._approach("close")
                 if not self._ignores_close:
                     self._forward(frame.raw)
                 self._reach("close")
-            case Opcode.CLOSE if self._cut_off:
+            case Opcode.CLOSE if self._is_cut:
                 self._ended.set()
             case _:
                 self._forward(frame.raw)
 
     def _pass_audio(self, frame: Frame) -> None:
-        """Carry audio, up to the very byte at which a fault strikes."""
+        """Forward audio up to the exact byte at which a fault is injected."""
         raw, head = frame.raw, frame.head
         while True:
             left = len(raw) - head
@@ -256,46 +256,46 @@ class ProxiedConnection:
             raw, head = raw[head + size :], 0
             now = self._loop.time()
             self._faults.measure("bytes", self._audio_bytes, now)
-            # Rounding must not let a fault wait for a byte that never comes.
+            # One byte more: rounding must not make a fault wait for a byte that is never sent.
             self._faults.measure("audio", (self._audio_bytes + 1) / self._audio.byte_rate, now)
-            self._act()
-            if not raw or self._cut_off:
+            self._inject_due()
+            if not raw or self._is_cut:
                 return
 
     def _pass_down(self, frames: Sequence[Frame]) -> None:
-        """Carry frames that came together in one segment, unless a fault comes between them."""
-        together: list[bytes] = []
+        """Forward frames of one segment in one segment, unless a fault is injected between them."""
+        segment: list[bytes] = []
 
         def flush() -> None:
-            if together and not self._cut_off:
-                self._down.send(b"".join(together))
-            together.clear()
+            if segment and not self._is_cut:
+                self._down.send(b"".join(segment))
+            segment.clear()
 
         for frame in frames:
             if frame.opcode in (Opcode.PONG, Opcode.PING):
                 self._pass_control(frame)
                 continue
-            kind = message_kind(frame) if frame.opcode == Opcode.TEXT else None
+            kind = message_type(frame) if frame.opcode == Opcode.TEXT else None
             if kind is not None:
                 self._faults.approach(kind, self._loop.time())
                 if self._faults.next_time is not None:
                     flush()
-                self._act()
-            if self._cut_off:
+                self._inject_due()
+            if self._is_cut:
                 return
-            together.append(frame.raw)
+            segment.append(frame.raw)
             if kind is not None:
-                self._request_id = self._request_id or message_id(frame)
+                self._request_id = self._request_id or message_request_id(frame)
                 self._faults.reach(kind, self._loop.time())
                 if self._faults.next_time is not None:
                     flush()
-                self._act()
+                self._inject_due()
         flush()
 
     def _pass_control(self, frame: Frame) -> None:
-        """Let pings and pongs overtake what is held back: the server is alive, only silent."""
+        """Forward a ping or pong, ahead of held frames: a silent server is alive."""
         if self._pongs:
-            if self._down.lane.blocked_until > self._loop.time():
+            if self._down.link.blocked_until > self._loop.time():
                 self._down.send_at_once(frame.raw)
             else:
                 self._down.send(frame.raw)
@@ -306,24 +306,24 @@ class ProxiedConnection:
 
     def _approach(self, point: str) -> None:
         self._faults.approach(point, self._loop.time())
-        self._act()
+        self._inject_due()
 
     def _reach(self, point: str) -> None:
         self._faults.reach(point, self._loop.time())
-        self._act()
+        self._inject_due()
 
-    def _act(self) -> None:
-        """Let the faults strike that are due, and wait for the next one."""
+    def _inject_due(self) -> None:
+        """Inject the faults that are due and set the timer for the next one."""
         for action in self._faults.due(self._loop.time()):
             if not self._ended.is_set():
-                self.strike(action)
+                self.inject(action)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self._faults.next_time is not None and not self._ended.is_set():
-            self._timer = self._loop.call_at(self._faults.next_time, self._act)
+            self._timer = self._loop.call_at(self._faults.next_time, self._inject_due)
 
-    def _say(self, lines: Sequence[Line]) -> None:
+    def _send_lines(self, lines: Sequence[Line]) -> None:
         items: list[WireItem] = []
         for line in lines:
             match line:
@@ -339,34 +339,34 @@ class ProxiedConnection:
         self._down.send(encode_items(items))
 
     def _close(self, close: Close) -> None:
-        """Close as the server would: a close frame, then some patience with the client."""
+        """Send a close frame and give the client 2 s to close."""
         self._cut(lambda: self._down.send(encode_items([close])))
         if close.code == 1006 or not self._is_websocket:
             self._down.finish()
             self._ended.set()
         else:
-            self._loop.call_later(_CLOSE_PATIENCE, self._ended.set)
+            self._loop.call_later(_CLOSE_TIMEOUT, self._ended.set)
 
-    def _cut(self, farewell: Callable[[], None]) -> None:
-        """Say farewell to the client; the server sees the connection break."""
-        if self._cut_off:
+    def _cut(self, last: Callable[[], None]) -> None:
+        """Send `last` to the client and drop the server's side."""
+        if self._is_cut:
             return
         with suppress(OSError, RuntimeError):
-            farewell()
-        self._cut_off = True
+            last()
+        self._is_cut = True
         if self._server_writer is not None:
             self._server_writer.transport.abort()
 
     def _forward(self, data: bytes) -> None:
-        if self._up is not None and not self._cut_off:
+        if self._up is not None and not self._is_cut:
             self._up.send(data)
 
-    async def _wait_to_hear(self) -> None:
-        """Stop reading while the server is deaf or a throttled link is full."""
+    async def _wait_until_readable(self) -> None:
+        """Wait while the server does not read or a throttled link is full."""
         while True:
-            wait = self._deaf_until - self._loop.time()
+            wait = self._read_after - self._loop.time()
             if self._up is not None:
-                wait = max(wait, self._up.lag() - _MOST_LAG)
+                wait = max(wait, self._up.lag() - _MAX_LAG)
             if wait <= 0:
                 return
             with suppress(TimeoutError):
@@ -374,7 +374,7 @@ class ProxiedConnection:
                     await self._ended.wait()
 
     async def _free(self, pumps: Sequence[asyncio.Task[None]]) -> None:
-        # What cannot wait comes first: whoever stops the proxy may cancel this too.
+        # Before any await, because stopping the proxy may cancel this.
         writers = [w for w in (self._client_writer, self._server_writer) if w is not None]
         for writer in writers:
             writer.close()
@@ -387,7 +387,7 @@ class ProxiedConnection:
             self._up.drop()
         try:
             await asyncio.gather(*pumps, return_exceptions=True)
-            async with asyncio.timeout(_CLOSE_PATIENCE):
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
                 for writer in writers:
                     with suppress(OSError):
                         await writer.wait_closed()
