@@ -24,6 +24,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
 
 from cartesia_ink_plugins.pipecat.llm_observer import llm_services
+from cartesia_ink_plugins.pipecat.turn_frames import VoidFrame
 
 # Characters of text for a token, of English in the tokenizers in use.
 _CHARACTERS_PER_TOKEN = 4.0
@@ -130,6 +131,9 @@ class InferenceObserver:
     async def _after_process(self, llm: FrameProcessor, frame: Frame) -> None:
         inference = self._current.get(llm)
         match frame:
+            case VoidFrame() if inference is not None and inference.frame_id == frame.id:
+                del self._current[llm]
+                self._latest.remove(inference)
             case LLMContextFrame() if inference is not None and inference.frame_id == frame.id:
                 await self._end(llm)
             case InterruptionFrame():

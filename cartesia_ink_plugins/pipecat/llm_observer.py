@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
@@ -16,11 +17,15 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
 
+from cartesia_ink_plugins.pipecat.turn_frames import make_void
+
 OnToken = Callable[[], Awaitable[None]]
 TRAVEL_SECONDS = 0.03
 """What a frame is given for its way through processors that do not hold it up."""
 # The same, in turns of the event loop, should that be blocked; each processor takes two.
 _TRAVEL_TURNS = 20
+# How many predictions may be on their way that were given up: one for each pause of a long turn.
+_MOST_GIVEN_UP = 16
 
 
 def all_processors(pipeline: FrameProcessor) -> Iterator[FrameProcessor]:
@@ -56,7 +61,9 @@ class ReplyObserver:
     """Tells whether the reply to a prediction exists, and whether the LLM service still holds it.
 
     A prediction may get lost on its way to the LLM service, and the service drops the reply that it
-    holds when somebody interrupts it, or gives it something else to answer.
+    holds when somebody interrupts it, or gives it something else to answer. A prediction that was
+    not waited for any longer may also arrive late: by then it is answered by nobody, because the
+    service would say that reply beside the one to the turn.
 
     Attributes:
         frame_id: Of the context frame of the expected inference; None until that begins.
@@ -80,6 +87,7 @@ class ReplyObserver:
         self._text: SpeculativeText | None = None
         self._holder: LLMService | None = None
         self._begun = asyncio.Event()
+        self._given_up = deque[SpeculativeText](maxlen=_MOST_GIVEN_UP)
         self._context_arrived = asyncio.Event()
 
     def attach(self, pipeline: FrameProcessor) -> None:
@@ -124,8 +132,20 @@ class ReplyObserver:
         self._holder = None
 
     async def begun(self, patience: float) -> bool:
-        """Wait until the expected inference has begun, for some seconds; tell whether it has."""
-        return not self._llms or await _wait_for(self._begun, patience)
+        """Wait until the expected inference has begun; afterwards, it must not begin any more.
+
+        Args:
+            patience: How many seconds to wait.
+
+        Returns:
+            Whether it has begun.
+        """
+        if not self._llms or await _wait_for(self._begun, patience):
+            return True
+        if self._text is not None:
+            self._given_up.append(self._text)
+            self._text = None
+        return False
 
     def expect_context(self) -> None:
         """Watch for the next context that arrives at an LLM service and is no prediction."""
@@ -142,6 +162,8 @@ class ReplyObserver:
         if not isinstance(processor, LLMService):
             return
         match frame:
+            case LLMContextFrame() if frame.speculation and self._is_given_up(frame):
+                make_void(frame)
             case LLMContextFrame():
                 is_ours = frame.speculation and self._is_expected(frame)
                 if is_ours:
@@ -177,11 +199,23 @@ class ReplyObserver:
         """Whether an inference answers the expected text, and not that of another aggregator."""
         if self._text is None:
             return False
-        contents = [m.get("content") for m in frame.context.get_messages() if isinstance(m, dict)]
-        if any(content is self._text for content in contents):
-            return True
+        texts = _speculative_texts(frame)
         # A processor on the way may have written the message anew.
-        return not any(isinstance(content, SpeculativeText) for content in contents)
+        return not texts or any(text is self._text for text in texts)
+
+    def _is_given_up(self, frame: LLMContextFrame) -> bool:
+        """Whether an inference answers a text that is not waited for any more; true only once."""
+        texts = _speculative_texts(frame)
+        for index, given_up in enumerate(self._given_up):
+            if any(text is given_up for text in texts) or (not texts and self._text is None):
+                del self._given_up[index]  # equal texts of other predictions stay
+                return True
+        return False
+
+
+def _speculative_texts(frame: LLMContextFrame) -> list[SpeculativeText]:
+    contents = [m.get("content") for m in frame.context.get_messages() if isinstance(m, dict)]
+    return [content for content in contents if isinstance(content, SpeculativeText)]
 
 
 class FirstTokenObserver:

@@ -12,8 +12,10 @@ from typing import TypeVar
 
 from pipecat.frames import frames
 from pipecat.frames.frames import (
+    ControlFrame,
     EagerTranscriptionFrame,
     Frame,
+    LLMContextFrame,
     ProposedUserStoppedSpeakingFrame,
     SystemFrame,
     TranscriptionFrame,
@@ -67,6 +69,15 @@ def uninterruptible(frame: AnyFrame) -> AnyFrame:
 
 class RepeatedStopFrame(ProposedUserStoppedSpeakingFrame, SystemFrame):
     """A proposal to stop that is put to the user aggregator again, ahead of its queue."""
+
+
+class VoidFrame(ControlFrame):
+    """What is left of a frame that must have no effect any more, and was on its way already."""
+
+
+def make_void(frame: LLMContextFrame) -> None:
+    """Have the LLM service that is about to process a context pass it on, and answer nothing."""
+    frame.__class__ = VoidFrame  # type: ignore[assignment]
 
 
 FinalFrame = _uninterruptible(TranscriptionFrame)
