@@ -11,9 +11,10 @@ from cartesia_ink_plugins.core.errors import RejectedError
 from cartesia_ink_plugins.core.events import Timing
 from cartesia_ink_plugins.core.options import ConnectionOptions
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart, Span
+from cartesia_ink_plugins.core.validation import websocket_url
 from cartesia_ink_plugins.observe.wording import Wording
 
-# Without secrets: headers are never recorded, and of the address only scheme and host.
+# Without secrets: headers are never recorded, and of the address only host and port.
 _LEFT_OUT = frozenset({"extra_headers", "base_url", "allow_insecure"})
 _DIGITS = 4  # of seconds: 0.1 ms, finer than a sample's place matters
 
@@ -35,8 +36,7 @@ def options_fields(options: ConnectionOptions) -> dict[str, Any]:
         values |= {field.name: getattr(turn, field.name) for field in fields(turn)}
     values["encoding"] = str(values["encoding"])
     values["keyterms"] = list(values["keyterms"])
-    address = urlsplit(options.base_url if "//" in options.base_url else f"//{options.base_url}")
-    values["host"] = address.netloc.rpartition("@")[2]
+    values["host"] = urlsplit(websocket_url(options.base_url, options.path)).netloc
     values["path"] = options.path
     return {name: value for name, value in values.items() if value is not None}
 

@@ -31,6 +31,7 @@ from cartesia_ink_plugins import (
     UsageError,
 )
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
+from cartesia_ink_plugins.observe.lines import options_fields
 from cartesia_ink_plugins.observe.options import RecordOptions, record_options
 from cartesia_ink_plugins.observe.reader import RecordedCall, read_recording
 from cartesia_ink_plugins.observe.recorder import Recorder
@@ -111,6 +112,20 @@ def test_a_line_ties_what_was_heard_to_the_place_in_the_stream(tmp_path: Path) -
         if moment.kind == "received":
             assert moment.fields["heard"] == pytest.approx(heard)
         heard = moment.fields["heard"]
+
+
+@pytest.mark.parametrize(
+    ("base_url", "host"),
+    [
+        ("https://api.cartesia.ai", "api.cartesia.ai"),
+        ("wss://proxy.example:8443/ink/stt/websocket", "proxy.example:8443"),
+        ("proxy.example/to//ink", "proxy.example"),
+    ],
+)
+def test_the_host_is_recorded_of_any_address_that_the_options_take(
+    base_url: str, host: str
+) -> None:
+    assert options_fields(TurnsOptions(base_url=base_url))["host"] == host
 
 
 @pytest.mark.parametrize("encoding", [Encoding.PCM_MULAW, Encoding.PCM_F32LE])
