@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from pathlib import Path
 
+from cartesia_ink_plugins.core.log import LOGGER_NAME
 from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.observe.options import Record, record_options
 from cartesia_ink_plugins.observe.recorder import Recorder
@@ -77,3 +80,20 @@ class CallMember:
         """The client has ended: wait for the recording, a little."""
         if self._is_alone:
             await self._call.aclose()
+
+
+def environment_taps() -> list[Tap]:
+    """Return the taps of a new session that nobody has to ask for in code.
+
+    Telemetry: where the application, or a framework, has imported OpenTelemetry. Nobody can have
+    configured it otherwise, and to import it costs time.
+    """
+    taps: list[Tap] = []
+    if "opentelemetry.trace" in sys.modules and "opentelemetry.metrics" in sys.modules:
+        try:
+            from cartesia_ink_plugins.observe.telemetry.tap import telemetry_tap
+
+            taps.append(telemetry_tap())
+        except Exception:
+            logging.getLogger(LOGGER_NAME).exception("OpenTelemetry cannot be used")
+    return taps

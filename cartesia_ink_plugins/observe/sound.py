@@ -40,18 +40,13 @@ class Track:
         self._pieces: list[tuple[int, Pcm]] = []
         self.end = 0
 
-    def add(self, samples: Pcm, at: float) -> float:
-        """Add sound that began at a time; what follows the last closely is put right behind it.
-
-        Returns:
-            Where it is in the file, in seconds.
-        """
+    def add(self, samples: Pcm, at: float) -> None:
+        """Add sound that began at a time; what follows the last closely is put right behind it."""
         first = round(at * self._rate)
         if first - self.end < JITTER * self._rate:
             first = self.end
         self._pieces.append((first, samples))
         self.end = first + len(samples)
-        return first / self._rate
 
     def cut(self, at: float) -> None:
         """Leave out what would be heard after a time."""
@@ -169,10 +164,10 @@ class SoundFile:
         self._tracks = Track(sample_rate), Track(sample_rate)
         self._frames = 0
 
-    def add(self, channel: int, samples: Pcm, rate: int, at: float) -> float:
-        """Add sound that began at a second of the call, where the file has it, in seconds."""
+    def add(self, channel: int, samples: Pcm, rate: int, at: float) -> None:
+        """Add sound that began at a second of the call."""
         samples = resampled(samples, rate, self.sample_rate)
-        return self._start + self._tracks[channel].add(samples, at - self._start)
+        self._tracks[channel].add(samples, at - self._start)
 
     def cut(self, channel: int, at: float) -> None:
         """Leave out what would be heard after a second of the call."""

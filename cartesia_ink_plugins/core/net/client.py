@@ -20,12 +20,11 @@ from cartesia_ink_plugins.core.audio import as_bytes
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import Unreachable
+from cartesia_ink_plugins.core.net.clocks import DeadlineTimer, WallClock
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.net.delivery import Delivery
 from cartesia_ink_plugins.core.net.http_errors import read_answer
 from cartesia_ink_plugins.core.net.observed import ObservedClient
-from cartesia_ink_plugins.core.net.timer import DeadlineTimer
-from cartesia_ink_plugins.core.net.wall_clock import WallClock
 from cartesia_ink_plugins.core.net.websocket import Callbacks
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState

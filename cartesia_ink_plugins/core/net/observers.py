@@ -9,8 +9,7 @@ from cartesia_ink_plugins.core.net.log_tap import LogTap
 from cartesia_ink_plugins.core.options import ConnectionOptions
 from cartesia_ink_plugins.core.stats import Snapshot
 from cartesia_ink_plugins.core.tap import SessionStart, Tap, Tracing
-from cartesia_ink_plugins.observe.call import CallMember
-from cartesia_ink_plugins.observe.environment import environment_taps
+from cartesia_ink_plugins.observe.call import CallMember, environment_taps
 from cartesia_ink_plugins.observe.stats import StatsTap
 
 
