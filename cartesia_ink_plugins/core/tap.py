@@ -143,14 +143,18 @@ class Speculation:
             on, mismatched when the final words were others.
         lead: Seconds from the prediction to its outcome; for a kept one, how much earlier the LLM
             was started.
-        prompt_tokens: Tokens that the LLM has read for it; None where that is not known.
-        completion_tokens: Tokens that the LLM has written for it; None where that is not known.
+        prompt_tokens: Tokens that the LLM has read for it, as it reported; None if it did not.
+        completion_tokens: Tokens that the LLM has written for it, as it reported; None if it did
+            not.
+        estimated_prompt_tokens: Tokens that the LLM has read for it, estimated from the length of
+            the text; None where the LLM reported them, or is still writing.
     """
 
     outcome: SpeculationOutcome
     lead: float
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    estimated_prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,40 @@ Import it at the top of a module: LiveKit registers plugins on the main thread o
 
 from livekit.agents import Plugin
 
+from cartesia_ink_plugins.core.speculation import (
+    AlwaysSpeculate,
+    SpeculateWhileKept,
+    SpeculateWithinBudget,
+    SpeculationCounts,
+    SpeculationPolicy,
+    SpeculationReport,
+    Spending,
+    TokenPrice,
+    TokenUsage,
+    WatchesSpending,
+)
+from cartesia_ink_plugins.core.tap import SpeculationOutcome
 from cartesia_ink_plugins.livekit.log import logger
 from cartesia_ink_plugins.livekit.stream import InkRecognizeStream
 from cartesia_ink_plugins.livekit.stt import STT
 from cartesia_ink_plugins.version import __version__
 
-__all__ = ["STT", "InkRecognizeStream", "__version__"]
+__all__ = [
+    "STT",
+    "AlwaysSpeculate",
+    "InkRecognizeStream",
+    "SpeculateWhileKept",
+    "SpeculateWithinBudget",
+    "SpeculationCounts",
+    "SpeculationOutcome",
+    "SpeculationPolicy",
+    "SpeculationReport",
+    "Spending",
+    "TokenPrice",
+    "TokenUsage",
+    "WatchesSpending",
+    "__version__",
+]
 
 
 class InkPlugin(Plugin):

@@ -23,6 +23,7 @@ from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.speculation import Speculations
 from cartesia_ink_plugins.observe.call import Call
 from cartesia_ink_plugins.observe.options import Record, record_options
 from cartesia_ink_plugins.observe.stats import StatsGroup
@@ -90,6 +91,7 @@ class ClientPool:
         options: What the next connection asks for.
         credentials: Used for every connection.
         stats: The numbers of all clients so far.
+        speculations: Of the sessions that use the clients.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class ClientPool:
         options: Options,
         credentials: Credentials,
         resilience: Resilience,
+        speculations: Speculations,
         record: Record | None = None,
     ) -> None:
         """Connect nothing yet.
@@ -106,6 +109,7 @@ class ClientPool:
                 rate is the one to expect.
             credentials: Used for every connection.
             resilience: How each client meets a lost connection.
+            speculations: Of the sessions that use the clients.
             record: Where calls are recorded.
 
         Raises:
@@ -116,6 +120,7 @@ class ClientPool:
         self.options = options
         self.credentials = credentials
         self.stats = StatsGroup()
+        self.speculations = speculations
         self._resilience = resilience
         self._loops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState]()
 

@@ -3,6 +3,10 @@
 The session begins one with every PREFLIGHT_TRANSCRIPT (its preemptive generation), and tells only
 that a speech was created. A speech that was not scheduled at once is such a reply: it is scheduled
 when the turn ends with the predicted words, and cancelled otherwise.
+
+The tokens are those of the metrics of the LLM, which come when a request has ended or is cancelled.
+An LLM that was cancelled before the chunk with its usage tells zeros, and one that was cancelled
+before its first chunk tells nothing: then what it had to read is estimated from the text.
 """
 
 from __future__ import annotations
@@ -13,57 +17,83 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from livekit.agents import AgentSession, SpeechCreatedEvent, UserStateChangedEvent, llm
+from livekit.agents import (
+    AgentSession,
+    ConversationItemAddedEvent,
+    SpeechCreatedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+    llm,
+)
 from livekit.agents.metrics import LLMMetrics
 from livekit.agents.voice import SpeechHandle
 
-from cartesia_ink_plugins.core.tap import MomentKind, Speculation, SpeculationOutcome
+from cartesia_ink_plugins.core.speculation import PromptEstimate, Speculations, TokenUsage
+from cartesia_ink_plugins.core.tap import MomentKind, SpeculationOutcome
 
-_COUNT_TIMEOUT = (
-    0.5  # seconds; an LLM whose reply was cancelled tells its tokens when it has closed
-)
+# Seconds; an LLM whose reply was cancelled tells its tokens when it has closed.
+_COUNT_TIMEOUT = 0.5
 _METRICS = "metrics_collected"
 
 
 @dataclass(slots=True)
 class _Reply:
-    """A reply that was begun before the end of the turn."""
+    """A reply of the agent.
+
+    Attributes:
+        speech: How the session speaks of it.
+        began_at: On the monotonic clock.
+        is_speculative: Whether it was begun before the end of the turn.
+        characters: How much text the LLM had to read for it.
+        usage: The tokens of the last inference for it; None before it is over.
+        outcome: What became of a speculative one; None before that is decided.
+        lead: Seconds from its beginning to the outcome.
+    """
 
     speech: SpeechHandle
     began_at: float
+    is_speculative: bool
+    characters: int
+    usage: TokenUsage | None = None
     outcome: SpeculationOutcome | None = None
     lead: float = 0.0
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
 
     def decide(self, outcome: SpeculationOutcome) -> None:
         """Settle what became of it; the first decision holds."""
-        if self.outcome is None:
+        if self.is_speculative and self.outcome is None:
             self.outcome, self.lead = outcome, time.monotonic() - self.began_at
 
 
 class PreemptiveReplies:
-    """Reports the replies of one session."""
+    """Reports the replies of one session, and what the LLM costs."""
 
     def __init__(
-        self, session: AgentSession[Any], report: Callable[[MomentKind, object], None]
+        self,
+        session: AgentSession[Any],
+        report: Callable[[MomentKind, object], None],
+        speculations: Speculations,
     ) -> None:
         """Begin to watch.
 
         Args:
             session: Of the agent.
             report: Tells the taps.
+            speculations: Of the STT; told of each inference and each outcome.
         """
         self._session = session
         self._report = report
+        self._speculations = speculations
+        self._estimate = PromptEstimate()
+        self._user_text = ""  # of the turn that is not yet in the history
         self._loop = asyncio.get_running_loop()
         self._replies: dict[str, _Reply] = {}
         self._llms: list[llm.LLM[Any]] = []
         self._listeners: dict[Any, Callable[..., None]] = {
             "speech_created": self._created,
             "user_state_changed": self._user_state_changed,
+            "user_input_transcribed": self._transcribed,
             "agent_state_changed": self._look,
-            "conversation_item_added": self._look,
+            "conversation_item_added": self._item_added,
         }
         for event, listener in self._listeners.items():
             session.on(event, listener)
@@ -75,19 +105,17 @@ class PreemptiveReplies:
         for model in self._llms:
             model.off(_METRICS, self._counted)
         for reply in list(self._replies.values()):
-            if reply.outcome is not None:
-                self._ended(reply)
-        self._replies.clear()
+            self._ended(reply)
 
     def _created(self, event: SpeechCreatedEvent) -> None:
         self._listen_to_llm()
         self._loop.call_soon(self._begun, event.speech_handle, time.monotonic())
 
     def _begun(self, speech: SpeechHandle, at: float) -> None:
-        if speech.scheduled:
-            return
-        self._replies[speech.id] = _Reply(speech, at)
-        self._report(MomentKind.SPECULATION_BEGAN, None)
+        is_speculative = not speech.scheduled
+        self._replies[speech.id] = _Reply(speech, at, is_speculative, self._prompt_characters())
+        if is_speculative:
+            self._report(MomentKind.SPECULATION_BEGAN, None)
         speech.add_done_callback(self._done)
 
     def _user_state_changed(self, event: UserStateChangedEvent) -> None:
@@ -96,12 +124,20 @@ class PreemptiveReplies:
                 if reply.speech.interrupted:
                     reply.decide(SpeculationOutcome.WITHDRAWN)
 
+    def _transcribed(self, event: UserInputTranscribedEvent) -> None:
+        self._user_text = event.transcript
+
+    def _item_added(self, event: ConversationItemAddedEvent) -> None:
+        if getattr(event.item, "role", None) == "user":
+            self._user_text = ""
+        self._look()
+
     def _look(self, _: object = None) -> None:
         """See which replies the session has adopted."""
         for reply in list(self._replies.values()):
-            if reply.speech.scheduled:
+            if reply.is_speculative and reply.speech.scheduled:
                 reply.decide(SpeculationOutcome.KEPT)
-                if reply.prompt_tokens is not None:
+                if reply.usage is not None:
                     self._ended(reply)
 
     def _done(self, speech: SpeechHandle) -> None:
@@ -114,7 +150,7 @@ class PreemptiveReplies:
             reply.decide(SpeculationOutcome.WITHDRAWN)
         else:
             reply.decide(SpeculationOutcome.MISMATCHED)
-        if reply.prompt_tokens is not None:
+        if reply.usage is not None:
             self._ended(reply)
         else:
             self._loop.call_later(_COUNT_TIMEOUT, self._ended, reply)
@@ -122,10 +158,10 @@ class PreemptiveReplies:
     def _ended(self, reply: _Reply) -> None:
         if self._replies.pop(reply.speech.id, None) is None or reply.outcome is None:
             return
-        speculation = Speculation(
-            reply.outcome, reply.lead, reply.prompt_tokens, reply.completion_tokens
-        )
-        self._report(MomentKind.SPECULATION_ENDED, speculation)
+        if reply.usage is None and self._llms and reply.outcome is not SpeculationOutcome.KEPT:
+            self._spent(self._estimate.usage(reply.characters), reply)
+        report = self._speculations.resolved(reply.outcome, reply.lead, reply.usage)
+        self._report(MomentKind.SPECULATION_ENDED, report)
 
     # --- tokens -------------------------------------------------------------------------------
 
@@ -143,9 +179,27 @@ class PreemptiveReplies:
 
     def _add_tokens(self, metrics: LLMMetrics) -> None:
         reply = self._replies.get(metrics.speech_id or "")
-        if reply is None or not (metrics.prompt_tokens or metrics.completion_tokens):
-            return  # an LLM that tells no usage tells zeros
-        reply.prompt_tokens = (reply.prompt_tokens or 0) + metrics.prompt_tokens
-        reply.completion_tokens = (reply.completion_tokens or 0) + metrics.completion_tokens
-        if reply.outcome is not None:
+        read, written = metrics.prompt_tokens, metrics.completion_tokens
+        if reply is not None:
+            self._spent(self._estimate.usage(reply.characters, read, written), reply)
+        else:
+            self._spent(TokenUsage(read, written), None)
+        if reply is not None and reply.outcome is not None:
             self._ended(reply)
+
+    def _spent(self, usage: TokenUsage, reply: _Reply | None) -> None:
+        self._speculations.spending.spent(usage)
+        if reply is not None:
+            reply.usage = usage
+
+    def _prompt_characters(self) -> int:
+        """How much text the LLM has to read now; tools, images and sound have none."""
+        agent = self._session.current_agent
+        texts = [str(agent.instructions), self._user_text]
+        for item in agent.chat_ctx.items:
+            match item:
+                case llm.ChatMessage(text_content=str(text)):
+                    texts.append(text)
+                case llm.FunctionCall(arguments=text) | llm.FunctionCallOutput(output=text):
+                    texts.append(text)
+        return sum(map(len, texts))

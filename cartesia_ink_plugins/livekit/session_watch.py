@@ -1,31 +1,40 @@
-"""What a stream sees of the session around it, and tells the taps of its client."""
+"""What a stream sees of the session around it, and tells the taps of its client.
+
+LiveKit gives an STT no reference to its session. But a session listens to the metrics of its STT,
+and a `FallbackAdapter` to those of the STTs that it wraps.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from livekit.agents import stt
+from livekit.agents import AgentSession, stt
 
-from cartesia_ink_plugins.livekit.agent_session import session_of
+from cartesia_ink_plugins.core.speculation import Speculations
 from cartesia_ink_plugins.livekit.client_pool import Client
 from cartesia_ink_plugins.livekit.preemptive_replies import PreemptiveReplies
 from cartesia_ink_plugins.livekit.tracing import SessionTracing
+
+_EVENT = "metrics_collected"
 
 
 class SessionWatch:
     """Watches the session of an STT for one stream; nothing, where there is no session."""
 
-    def __init__(self, recogniser: stt.STT[Any], client: Client) -> None:
+    def __init__(
+        self, recogniser: stt.STT[Any], client: Client, speculations: Speculations
+    ) -> None:
         """Begin to watch.
 
         Args:
             recogniser: Whose session it is.
             client: Whose taps are told.
+            speculations: Of the STT.
         """
         session = session_of(recogniser)
         self._client = client
         self._tracing = SessionTracing(session) if session else None
-        self._replies = PreemptiveReplies(session, client.report) if session else None
+        self._replies = PreemptiveReplies(session, client.report, speculations) if session else None
         client.observers.tracing = self._tracing
 
     def close(self) -> None:
@@ -36,3 +45,26 @@ class SessionWatch:
             self._tracing.close()
         if self._client.observers.tracing is self._tracing:
             self._client.observers.tracing = None
+
+
+def session_of(recogniser: stt.STT[Any]) -> AgentSession[Any] | None:
+    """Return the session that listens to an STT; None when none does, or more than one."""
+    sessions = _listening(recogniser, set())
+    return sessions[0] if len(sessions) == 1 else None
+
+
+def _listening(recogniser: stt.STT[Any], seen: set[int]) -> list[AgentSession[Any]]:
+    if id(recogniser) in seen:
+        return []
+    seen.add(id(recogniser))
+    found: list[AgentSession[Any]] = []
+    # There is no public list of the listeners; without it, nothing is found.
+    for callback in getattr(recogniser, "_events", {}).get(_EVENT, ()):
+        listener = getattr(callback, "__self__", None)
+        if isinstance(listener, stt.STT):
+            sessions = _listening(listener, seen)
+        else:
+            session = getattr(listener, "session", None)
+            sessions = [session] if isinstance(session, AgentSession) else []
+        found += [session for session in sessions if session not in found]
+    return found

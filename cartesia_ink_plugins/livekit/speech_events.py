@@ -2,7 +2,8 @@
 
     turn.start      START_OF_SPEECH        with the time at which the speech began
     turn.update     INTERIM_TRANSCRIPT     when the text changed
-    turn.eager_end  PREFLIGHT_TRANSCRIPT   starts the reply; a repeat with the same words does not
+    turn.eager_end  PREFLIGHT_TRANSCRIPT   starts the reply; an INTERIM_TRANSCRIPT, which does not,
+                                           if the words are the same or the policy is against it
     turn.resume     INTERIM_TRANSCRIPT     with the same words, which keeps the reply that has begun
     turn.end        FINAL_TRANSCRIPT       unless the turn has no words
                     END_OF_SPEECH          with the time at which the speech ended
@@ -12,6 +13,8 @@ A session whose turn detection is "stt" ends the user's turn at END_OF_SPEECH, a
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from livekit.agents import LanguageCode
 from livekit.agents.stt import SpeechEvent, SpeechEventType
@@ -33,7 +36,14 @@ _PUNCTUATION = str.maketrans("", "", ".,;:!?…")
 class SpeechEvents:
     """Maps the turns of one stream, in order."""
 
-    def __init__(self, *, language: LanguageCode, keep_min_delay: bool, epoch: float) -> None:
+    def __init__(
+        self,
+        *,
+        language: LanguageCode,
+        keep_min_delay: bool,
+        epoch: float,
+        should_speculate: Callable[[str], bool],
+    ) -> None:
         """Begin before the first turn.
 
         Args:
@@ -41,10 +51,12 @@ class SpeechEvents:
             keep_min_delay: Leave the end of speech out of END_OF_SPEECH, so that the session waits
                 for its `min_delay` after every turn.
             epoch: Wall-clock time that is 0 in the times of the transcripts.
+            should_speculate: Whether to have the session begin a reply to a text.
         """
         self.language = language
         self._keep_min_delay = keep_min_delay
         self._epoch = epoch
+        self._should_speculate = should_speculate
         self._text = ""
         self._replying_to: str | None = None
         self._speaking = False
@@ -101,8 +113,8 @@ class SpeechEvents:
         text = text or self._text
         if not text:
             return []
-        if _wording(text) == self._replying_to:
-            # The session would throw away the reply it has and ask the LLM the same again.
+        # With the same words, the session would throw away the reply it has and ask the LLM again.
+        if _wording(text) == self._replying_to or not self._should_speculate(text):
             return self._interim(event, text)
         self._text, self._replying_to = text, _wording(text)
         return [self._transcript(SpeechEventType.PREFLIGHT_TRANSCRIPT, event)]

@@ -176,7 +176,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         client = await self._pool.acquire(frames[0].sample_rate)
         self._is_expected = False
         self._begin(client, sum(frame.duration for frame in frames))
-        watch = SessionWatch(self._stt, client)
+        watch = SessionWatch(self._stt, client, self._pool.speculations)
         finishing = asyncio.create_task(self._finish(client), name="ink_finish")
         try:
             for item in first:
@@ -231,7 +231,10 @@ class InkRecognizeStream(stt.RecognizeStream):
             self._events = ManualSpeechEvents(language=self._language, offset=offset, epoch=epoch)
         else:
             self._events = SpeechEvents(
-                language=self._language, keep_min_delay=self._keep_min_delay, epoch=epoch
+                language=self._language,
+                keep_min_delay=self._keep_min_delay,
+                epoch=epoch,
+                should_speculate=self._pool.speculations.should_speculate,
             )
         if self._flushes_itself:
             flush = partial(self._send_item, client, self._FlushSentinel())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import fields
@@ -24,6 +25,7 @@ from cartesia_ink_plugins.core.errors import TranscriptionError, UsageError
 from cartesia_ink_plugins.core.models import Model, model_for_language, model_named
 from cartesia_ink_plugins.core.net.batch import transcribe
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.speculation import SpeculationPolicy, Speculations, TokenPrice
 from cartesia_ink_plugins.core.validation import insecure_allowed, validated_keyterms
 from cartesia_ink_plugins.livekit import errors
 from cartesia_ink_plugins.livekit.call_reports import SessionSTT
@@ -84,6 +86,8 @@ class STT(SessionSTT):
         allow_insecure: bool | None = None,
         resilience: Resilience | None = None,
         record: Record | None = None,
+        speculation_policy: SpeculationPolicy | None = None,
+        token_price: TokenPrice | None = None,
     ) -> None:
         """Check the arguments; dial nothing yet.
 
@@ -119,6 +123,9 @@ class STT(SessionSTT):
             resilience: How hard lost connections are fought; the defaults suit a voice agent.
             record: Where calls are recorded: a folder, or `RecordOptions`; by default as
                 `INK_RECORD` says.
+            speculation_policy: After which predicted ends of turns the session may begin a reply
+                (its preemptive generation); by default, after all.
+            token_price: What a token of the LLM costs, for the policy.
 
         Raises:
             UsageError: An argument is wrong (it is also a ValueError); the message names it.
@@ -151,7 +158,10 @@ class STT(SessionSTT):
             if api_key or access_token or token_provider
             else Credentials.from_environment()
         )
-        self._pool = ClientPool(options, credentials, resilience or Resilience(), record)
+        speculations = Speculations(speculation_policy, token_price, time.monotonic)
+        self._pool = ClientPool(
+            options, credentials, resilience or Resilience(), speculations, record
+        )
         if is_given(audio_chunk_duration_ms):
             logger.info("audio_chunk_duration_ms has no meaning here: frames leave when they come")
         if http_session is not None:

@@ -22,7 +22,7 @@ from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
 
 @dataclass(frozen=True, slots=True)
 class SpeculationStats:
-    """Replies that were begun before the turn ended; tokens where the LLM tells how many.
+    """Replies that were begun before the turn ended, with the tokens that the LLM reported.
 
     Attributes:
         kept: The final words were the predicted ones.
@@ -32,6 +32,8 @@ class SpeculationStats:
         completion_tokens: Written by the LLM for all of them.
         wasted_prompt_tokens: Read for those that were withdrawn or mismatched.
         wasted_completion_tokens: Written for those that were withdrawn or mismatched.
+        estimated_wasted_prompt_tokens: Read for those that were withdrawn or mismatched and of
+            which the LLM reported nothing, estimated from the length of the text.
     """
 
     kept: int = 0
@@ -41,6 +43,7 @@ class SpeculationStats:
     completion_tokens: int = 0
     wasted_prompt_tokens: int = 0
     wasted_completion_tokens: int = 0
+    estimated_wasted_prompt_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,11 +148,13 @@ class StatsTap:
     def _speculation_ended(self, speculation: Speculation) -> None:
         counts = self._speculations
         counts[speculation.outcome.value] += 1
+        is_wasted = speculation.outcome is not SpeculationOutcome.KEPT
         for name in ("prompt_tokens", "completion_tokens"):
             tokens = getattr(speculation, name) or 0
             counts[name] += tokens
-            if speculation.outcome is not SpeculationOutcome.KEPT:
-                counts[f"wasted_{name}"] += tokens
+            counts[f"wasted_{name}"] += tokens * is_wasted
+        estimate = speculation.estimated_prompt_tokens or 0
+        counts["estimated_wasted_prompt_tokens"] += estimate * is_wasted
 
 
 class StatsGroup:

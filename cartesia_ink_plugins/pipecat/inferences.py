@@ -23,11 +23,10 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.llm_service import LLMService
 
+from cartesia_ink_plugins.core.speculation import PromptEstimate, TokenUsage
 from cartesia_ink_plugins.pipecat.llm_observer import llm_services
 from cartesia_ink_plugins.pipecat.turn_frames import VoidFrame
 
-# Characters of text for a token, of English in the tokenizers in use.
-_CHARACTERS_PER_TOKEN = 4.0
 # How many inferences are kept for those who ask what became of one: more than a pipeline has LLMs.
 _REMEMBERED = 16
 
@@ -39,9 +38,8 @@ class Inference:
     Attributes:
         frame_id: Of the context frame that the service was given.
         is_speculative: Whether it answers a turn that may not have ended.
-        estimated_prompt_tokens: Read, estimated from the text.
-        prompt_tokens: Read, as the service reported; None as long as it has reported nothing.
-        completion_tokens: Written, as the service reported; None as above.
+        characters: How long the text is that the service has to read.
+        usage: Its tokens, as far as the service has reported them.
         is_confirmed: Whether a speculative one answers a turn that has ended; it is then stopped
             by an interruption only.
         is_over: Whether the service has ended, or was stopped.
@@ -49,20 +47,11 @@ class Inference:
 
     frame_id: int
     is_speculative: bool
-    estimated_prompt_tokens: int
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    characters: int
+    usage: TokenUsage
     is_confirmed: bool = False
     is_over: bool = False
-    _characters: int = 0
     _when_over: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-
-    @property
-    def tokens(self) -> int:
-        """All its tokens: those reported, or else those estimated."""
-        if self.prompt_tokens is None:
-            return self.estimated_prompt_tokens
-        return self.prompt_tokens + (self.completion_tokens or 0)
 
     async def when_over(self, call: Callable[[], Awaitable[None]]) -> None:
         """Call something when it is over; now, if it is."""
@@ -82,18 +71,17 @@ class Inference:
 class InferenceObserver:
     """Watches the inferences of a pipeline; a service has one at a time."""
 
-    def __init__(self, on_over: Callable[[Inference], None]) -> None:
+    def __init__(self, on_over: Callable[[TokenUsage], None]) -> None:
         """See nothing before `attach`.
 
         Args:
-            on_over: Called with each inference that is over.
+            on_over: Called with the tokens of each inference that is over.
         """
         self._on_over = on_over
         self._llms: list[LLMService] = []
         self._current: dict[FrameProcessor, Inference] = {}
         self._latest: deque[Inference] = deque(maxlen=_REMEMBERED)
-        # The last of each service of which the usage was reported.
-        self._reported: dict[FrameProcessor, Inference] = {}
+        self._estimates: dict[FrameProcessor, PromptEstimate] = {}
 
     def attach(self, pipeline: FrameProcessor) -> None:
         """Observe the LLM services of a pipeline."""
@@ -120,12 +108,8 @@ class InferenceObserver:
         if isinstance(frame, LLMContextFrame):
             await self._end(llm)
             characters = _characters(frame.context)
-            known = self._reported.get(llm)
-            more = characters - (known._characters if known else 0)
-            estimate = (known.prompt_tokens or 0 if known else 0) + more / _CHARACTERS_PER_TOKEN
-            self._current[llm] = Inference(
-                frame.id, frame.speculation, max(0, round(estimate)), _characters=characters
-            )
+            usage = self._estimates.setdefault(llm, PromptEstimate()).usage(characters)
+            self._current[llm] = Inference(frame.id, frame.speculation, characters, usage)
             self._latest.append(self._current[llm])
 
     async def _after_process(self, llm: FrameProcessor, frame: Frame) -> None:
@@ -148,16 +132,16 @@ class InferenceObserver:
             return
         for data in frame.data:
             if isinstance(data, LLMUsageMetricsData) and data.processor == llm.name:
-                inference.prompt_tokens = (inference.prompt_tokens or 0) + data.value.prompt_tokens
-                inference.completion_tokens = (
-                    inference.completion_tokens or 0
-                ) + data.value.completion_tokens
-                self._reported[llm] = inference
+                # A service that is stopped before it knows its usage may report zeros.
+                read = (inference.usage.prompt or 0) + data.value.prompt_tokens
+                written = (inference.usage.completion or 0) + data.value.completion_tokens
+                estimate = self._estimates[llm]
+                inference.usage = estimate.usage(inference.characters, read, written)
 
     async def _end(self, llm: FrameProcessor) -> None:
         inference = self._current.get(llm)
         if inference is not None and not inference.is_over:
-            self._on_over(inference)
+            self._on_over(inference.usage)
             await inference.end()
 
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from pipecat.frames.frames import MetricsFrame
 from pipecat.metrics.metrics import ProcessingMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.turns.user_stop import EagerMatchPolicy
 
-from cartesia_ink_plugins.core.tap import MomentKind, Speculation, SpeculationOutcome
-from cartesia_ink_plugins.pipecat.inferences import Inference, InferenceObserver
-from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
-from cartesia_ink_plugins.pipecat.speculation_policies import (
-    SpeculationCounts,
+from cartesia_ink_plugins.core.speculation import (
     SpeculationPolicy,
     SpeculationReport,
-    WatchesSpending,
+    Speculations,
+    TokenPrice,
+    TokenUsage,
 )
-from cartesia_ink_plugins.pipecat.spending import Spending, TokenPrice
+from cartesia_ink_plugins.core.tap import MomentKind, SpeculationOutcome
+from cartesia_ink_plugins.pipecat.inferences import InferenceObserver
+from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 
 
 class SpeculationMetricsData(ProcessingMetricsData):
@@ -58,7 +58,7 @@ class SpeculationTracker:
     def __init__(
         self,
         service: InkStreamingSTTService,
-        policy: SpeculationPolicy,
+        policy: SpeculationPolicy | None,
         match_policy: EagerMatchPolicy,
         price: TokenPrice | None,
         call: Callable[..., Awaitable[None]],
@@ -67,20 +67,17 @@ class SpeculationTracker:
 
         Args:
             service: Pushes the metrics.
-            policy: Decides which predictions are answered.
+            policy: Decides which predictions are answered; without one, all are.
             match_policy: Whether a reply to some words also answers some other words.
             price: Of a token.
             call: Calls the user's handlers of a named event.
         """
         self.match_policy = match_policy
-        self.spending = Spending(price)
+        self._speculations = Speculations(policy, price, time.monotonic)
+        self.should_speculate = self._speculations.should_speculate
         self._service = service
-        self._policy = policy
         self._call = call
-        self._inferences = InferenceObserver(self.spending.spent)
-        self._counts = SpeculationCounts()
-        if isinstance(policy, WatchesSpending):
-            policy.watch(self.spending)
+        self._inferences = InferenceObserver(self._speculations.spending.spent)
 
     def attach(self, pipeline: FrameProcessor) -> None:
         """Observe the LLM services of a pipeline."""
@@ -89,10 +86,6 @@ class SpeculationTracker:
     async def detach(self) -> None:
         """Observe nothing more, and report what is still to be reported."""
         await self._inferences.detach()
-
-    def should_speculate(self, text: str) -> bool:
-        """Tell whether to begin a reply to `text`."""
-        return self._policy.should_speculate(text)
 
     def began(self) -> None:
         """An LLM service has begun a reply to a prediction."""
@@ -111,41 +104,26 @@ class SpeculationTracker:
             began_at: When the prediction came, on the clock of the event loop.
             frame_id: Of the context frame that the LLM service has answered, if that is known.
         """
-        self._counts = self._counts.counting(outcome)
         lead = asyncio.get_running_loop().time() - began_at
-        report = SpeculationReport(outcome, lead, self._counts)
         inference = self._inferences.of(frame_id)
-        if inference is None:
-            await self._report(report, None)
-        elif outcome is SpeculationOutcome.KEPT:
+
+        async def tell() -> None:
+            usage = inference.usage if inference is not None and inference.is_over else None
+            await self._report(outcome, lead, usage)
+
+        if inference is not None and outcome is SpeculationOutcome.KEPT:
             inference.is_confirmed = True
-            await self._report(report, inference)
+        if inference is None or outcome is SpeculationOutcome.KEPT:
+            await tell()
         else:
-
-            async def tell() -> None:
-                self.spending.wasted(inference)
-                await self._report(report, inference)
-
             await inference.when_over(tell)
 
-    async def _report(self, report: SpeculationReport, inference: Inference | None) -> None:
+    async def _report(
+        self, outcome: SpeculationOutcome, lead: float, usage: TokenUsage | None
+    ) -> None:
         """Tell the policy, the taps, the application's handlers and Pipecat's observers."""
-        if inference is not None and inference.is_over:
-            reported = inference.prompt_tokens is not None
-            report = replace(
-                report,
-                prompt_tokens=inference.prompt_tokens,
-                completion_tokens=inference.completion_tokens,
-                estimated_prompt_tokens=None if reported else inference.estimated_prompt_tokens,
-                cost=self.spending.cost_of(inference),
-            )
-        self._policy.resolved(report)
-        self._service.report(
-            MomentKind.SPECULATION_ENDED,
-            Speculation(
-                report.outcome, report.lead, report.prompt_tokens, report.completion_tokens
-            ),
-        )
+        report = self._speculations.resolved(outcome, lead, usage)
+        self._service.report(MomentKind.SPECULATION_ENDED, report)
         if self._service.metrics_enabled:
             await self._push_metrics(report)
         await self._call("on_speculation", report)
@@ -164,6 +142,6 @@ class SpeculationTracker:
             completion_tokens=report.completion_tokens,
             estimated_prompt_tokens=report.estimated_prompt_tokens,
             cost=report.cost,
-            wasted_share=self.spending.wasted_share,
+            wasted_share=self._speculations.spending.wasted_share,
         )
         await self._service.push_frame(MetricsFrame(data=[data]))

@@ -26,6 +26,7 @@ from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
+from cartesia_ink_plugins.core.speculation import SpeculationPolicy, TokenPrice
 from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.pipecat.frame_pusher import FramePusher
@@ -36,9 +37,7 @@ from cartesia_ink_plugins.pipecat.metadata import InkSTTMetadataFrame
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
 from cartesia_ink_plugins.pipecat.settings import THRESHOLDS, InkTurnsSTTSettings
 from cartesia_ink_plugins.pipecat.speculation import SpeculationTracker
-from cartesia_ink_plugins.pipecat.speculation_policies import AlwaysSpeculate, SpeculationPolicy
 from cartesia_ink_plugins.pipecat.speech_frames import SpeechFrames, SpeechFramesMode
-from cartesia_ink_plugins.pipecat.spending import TokenPrice
 from cartesia_ink_plugins.pipecat.strategies import (
     InterruptOn,
     StrategyOptions,
@@ -183,7 +182,7 @@ class InkTurnsSTTService(InkStreamingSTTService):
         self._interrupt_on = interrupt_on
         self._speculations = SpeculationTracker(
             self,
-            speculation_policy or AlwaysSpeculate(),
+            speculation_policy,
             eager_match_policy or NormalizedMatch(),
             token_price,
             self._call_event_handler,

@@ -12,12 +12,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from cartesia_ink_plugins import SpeculationStats
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.livekit.agent_session import session_of
+from cartesia_ink_plugins.livekit import TokenPrice
+from cartesia_ink_plugins.livekit.session_watch import session_of
 from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Call, call, until
-from tests.livekit.observing import CountingLlm, named, traced
+from tests.livekit.observing import CountingLlm, Tells, named, traced
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
 PAUSE = "A table ... for two."
@@ -102,12 +103,18 @@ class TestSpeculation:
     """Each reply is priced with the tokens that the LLM itself has told."""
 
     async def replies(
-        self, make_ink: MakeSTT, script: Script, count: int
+        self,
+        make_ink: MakeSTT,
+        script: Script,
+        count: int,
+        *,
+        answers: CountingLlm | None = None,
+        **options: Any,
     ) -> tuple[SpeculationStats, CountingLlm]:
         """Speak a script to a session; return its speculations, so many, and its LLM."""
-        answers = CountingLlm()
+        answers = answers or CountingLlm()
         async with InkServer(script) as server:
-            recogniser: ink.STT = make_ink(server.url)
+            recogniser: ink.STT = make_ink(server.url, **options)
             async with call(recogniser, answers=answers) as running:
                 await speak(running, script)
 
@@ -146,9 +153,72 @@ class TestSpeculation:
         assert (told.wasted_prompt_tokens, told.wasted_completion_tokens) == (read, written)
 
     async def test_an_llm_that_tells_no_usage_is_not_guessed_at(self, make_ink: MakeSTT) -> None:
-        async with InkServer(Script("Hello there.")) as server:
-            recogniser: ink.STT = make_ink(server.url)
-            async with call(recogniser) as running:
-                await speak(running, Script("Hello there."))
-                await until(lambda: recogniser.stats().speculations.kept)
-            assert recogniser.stats().speculations == SpeculationStats(kept=1)
+        answers = CountingLlm(tells="never")
+        told, _ = await self.replies(make_ink, Script("Hello there."), 1, answers=answers)
+        assert told == SpeculationStats(kept=1)
+
+    @pytest.mark.parametrize("tells", ["last", "last of all"])
+    async def test_what_a_cancelled_llm_does_not_tell_is_unknown_and_estimated(
+        self, make_ink: MakeSTT, tells: Tells
+    ) -> None:
+        """It was cancelled before the chunk with its usage, or before any chunk."""
+        answers = CountingLlm(tells=tells, never_ends="A table")
+        price = TokenPrice(prompt=0.4e-6, completion=1.6e-6)
+        policy = Watching()
+        told, _ = await self.replies(
+            make_ink,
+            Script("Hello there.", PAUSE),
+            3,
+            answers=answers,
+            speculation_policy=policy,
+            token_price=price,
+        )
+        [hello, cancelled, table] = answers.usage
+        kept, withdrawn, last = policy.reports
+        assert (told.kept, told.withdrawn, told.mismatched) == (2, 1, 0)
+        assert told.prompt_tokens == hello[1] + table[1]
+        assert (told.wasted_prompt_tokens, told.wasted_completion_tokens) == (0, 0)
+        assert told.estimated_wasted_prompt_tokens == pytest.approx(cancelled[1], rel=0.01)
+        assert (withdrawn.prompt_tokens, withdrawn.completion_tokens) == (None, None)
+        assert withdrawn.estimated_prompt_tokens == told.estimated_wasted_prompt_tokens
+        assert withdrawn.cost == pytest.approx(cancelled[1] * price.prompt, rel=0.01)
+        for report, (_, read, written) in ((kept, hello), (last, table)):
+            assert report.estimated_prompt_tokens is None
+            assert report.cost == pytest.approx(read * price.prompt + written * price.completion)
+        spending = policy.spending
+        assert spending is not None
+        assert (
+            spending.wasted_tokens == spending.estimated_tokens == withdrawn.estimated_prompt_tokens
+        )
+        assert spending.tokens == spending.wasted_tokens + sum(sum(u[1:]) for u in (hello, table))
+
+    @pytest.mark.parametrize("tells", ["first", "last"])
+    async def test_a_budget_ends_speculation_in_a_call(
+        self, make_ink: MakeSTT, tells: Tells
+    ) -> None:
+        """After one reply in vain the rest of the turns is answered at their ends only."""
+        answers = CountingLlm(tells=tells, never_ends="A table")
+        told, _ = await self.replies(
+            make_ink,
+            Script("Hello there.", PAUSE, PAUSE),
+            2,
+            answers=answers,
+            speculation_policy=ink.SpeculateWithinBudget(tokens_per_minute=1500),
+        )
+        assert (told.kept, told.withdrawn, told.mismatched) == (1, 1, 0)
+        first, *rest = (text for text, *_ in answers.usage)
+        assert (first, rest) == ("Hello there.", ["A table", *["A table for two."] * 2])
+
+
+class Watching(ink.AlwaysSpeculate):
+    """Remembers what a policy is told."""
+
+    def __init__(self) -> None:
+        self.reports: list[ink.SpeculationReport] = []
+        self.spending: ink.Spending | None = None
+
+    def watch(self, spending: ink.Spending) -> None:
+        self.spending = spending
+
+    def resolved(self, report: ink.SpeculationReport) -> None:
+        self.reports.append(report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import pytest
@@ -30,8 +31,19 @@ EPOCH = 1_000.0
 TIMING = Timing(turn=3, position=9.0, speech_start=1_004.0, speech_end=1_006.5)
 
 
-def mapping(*, keep_min_delay: bool = False) -> SpeechEvents:
-    return SpeechEvents(language=LanguageCode("en"), keep_min_delay=keep_min_delay, epoch=EPOCH)
+def always(_: str) -> bool:
+    return True
+
+
+def mapping(
+    *, keep_min_delay: bool = False, should_speculate: Callable[[str], bool] = always
+) -> SpeechEvents:
+    return SpeechEvents(
+        language=LanguageCode("en"),
+        keep_min_delay=keep_min_delay,
+        epoch=EPOCH,
+        should_speculate=should_speculate,
+    )
 
 
 def speech_of(*events: TurnEvent, keep_min_delay: bool = False) -> list[SpeechEvent]:
@@ -202,3 +214,19 @@ def test_what_goes_on_in_another_stream_is_a_final_without_an_end() -> None:
     [final] = events.interrupted("Book a", "r-2")
     assert (final.type, final.request_id, final.alternatives[0].text) == (FINAL, "r-2", "Book a")
     assert events.interrupted("", None) == []
+
+
+def test_a_prediction_that_the_policy_is_against_is_an_interim() -> None:
+    asked: list[str] = []
+
+    def once(text: str) -> bool:
+        asked.append(text)
+        return len(asked) > 1
+
+    events_of = mapping(should_speculate=once)
+    events_of.of(TurnStart())
+    [refused] = events_of.of(TurnEagerEnd("A table"))
+    assert (refused.type, refused.alternatives[0].text) == (INTERIM, "A table")
+    assert events_of.of(TurnEagerEnd(""))[0].type is PREFLIGHT
+    events_of.of(TurnEagerEnd("a table."))
+    assert asked == ["A table", "A table"], "a reply that is there already is not asked for"

@@ -216,24 +216,3 @@ async def test_a_policy_decides_when_to_speculate() -> None:
         play += [eager(words), RESUME, update(words + "!")]
     talk = await played([*play, end(words)], thrifty)
     assert talk.runs == ["a", "ab", "abcd"]
-
-
-def test_speculations_that_do_not_pay_are_stopped_and_probed() -> None:
-    policy = SpeculateWhileKept(min_kept=0.5, window=4, probe=3)
-
-    def resolve(outcome: SpeculationOutcome) -> None:
-        policy.resolved(SpeculationReport(outcome, 0.1, SpeculationCounts()))
-
-    for _ in range(4):
-        assert policy.should_speculate("a")
-        resolve(SpeculationOutcome.WITHDRAWN)
-    assert [policy.should_speculate("a") for _ in range(6)] == [False, False, True] * 2
-    resolve(SpeculationOutcome.KEPT)
-    resolve(SpeculationOutcome.KEPT)
-    assert policy.should_speculate("a")
-
-
-@pytest.mark.parametrize("arguments", [{"min_kept": 2}, {"window": 0}, {"probe": 0}])
-def test_a_policy_without_sense_is_refused(arguments: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match=next(iter(arguments))):
-        SpeculateWhileKept(**arguments)

@@ -90,7 +90,11 @@ class Instruments:
         self._speculations.add(1, {**attributes, names.OUTCOME: outcome.value})
         if outcome is SpeculationOutcome.KEPT:
             return
-        tokens = {"prompt": speculation.prompt_tokens, "completion": speculation.completion_tokens}
+        tokens = {
+            "prompt": speculation.prompt_tokens,
+            "completion": speculation.completion_tokens,
+            "estimated_prompt": speculation.estimated_prompt_tokens,
+        }
         for kind, count in tokens.items():
             if count:
                 self._wasted_tokens.add(count, {**attributes, names.KIND: kind})
