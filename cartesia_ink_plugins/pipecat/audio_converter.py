@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soxr
 from loguru import logger
-from pipecat.audio.resamplers.base_audio_resampler import BaseAudioResampler
-from pipecat.audio.utils import create_stream_resampler
 from pipecat.frames.frames import InputAudioRawFrame
 
 from cartesia_ink_plugins.core.audio import AudioFormat, FrameConverter, downmix
+
+# As Pipecat's own resamplers, which lose what they hold when no audio comes for 0.2 s.
+_QUALITY = "VHQ"
 
 
 class AudioConverter:
@@ -26,10 +32,10 @@ class AudioConverter:
         """
         self.format = format
         self._frames = FrameConverter(format)
-        self._resampler: BaseAudioResampler | None = None
+        self._resampler: Any = None  # soxr.ResampleStream, which has no types
         self._resampled_rate = 0  # Hz; a resampler takes one rate only
 
-    async def convert(self, frame: InputAudioRawFrame) -> bytes:
+    def convert(self, frame: InputAudioRawFrame) -> bytes:
         """What to send for a frame; empty when there is nothing yet."""
         pcm = frame.audio
         whole = 2 * frame.num_channels
@@ -37,14 +43,30 @@ class AudioConverter:
             logger.warning(f"audio frame of {len(pcm)} bytes is not whole 16-bit samples")
             pcm = pcm[: len(pcm) - len(pcm) % whole]
         if frame.sample_rate == self.format.sample_rate:
-            return self._frames.encode(pcm, frame.num_channels)
+            return self.flush() + self._frames.encode(pcm, frame.num_channels)
+        held = b""
         if self._resampler is None or self._resampled_rate != frame.sample_rate:
             logger.info(
                 f"audio changed to {frame.sample_rate} Hz in mid-stream; resampling it to "
                 f"the session's {self.format.sample_rate} Hz"
             )
-            self._resampler = create_stream_resampler()
+            held = self.flush()
+            self._resampler = soxr.ResampleStream(
+                frame.sample_rate, self.format.sample_rate, 1, dtype="int16", quality=_QUALITY
+            )
             self._resampled_rate = frame.sample_rate
-        pcm = downmix(pcm, frame.num_channels)
-        pcm = await self._resampler.resample(pcm, frame.sample_rate, self.format.sample_rate)
-        return self._frames.encode(pcm)
+        samples = np.frombuffer(downmix(pcm, frame.num_channels), "<i2")
+        return held + self._resampled(samples)
+
+    def flush(self) -> bytes:
+        """What the resampler still holds, 40 to 50 ms; empty when nothing is resampled."""
+        if self._resampler is None:
+            return b""
+        held = self._resampled(np.empty(0, "<i2"), is_last=True)
+        self._resampler = None
+        return held
+
+    def _resampled(self, samples: npt.NDArray[np.int16], *, is_last: bool = False) -> bytes:
+        assert self._resampler is not None
+        resampled = self._resampler.resample_chunk(samples, last=is_last)
+        return self._frames.encode(resampled.astype("<i2").tobytes())

@@ -122,6 +122,7 @@ class ManagedClient(Generic[T]):
         client, reader = self._client, self._reader
         if client is None or reader is None:
             return
+        self._send_held()
         try:
             async with asyncio.timeout(timeout + _LAST_EVENTS):
                 await client.finish(timeout)
@@ -148,7 +149,7 @@ class ManagedClient(Generic[T]):
 
     # -- what goes in -----------------------------------------------------------------------------
 
-    async def send(self, frame: InputAudioRawFrame) -> None:
+    def send(self, frame: InputAudioRawFrame) -> None:
         """Take a frame; the rate of the first one is what is declared to the server."""
         if not self._has_audio:
             self._has_audio = True
@@ -156,8 +157,16 @@ class ManagedClient(Generic[T]):
                 logger.info(f"the audio has {frame.sample_rate} Hz; declaring that")
                 self._client.set_sample_rate(frame.sample_rate)
                 self._converter = AudioConverter(self._client.options.format)
-        if self._client and self._converter:
-            pcm = await self._converter.convert(frame)
+        if self._converter:
+            self._send(self._converter.convert(frame))
+
+    def _send_held(self) -> None:
+        """Send what the resampler still holds."""
+        if self._converter:
+            self._send(self._converter.flush())
+
+    def _send(self, pcm: bytes) -> None:
+        if self._client and pcm:
             try:
                 self._client.send_audio(pcm)
             except ClosedError:
@@ -166,6 +175,7 @@ class ManagedClient(Generic[T]):
 
     def audio_stopped(self) -> None:
         """Say that no audio follows for now."""
+        self._send_held()
         if self._client:
             try:
                 self._client.audio_stopped()
@@ -186,6 +196,7 @@ class ManagedClient(Generic[T]):
         """Say that speech is over; None when there is no session."""
         if not isinstance(self._client, InkManualClient):
             return None
+        self._send_held()
         try:
             return self._client.request_final()
         except ClosedError:

@@ -231,7 +231,7 @@ class InkStreamingSTTService(TracedSTTService):
         if self.is_muted or self._ending or not self.is_usable or not frame.audio:
             return
         self._user_id = frame.user_id if isinstance(frame, UserAudioRawFrame) else ""
-        await self._session.send(frame)
+        self._session.send(frame)
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Hand 16-bit mono audio to the session; the transcripts come on their own.

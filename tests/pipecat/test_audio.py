@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pipecat.frames.frames import InputAudioRawFrame, UserAudioRawFrame
+from pipecat.frames.frames import EndFrame, InputAudioRawFrame, STTMuteFrame, UserAudioRawFrame
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+from cartesia_ink_plugins.pipecat import InkManualSTTService, InkTurnsSTTService
 from cartesia_ink_plugins.pipecat.audio_converter import AudioConverter
+from cartesia_ink_plugins.testing import InkServer, Script
 from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import builtin, ours, talk_to
 from tests.pipecat.wire import START, WireServer, end, wire_server
@@ -115,11 +116,60 @@ async def test_words_carry_the_name_of_their_speaker() -> None:
         assert final.user_id == "ada"
 
 
-async def test_the_rate_may_change_any_number_of_times_in_mid_stream() -> None:
+def stretches(*rates: int) -> list[InputAudioRawFrame]:
+    """A second of audio at each rate, which ends with a tone of 10 ms, in frames of 20 ms."""
+    frames = []
+    for rate in rates:
+        pcm = bytes(2 * (rate * 99 // 100)) + tone(rate, 0.125)[-2 * (rate // 100) :]
+        size = 2 * rate // 50
+        frames += [
+            InputAudioRawFrame(pcm[at : at + size], rate, 1) for at in range(0, len(pcm), size)
+        ]
+    return frames
+
+
+def assert_every_stretch_is_whole(sent: bytes, count: int) -> None:
+    """Every second ends with its tone, and there is no more and no less than that."""
+    assert len(sent) == 2 * 16_000 * count
+    for second in np.frombuffer(sent, "<i2").reshape(count, 16_000).astype(int):
+        assert np.abs(second[-160:]).max() > 1_000
+        assert np.abs(second[1_000:-1_000]).max() < 100
+
+
+def test_the_rate_may_change_any_number_of_times_in_mid_stream() -> None:
     converter = AudioConverter(AudioFormat())
-    for rate in (16_000, 8_000, 24_000, 16_000, 48_000, 8_000):
-        source = AudioFormat(sample_rate=rate)
-        frame = InputAudioRawFrame(source.silence(0.02), sample_rate=rate, num_channels=1)
-        pcm = b"".join([await converter.convert(frame) for _ in range(50)])
-        # A resampler begins with what it holds back, about 50 ms.
-        assert 0.9 < converter.format.seconds(len(pcm)) <= 1.0
+    rates = (16_000, 8_000, 24_000, 16_000, 48_000, 8_000)
+    sent = b"".join(map(converter.convert, stretches(*rates))) + converter.flush()
+    assert_every_stretch_is_whole(sent, len(rates))
+    assert converter.flush() == b""
+
+
+async def test_no_audio_is_lost_where_the_rate_changes_or_the_call_ends() -> None:
+    rates = (16_000, 8_000, 16_000, 48_000)
+    async with talk_to([]) as (talk, server):
+        for frame in stretches(*rates):
+            await talk.task.queue_frame(frame)
+        await talk.task.queue_frame(EndFrame())
+        await talk.until(lambda: bool(server.texts))
+        assert_every_stretch_is_whole(bytes(server.audio[0]), len(rates))
+
+
+async def test_a_mute_takes_no_audio_from_before_it() -> None:
+    async with talk_to([]) as (talk, server):
+        for frame in stretches(16_000, 8_000):
+            await talk.task.queue_frame(frame)
+        await talk.task.queue_frame(STTMuteFrame(mute=True))
+        sent = await received(talk, server, 2 * 2 * 16_000)
+        assert_every_stretch_is_whole(sent[: 2 * 2 * 16_000], 2)
+
+
+async def test_what_is_finalized_is_whole() -> None:
+    async with InkServer(Script("Hello.")) as server:
+        stt = InkManualSTTService(api_key="test-key", base_url=server.url)
+        async with conversation(stt) as talk:
+            frames = stretches(16_000, 8_000)
+            for frame in frames:
+                await talk.task.queue_frame(frame)
+            await talk.until(lambda: talk.tap.audio == len(frames))
+            await stt.finalize()
+            assert server.connections[0].audio_bytes == 2 * 2 * 16_000
