@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,7 +41,7 @@ class Mutant:
         path: The module, relative to the repository.
         function: Qualified name of the function that is changed.
         line: Where, from 1.
-        change: The code before and after it, on one line.
+        change: The code before and after it, on one line; numbered, if a function has it twice.
         source: The whole changed module.
     """
 
@@ -68,13 +69,18 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
     for line in lines:
         starts.append(starts[-1] + len(line))
     content = b"".join(lines)
+    seen = Counter[tuple[str, str]]()
     for function, node, replacement in _changes(ast.parse(source), ""):
         assert node.end_lineno is not None and node.end_col_offset is not None
         start = starts[node.lineno - 1] + node.col_offset
         end = starts[node.end_lineno - 1] + node.end_col_offset
         before = " ".join(content[start:end].decode().split())
         changed = content[:start] + replacement.encode() + content[end:]
-        yield Mutant(path, function, node.lineno, f"{before} -> {replacement}", changed.decode())
+        change = f"{before} -> {replacement}"
+        seen[function, change] += 1
+        if (count := seen[function, change]) > 1:
+            change += f" ({count})"
+        yield Mutant(path, function, node.lineno, change, changed.decode())
 
 
 Change = tuple[str, "ast.stmt | ast.expr", str]

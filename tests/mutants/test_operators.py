@@ -7,8 +7,9 @@ import textwrap
 
 import pytest
 
-from tests.mutants.__main__ import CORE, ROOT, TESTS, all_mutants, suite_of
+from tests.mutants.__main__ import ROOMS, all_mutants, known_survivors, named_mutants
 from tests.mutants.operators import mutants
+from tests.mutants.player import OPTIONS, ROOT, changed_code
 
 
 def changes(body: str) -> list[str]:
@@ -62,15 +63,34 @@ def test_a_mutant_is_the_module_with_one_change() -> None:
     assert (mutant.name, mutant.line) == ("m.py f: a + b -> (a - b)", 3)
 
 
-def test_the_core_has_mutants_in_every_room_and_each_is_a_module() -> None:
+def test_changes_that_a_function_has_twice_have_names_of_their_own() -> None:
+    assert changes("return a + b, a + b") == ["a + b -> (a - b)", "a + b -> (a - b) (2)"]
+
+
+def test_the_core_has_mutants_in_every_room_and_each_is_a_function() -> None:
     found = all_mutants([])
-    assert {mutant.path.split("/")[2] for mutant in found} == set(TESTS)
+    assert {mutant.path.split("/")[2] for mutant in found} == set(ROOMS)
     for mutant in found[::40]:
+        _, code = changed_code(mutant)
+        assert f"{mutant.function}.".startswith(f"{code.co_qualname}."), mutant.name
+
+
+def test_each_named_mutant_is_one_change_of_a_function() -> None:
+    assert len(named_mutants([])) >= 10
+    for mutant in named_mutants([]):
+        before = (ROOT / mutant.path).read_text()
+        assert mutant.source != before
         ast.parse(mutant.source)
+        changed_code(mutant)
+
+
+def test_each_known_survivor_is_a_mutant_of_today_and_has_a_reason() -> None:
+    known = known_survivors()
+    assert known.keys() <= {mutant.name for mutant in all_mutants([])}
+    assert all(known.values())
 
 
 def test_the_tests_that_are_run_exist() -> None:
-    for room in TESTS:
-        for file in (ROOT / CORE / room).glob("*.py"):
-            paths = suite_of(file.relative_to(ROOT).as_posix())
-            assert all((ROOT / path).exists() for path in paths), paths
+    paths = [option for option in OPTIONS if option.startswith("tests/")]
+    assert paths
+    assert all((ROOT / path).exists() for path in paths)
