@@ -1,34 +1,30 @@
-"""Servers that do to a socket what no polite server would."""
+"""Servers that send raw bytes, also invalid ones."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-import struct
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 from websockets.utils import accept_key
 
-
-class Opcode(IntEnum):
-    """What a frame is: RFC 6455, section 5.2."""
-
-    CONT, TEXT, BINARY = 0, 1, 2
-    CLOSE, PING, PONG = 8, 9, 10
+from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.frames import (
+    Frame,
+    FrameReader,
+    Opcode,
+    encode_close,
+    encode_frame,
+)
 
 
 def frame(opcode: Opcode, payload: bytes, *, fin: bool = True) -> bytes:
-    """Write one frame as a server does."""
-    head = struct.pack("!B", (0x80 if fin else 0) | opcode)
-    size = len(payload)
-    if size < 126:
-        return head + struct.pack("!B", size) + payload
-    if size < 1 << 16:
-        return head + struct.pack("!BH", 126, size) + payload
-    return head + struct.pack("!BQ", 127, size) + payload
+    """Encode one frame as a server does; the last of its message if `fin`."""
+    data = encode_frame(opcode, payload)
+    return data if fin else bytes([data[0] & 0x7F]) + data[1:]
 
 
 @dataclass
@@ -38,6 +34,8 @@ class Peer:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     request: str = ""
+    _frames: FrameReader = field(default_factory=FrameReader)
+    _received: deque[Frame] = field(default_factory=deque)
 
     async def upgrade(self, headers: str = "", *, behind: bytes = b"") -> None:
         """Read the request and answer it as a WebSocket server.
@@ -74,20 +72,17 @@ class Peer:
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close frame."""
-        self.send(Opcode.CLOSE, struct.pack("!H", code) + reason.encode())
+        self.writer.write(encode_close(Close(code, reason)))
 
     async def receive(self) -> tuple[Opcode, bytes]:
         """Read a frame of the client."""
-        first, second = await self.reader.readexactly(2)
-        size = second & 0x7F
-        if size == 126:
-            (size,) = struct.unpack("!H", await self.reader.readexactly(2))
-        elif size == 127:
-            (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
-        mask = await self.reader.readexactly(4)
-        payload = await self.reader.readexactly(size)
-        plain = bytes(byte ^ mask[n % 4] for n, byte in enumerate(payload))
-        return Opcode(first & 0x0F), plain
+        while not self._received:
+            data = await self.reader.read(1 << 16)
+            if not data:
+                raise asyncio.IncompleteReadError(b"", None)
+            self._received += self._frames.feed(data)
+        received = self._received.popleft()
+        return Opcode(received.opcode), received.payload
 
 
 @dataclass

@@ -31,8 +31,9 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart
 from cartesia_ink_plugins.core.wire import encode
+from cartesia_ink_plugins.server.frames import Opcode
 from cartesia_ink_plugins.testing import InkServer, Script
-from tests.core.sockets import Opcode, Peer, raw_server
+from tests.core.sockets import Peer, raw_server
 from tests.core.world import check_order, turn_events
 
 SECRET = "sk_car_0123456789abcdef"
@@ -584,7 +585,7 @@ class TestWhatAServerShouldNotSend:
             peer.send(Opcode.BINARY, b"\0\1\2")
             peer.send(Opcode.TEXT, b'{"type":"turn.up', fin=False)
             peer.send(Opcode.PING, b"x")
-            peer.send(Opcode.CONT, b'date","transcript":"Hey"}')
+            peer.send(Opcode.CONTINUATION, b'date","transcript":"Hey"}')
             peer.send(Opcode.TEXT, '{"type":"turn.applause"}')
             await say(peer, TurnEnd("Hey."))
 

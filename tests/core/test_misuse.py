@@ -24,8 +24,9 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.wire import encode
+from cartesia_ink_plugins.server.frames import Opcode
 from cartesia_ink_plugins.testing import InkServer, Script
-from tests.core.sockets import Opcode, Peer, raw_server
+from tests.core.sockets import Peer, raw_server
 
 KEY = Credentials(api_key="any")
 PCM16 = AudioFormat()

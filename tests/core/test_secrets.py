@@ -20,7 +20,8 @@ from cartesia_ink_plugins import (
 )
 from cartesia_ink_plugins.core.events import Disconnected, ErrorMessage, Event
 from cartesia_ink_plugins.core.tap import Moment, MomentKind
-from tests.core.sockets import Opcode, Peer, raw_server
+from cartesia_ink_plugins.server.frames import Opcode
+from tests.core.sockets import Peer, raw_server
 
 SECRET = "sk_car_9aZ-bcd_efghijklmnopqrstuvwxyz012345678"
 PIECE = SECRET[:12]

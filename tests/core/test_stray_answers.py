@@ -17,9 +17,10 @@ from cartesia_ink_plugins import (
 )
 from cartesia_ink_plugins.core.events import ConnectFailed, ErrorMessage, TurnEnd, TurnStart
 from cartesia_ink_plugins.core.net.http_errors import is_api_error
+from cartesia_ink_plugins.server.frames import Opcode
 from cartesia_ink_plugins.server.script import Script, Turn
 from tests.core.hand import Hand, connected, started
-from tests.core.sockets import Opcode, Peer, raw_server
+from tests.core.sockets import Peer, raw_server
 from tests.core.world import Refusing, World, check_order
 
 SCRIPT = Script(Turn("hello there", after=1.5), Turn("a table for two people please", after=2.0))

@@ -1,4 +1,4 @@
-"""Servers that cannot be used, each in its own way: the kinds of outage that tests go through."""
+"""Servers that cannot be used: the kinds of outage that tests go through."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from cartesia_ink_plugins.server.engine import Close
-from cartesia_ink_plugins.server.faults import Action, At, Fault, Outage, Refuse, Silence
+from cartesia_ink_plugins.server.faults import (
+    FOREVER,
+    Action,
+    At,
+    Fault,
+    Outage,
+    Refuse,
+    Silence,
+)
 from cartesia_ink_plugins.testing import InkServer, Script
-from tests.livekit.proxy import Proxy
-
-FOREVER = 3_600.0  # seconds; longer than any test
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """A server that gives nobody a connection that works.
+class Unusable:
+    """A server to which no connection works.
 
     Attributes:
-        url: Its address.
-        attempts: How many attempts to connect have reached it; 0 where nobody can count.
+        url: Its base URL.
+        attempts: Returns the number of attempts to connect; 0 if nobody listens.
     """
 
     url: str
@@ -28,46 +33,45 @@ class Dead:
 
 
 async def unused_url() -> str:
-    """An address at which nobody listens, for now."""
+    """A base URL at which nobody listens."""
     async with InkServer(Script()) as server:
         return server.url
 
 
 @asynccontextmanager
-async def connection_refused() -> AsyncIterator[Dead]:
+async def connection_refused() -> AsyncIterator[Unusable]:
     """Nobody listens at the port."""
-    yield Dead(await unused_url(), lambda: 0)
+    yield Unusable(await unused_url(), lambda: 0)
 
 
-def _always(action: Action, at: At) -> AbstractAsyncContextManager[Dead]:
+def _always(action: Action, at: At) -> AbstractAsyncContextManager[Unusable]:
     @asynccontextmanager
-    async def dead() -> AsyncIterator[Dead]:
-        async with (
-            InkServer(Script(), faults=[Fault(action, at, times=None)]) as server,
-            Proxy(server.url) as proxy,
-        ):
-            yield Dead(proxy.url, lambda: proxy.attempts)
+    async def unusable() -> AsyncIterator[Unusable]:
+        async with InkServer(Script(), faults=[Fault(action, at, times=None)]) as server:
+            proxy = server.proxy
+            assert proxy is not None
+            yield Unusable(server.url, lambda: len(proxy.connected_at))
 
-    return dead()
+    return unusable()
 
 
-def service_unavailable() -> AbstractAsyncContextManager[Dead]:
+def service_unavailable() -> AbstractAsyncContextManager[Unusable]:
     """Each upgrade is answered with 503."""
     return _always(Refuse(503), At("connect"))
 
 
-def too_many_requests() -> AbstractAsyncContextManager[Dead]:
-    """Each upgrade is answered with 429, and the advice to come back much later."""
+def too_many_requests() -> AbstractAsyncContextManager[Unusable]:
+    """Each upgrade is answered with 429 and Retry-After: 60."""
     return _always(Refuse(429, retry_after=60), At("connect"))
 
 
-def hung_upgrade() -> AbstractAsyncContextManager[Dead]:
+def hung_upgrade() -> AbstractAsyncContextManager[Unusable]:
     """TCP connects, and the upgrade is never answered."""
     return _always(Silence(), At("connect"))
 
 
-def closed_at_once() -> AbstractAsyncContextManager[Dead]:
-    """Each connection opens and is closed before it is good for anything."""
+def closed_at_once() -> AbstractAsyncContextManager[Unusable]:
+    """Each connection is closed with 1011 right after the upgrade."""
     return _always(Close(1011), At("upgrade"))
 
 
@@ -83,6 +87,6 @@ KINDS = {
 }
 
 
-def dies_at(seconds: float, *, status: int = 0) -> Fault:
-    """The service goes away for good when so much audio has come; see `Outage` for the status."""
+def outage_at(seconds: float, *, status: int = 0) -> Fault:
+    """An outage without end after so many seconds of audio; see `Outage` for the status."""
     return Fault(Outage(FOREVER, status), At("audio", seconds))

@@ -20,11 +20,11 @@ from livekit.agents.metrics import STTMetrics
 from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnResume, TurnStart
-from cartesia_ink_plugins.server.faults import At, Fault, Silence
+from cartesia_ink_plugins.server.faults import At, Fault, HalfOpen, Silence
+from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import BOTH, MakeSTT
 from tests.livekit.harness import ROOM_RATE, Call, call, paced, transcribe, until
-from tests.livekit.proxy import Proxy
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
 FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
@@ -116,17 +116,17 @@ class TestOutage:
 
     @BOTH
     async def test_a_half_open_connection_is_noticed(self, make: MakeSTT) -> None:
-        """The network goes dead without a word; the server is still there."""
+        """Neither direction delivers data; new connections work."""
         script = Script("Hello.", Turn("Can you still hear me?", gap=1.0))
         pcm = script.audio(ROOM) + ROOM.silence(3.0)
         async with (
             InkServer(script) as server,
-            Proxy(server.url) as proxy,
+            FaultProxy(server.url) as proxy,
             call(make(proxy.url)) as running,
         ):
             speaking = asyncio.create_task(running.microphone.speak(pcm))
             await running.answered(1)
-            proxy.freeze()
+            proxy.inject(HalfOpen())
             await speaking
             await running.answered(2)
         assert running.user_texts == ["Hello.", "Can you still hear me?"]
@@ -169,12 +169,12 @@ class TestOutage:
         options = {"resilience": Resilience(drain_timeout=0.5)} if ours else {}
         async with (
             InkServer(script) as server,
-            Proxy(server.url) as proxy,
+            FaultProxy(server.url) as proxy,
             make(proxy.url, **options).stream() as stream,
         ):
             async for frame in paced(script.audio(ROOM)):
                 stream.push_frame(frame)
-            proxy.freeze()
+            proxy.inject(HalfOpen())
             stream.end_input()
             async with asyncio.timeout(2 * patience):
                 async for _ in stream:

@@ -18,7 +18,7 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import BOTH, MakeSTT
 from tests.livekit.harness import ROOM_RATE, Received, call, paced, transcribe, until
-from tests.livekit.outages import KINDS, dies_at, unused_url
+from tests.livekit.outages import KINDS, outage_at, unused_url
 from tests.parity import (
     Offer,
     Offers,
@@ -189,7 +189,7 @@ class TestBehaviour:
     @SAME
     async def test_a_fallback_in_mid_call(self, make: MakeSTT) -> None:
         script = Script("Hello there.", Turn("Good bye.", gap=3.0))
-        dies = dies_at(script.spans[0][1] + 2.0)
+        dies = outage_at(script.spans[0][1] + 2.0)
         async with InkServer(script, faults=[dies]) as first, InkServer(script) as second:
             both = stt.FallbackAdapter([make(first.url), make(second.url)])
             received = await transcribe(both, script.audio(ROOM))

@@ -24,7 +24,7 @@ from cartesia_ink_plugins.server.faults import At, Fault, Silence
 from cartesia_ink_plugins.testing import Close, Cue, InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
 from tests.livekit.harness import ROOM_RATE, Received, call, paced, transcribe, until
-from tests.livekit.outages import KINDS, dies_at, unused_url
+from tests.livekit.outages import KINDS, outage_at, unused_url
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
 FINAL = stt.SpeechEventType.FINAL_TRANSCRIPT
@@ -128,7 +128,7 @@ class TestFailure:
     ) -> None:
         script = Script("Hello there.")
         async with InkServer(
-            script, faults=[dies_at(script.seconds + 0.2, status=status)]
+            script, faults=[outage_at(script.seconds + 0.2, status=status)]
         ) as server:
             recogniser = make_ink(server.url)
             told: list[stt.STTError] = []
@@ -241,7 +241,7 @@ class TestFallback:
         """Its words were known in part: they are said once, and answered once."""
         script = Script(PHRASE, Turn("Thank you.", gap=2.0))
         async with (
-            InkServer(script, faults=[dies_at(1.5, status=status)]) as first,
+            InkServer(script, faults=[outage_at(1.5, status=status)]) as first,
             InkServer(script) as second,
         ):
             both = adapter(make_ink(first.url), make_ink(second.url), retry_interval=0.1)
@@ -259,7 +259,7 @@ class TestFallback:
         script = Script("A table ... for two.", Turn("Thank you.", gap=2.0))
         at = script.spans[0][1] - 0.2
         async with (
-            InkServer(script, faults=[dies_at(at)]) as first,
+            InkServer(script, faults=[outage_at(at)]) as first,
             InkServer(script) as second,
         ):
             both = adapter(make_ink(first.url), make_ink(second.url))
@@ -325,7 +325,7 @@ class TestFallbackOnTheManualEndpoint:
         """Also where the user let the button go before the adapter switched."""
         script = Script("A table for two, please.")
         pcm = script.audio(ROOM)[: ROOM.size(script.spans[0][1] + 0.1)]
-        fault = dies_at(dies, status=-1) if dies else Fault(Silence(), At("connect"), times=None)
+        fault = outage_at(dies, status=-1) if dies else Fault(Silence(), At("connect"), times=None)
         async with (
             InkServer(script, faults=[fault]) as first,
             InkServer(script) as second,

@@ -27,6 +27,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
 )
 from pipecat.workers.runner import WorkerRunner
 
+from cartesia_ink_plugins.core.events import TurnEvent
 from tests.pipecat.conversation import Conversation, ScriptedLLM, Tap, Voice, conversation
 from tests.pipecat.sides import ours, talk_to
 from tests.pipecat.test_mute import Switch, unmute
@@ -35,7 +36,6 @@ from tests.pipecat.wire import (
     CUE,
     RESUME,
     START,
-    Message,
     Pause,
     Play,
     WireServer,
@@ -117,7 +117,7 @@ async def test_each_aggregator_answers_each_turn_once(eager_end: bool) -> None:
 
 async def test_a_withdrawal_is_right_in_each_branch() -> None:
     """What is begun in one branch says nothing about the other, whose memory is slow."""
-    burst: list[Message] = [update("a b"), end("a b")]
+    burst: list[TurnEvent] = [update("a b"), end("a b")]
     play: Play = [START, update("a"), eager("a"), Pause(0.1), RESUME, *burst]
     async with two_branches(play, slow=0.3) as (talks, server):
         await talks[0].hear()

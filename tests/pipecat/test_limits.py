@@ -18,11 +18,12 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins.pipecat import InkManualSTTService
+from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import MakeSTT, builtin, ours
 from tests.pipecat.test_lifecycle import NOWHERE, count
-from tests.pipecat.wire import START, Drop, Pause, Play, end, update, wire_server
+from tests.pipecat.wire import START, Pause, Play, end, update, wire_server
 
 DIRECT = pytest.mark.parametrize("direct", [True, False], ids=["direct", "queued"])
 # Seconds of audio that take far longer to be sent than the tests of limits wait.
@@ -52,7 +53,7 @@ async def test_an_outage_does_not_prolong_the_end(direct: bool) -> None:
 
 
 async def test_connections_that_die_do_not_prolong_the_end() -> None:
-    dying: Play = [Pause(0.2), Drop()]
+    dying: Play = [Pause(0.2), Reset()]
     async with (
         wire_server(*[dying] * 100) as server,
         conversation(ours(server.url, drain_timeout=0.5)) as talk,

@@ -19,6 +19,7 @@ from pipecat.observers.service_metrics_observer import (
 from pipecat.processors.frameworks.rtvi import RTVIObserver
 from pydantic import BaseModel
 
+from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.pipecat import (
     InkTurnsSTTService,
     SpeculateWhileKept,
@@ -30,7 +31,7 @@ from cartesia_ink_plugins.pipecat import (
 )
 from tests.pipecat.conversation import Tap, conversation, tone
 from tests.pipecat.sides import MakeSTT, builtin, has_run, ours, played, talk_to
-from tests.pipecat.wire import CUE, RESUME, START, Message, Play, eager, end, update
+from tests.pipecat.wire import CUE, RESUME, START, Play, eager, end, update
 
 
 async def test_usage_is_the_audio_that_was_sent() -> None:
@@ -210,7 +211,7 @@ async def test_a_policy_decides_when_to_speculate() -> None:
         policy = SpeculateWhileKept(min_kept=0.5, window=2, probe=100)
         return ours(url, speculation_policy=policy, resume_grace=0)
 
-    words, play = "", list[Message]([START])
+    words, play = "", list[TurnEvent]([START])
     for word in "abcd":
         words += word
         play += [eager(words), RESUME, update(words + "!")]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from pipecat.frames.frames import EagerEndOfTurnCancelFrame
 
+from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from tests.pipecat.conversation import ScriptedLLM
 from tests.pipecat.sides import Outcome, builtin, has_run, only_ours, ours, played, talk_to
-from tests.pipecat.wire import CUE, RESUME, START, Message, Pause, Play, eager, end, update
+from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, eager, end, update
 
 
 def says(*turns: str) -> list[str]:
@@ -43,7 +44,7 @@ async def test_a_withdrawn_answer_is_never_spoken() -> None:
 
 @pytest.mark.parametrize("goes_on", ["with words", "with a sound"])
 async def test_a_withdrawn_answer_is_not_paid_to_its_end(goes_on: str) -> None:
-    words: list[Message] = [update("a b")] if goes_on == "with words" else []
+    words: list[TurnEvent] = [update("a b")] if goes_on == "with words" else []
     llm = ScriptedLLM(token_delay=600.0)
     async with talk_to([START, eager("a"), CUE, RESUME, *words], llm=llm) as (talk, server):
         await talk.hear()
@@ -61,7 +62,7 @@ async def test_a_prediction_of_other_words_than_the_final_ones_is_answered_anew(
 
 @pytest.mark.parametrize("pace", ["one segment", "apart"])
 async def test_a_resume_right_behind_its_prediction(pace: str) -> None:
-    burst: list[Message] = [eager("a"), RESUME, eager("a b")]
+    burst: list[TurnEvent] = [eager("a"), RESUME, eager("a b")]
 
     def check(talk: Outcome) -> None:
         assert talk.user_messages == ["a b"]
@@ -86,7 +87,7 @@ async def test_three_turns_in_one_segment() -> None:
         assert talk.user_messages == ["one", "two", "three"]
         assert talk.spoken[-1:] == says("three")
 
-    turns: list[Message] = [
+    turns: list[TurnEvent] = [
         *(START, update("one"), eager("one"), end("one")),
         *(START, update(" two"), eager(" two"), RESUME, end(" two")),
         *(START, end(" three")),
@@ -120,7 +121,7 @@ async def test_nothing_is_begun_behind_a_reply_that_is_not_to_be_interrupted() -
 
 
 async def test_the_same_words_predicted_again_cost_one_inference() -> None:
-    again: list[Message] = [RESUME, eager("a")]
+    again: list[TurnEvent] = [RESUME, eager("a")]
     play: Play = [START, eager("a"), CUE, *again, *again, end("a")]
 
     def patient(url: str) -> InkTurnsSTTService:
@@ -132,7 +133,7 @@ async def test_the_same_words_predicted_again_cost_one_inference() -> None:
 
 
 async def test_no_inference_on_no_words() -> None:
-    rest: list[Message] = [RESUME, update("a"), end("a")]
+    rest: list[TurnEvent] = [RESUME, update("a"), end("a")]
     talk = await played([START, eager(""), Pause(0.02), *rest])
     assert talk.runs == ["a"]
     theirs = await played([START, eager(""), CUE, *rest], builtin, cues=[has_run("")])

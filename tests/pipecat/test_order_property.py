@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from tests.pipecat.conversation import ScriptedLLM
 from tests.pipecat.sides import ours, outcome, talk_to
-from tests.pipecat.wire import RESUME, START, Message, Pause, Play, eager, end, update
+from tests.pipecat.wire import RESUME, START, Pause, Play, eager, end, update
 
 WORDS = ("book", "a", "table", "for", "two", "please")
 
@@ -42,13 +43,13 @@ class Scene:
 
 
 @st.composite
-def turns(draw: st.DrawFn, number: int, may_be_empty: bool) -> list[Message]:
+def turns(draw: st.DrawFn, number: int, may_be_empty: bool) -> list[TurnEvent]:
     """The messages of one turn."""
     lead = " " if number else ""
     if may_be_empty and draw(st.integers(0, 4)) == 0:
         return [START, end("")]
     words = f"{lead}{number}"
-    messages: list[Message] = [START]
+    messages: list[TurnEvent] = [START]
     for word in draw(st.lists(st.sampled_from(WORDS), max_size=4)):
         words += f" {word}"
         kind = draw(st.sampled_from(("update", "pair", "both")))
@@ -66,17 +67,19 @@ def turns(draw: st.DrawFn, number: int, may_be_empty: bool) -> list[Message]:
 def scenes(draw: st.DrawFn) -> Scene:
     """A play of some turns, cut into segments."""
     interrupt_on = draw(st.sampled_from(("start", "words")))
-    messages: list[Message] = []
+    messages: list[TurnEvent] = []
     for number in range(draw(st.integers(1, 4))):
         messages += draw(turns(number, may_be_empty=interrupt_on == "words"))
-    play: list[Message | list[Message] | Pause] = []
+    play: list[TurnEvent | list[TurnEvent] | Pause] = []
     while messages:
         size = draw(st.sampled_from((1, 1, 2, 3, 8)))
         play.append(messages[:size])
         messages = messages[size:]
         if pause := draw(st.sampled_from((0.0, 0.0, 0.001, 0.03))):
             play.append(Pause(pause))
-    finals = [m[1] for s in play if isinstance(s, list) for m in s if m[0] == "turn.end"]
+    finals = [
+        m.transcript for s in play if isinstance(s, list) for m in s if isinstance(m, TurnEnd)
+    ]
     return Scene(
         finals=finals,
         play=play,

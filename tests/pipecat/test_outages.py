@@ -13,9 +13,10 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.services.stt_service import STTService
 
 from cartesia_ink_plugins import Resilience
+from cartesia_ink_plugins.server.faults import Outage, Reset
 from tests.pipecat.conversation import Conversation, conversation, tone
 from tests.pipecat.sides import PIPECAT, MakeSTT, Outcome, builtin, ours, outcome
-from tests.pipecat.wire import CUE, DROP, START, Drop, Pause, Play, end, update, wire_server
+from tests.pipecat.wire import CUE, START, Pause, Play, eager, end, update, wire_server
 
 SENTENCE = "Book a table for two."
 
@@ -30,7 +31,7 @@ async def heard(make: MakeSTT, *plays: Play, seconds: float) -> Outcome:
 
 
 async def test_a_connection_lost_in_mid_turn_does_not_cut_the_turn() -> None:
-    first: Play = [START, update("Book a table"), Pause(0.05), DROP]
+    first: Play = [START, update("Book a table"), Pause(0.05), Reset()]
     second: Play = [START, update("Book a table for"), end(SENTENCE)]
     assert (await heard(ours, first, second, seconds=1)).user_messages == [SENTENCE]
     if PIPECAT >= (1, 14):
@@ -62,7 +63,7 @@ async def test_a_server_that_falls_silent_does_not_leave_the_turn_open() -> None
 
 
 async def test_connections_that_die_at_once_are_not_the_end() -> None:
-    dying: Play = [DROP]
+    dying: Play = [Reset()]
     working: Play = [START, update("Book"), end(SENTENCE)]
 
     async def usable(make: MakeSTT) -> tuple[bool, list[str]]:
@@ -108,7 +109,7 @@ async def test_words_said_during_an_outage_are_not_lost() -> None:
     whole = 2 * int(16_000 * 2.5)
 
     async def sent(make: MakeSTT) -> int:
-        first: Play = [Drop(outage=1.0)]
+        first: Play = [Outage(1.0, status=503)]
         async with wire_server(first, []) as server, conversation(make(server.url)) as talk:
             await talk.say(tone(16_000, 2.0))
             await talk.say(bytes(16_000))
@@ -122,7 +123,7 @@ async def test_words_said_during_an_outage_are_not_lost() -> None:
 
 
 async def test_audio_that_has_to_be_given_up_is_told() -> None:
-    first: Play = [Drop(outage=1.0)]
+    first: Play = [Outage(1.0, status=503)]
     gaps: list[float] = []
     async with wire_server(first, []) as server:
         stt = ours(server.url, resilience=Resilience(replay_buffer_seconds=0.2))
@@ -136,7 +137,7 @@ async def test_a_late_end_costs_no_second_inference() -> None:
     """The framework's own withdraws a prediction after 5 s; the server's timeout is 5.6 s."""
 
     async def runs(make: MakeSTT) -> list[str]:
-        play: Play = [START, ("turn.eager_end", "Hi"), CUE, Pause(5.3), end("Hi")]
+        play: Play = [START, eager("Hi"), CUE, Pause(5.3), end("Hi")]
         params = LLMUserAggregatorParams(user_turn_stop_timeout=60)
         async with (
             wire_server(play) as server,

@@ -24,6 +24,7 @@ from pipecat.turns.user_turn_strategies import (
     UserTurnStrategies,
 )
 
+from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.pipecat import SpeculationReport
 from tests.pipecat.conversation import Conversation, ScriptedLLM, conversation
 from tests.pipecat.sides import MakeSTT, builtin, has_spoken, ours, talk_to
@@ -31,7 +32,6 @@ from tests.pipecat.wire import (
     CUE,
     RESUME,
     START,
-    Message,
     Pause,
     Play,
     eager,
@@ -129,7 +129,7 @@ async def test_a_slow_processor_before_the_aggregator() -> None:
 
 
 async def test_many_processors_in_between() -> None:
-    burst: list[Message] = [update("a"), eager("a"), RESUME, update("a b"), eager("a b")]
+    burst: list[TurnEvent] = [update("a"), eager("a"), RESUME, update("a b"), eager("a b")]
     play: Play = [[START, *burst, end("a b"), START, end(" c")], [START, *burst, end(" d")]]
     between = [Slow(0, Frame) for _ in range(3)]
     async with talk_to(play, before_aggregator=between) as (talk, server):
@@ -163,7 +163,7 @@ async def test_words_that_never_reach_the_aggregator_cost_patience_once() -> Non
 )
 async def test_strategies_of_the_users_own(strategies: UserTurnStrategies) -> None:
     params = LLMUserAggregatorParams(user_turn_strategies=strategies)
-    one: list[Message] = [START, update("a"), eager("a"), RESUME, update("a b"), end("a b")]
+    one: list[TurnEvent] = [START, update("a"), eager("a"), RESUME, update("a b"), end("a b")]
     play: Play = [one, START, update(" c"), end(" c")]
     async with talk_to(play, params=params) as (talk, server):
         await talk.hear()

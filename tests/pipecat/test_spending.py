@@ -11,6 +11,7 @@ import pytest
 from pipecat.frames.frames import LLMFullResponseEndFrame, LLMFullResponseStartFrame, LLMTextFrame
 from pipecat.metrics.metrics import LLMTokenUsage, LLMUsageMetricsData
 
+from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.pipecat import (
     InkTurnsSTTService,
     SpeculateWhileKept,
@@ -24,7 +25,7 @@ from cartesia_ink_plugins.pipecat import (
 )
 from tests.pipecat.conversation import Conversation, ScriptedLLM
 from tests.pipecat.sides import ours, talk_to
-from tests.pipecat.wire import CUE, RESUME, START, Message, Play, eager, end, update
+from tests.pipecat.wire import CUE, RESUME, START, Play, eager, end, update
 
 PRICE = TokenPrice(prompt=0.4e-6, completion=1.6e-6)
 
@@ -110,7 +111,7 @@ def at_once(_: CountingLLM) -> bool:
 
 def going_on(*words: str) -> Play:
     """A user who goes on after each predicted end, with other words."""
-    play = list[Message]([START])
+    play = list[TurnEvent]([START])
     text = ""
     for word in words:
         text += word

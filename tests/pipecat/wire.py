@@ -1,8 +1,7 @@
-"""A server that says what it is told to, message by message and segment by segment.
+"""A server that sends a list of messages, segment by segment, as soon as there is audio.
 
-The local Ink server of the package plays turns on the clock of the audio. Here the subject is the
-order in which messages reach a client, so this one plays a list of segments as soon as there is
-audio, to whichever client: ours or the framework's own.
+The local Ink server sends turn events at positions of the audio. Here the subject is the order in
+which messages reach a client, ours or the framework's own.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,26 +19,37 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-START = "turn.start"
-RESUME = "turn.resume"
+from cartesia_ink_plugins.core.events import (
+    Connected,
+    TurnEagerEnd,
+    TurnEnd,
+    TurnEvent,
+    TurnResume,
+    TurnStart,
+    TurnUpdate,
+)
+from cartesia_ink_plugins.core.wire import encode
+from cartesia_ink_plugins.server.delayed_writer import reset
+from cartesia_ink_plugins.server.faults import Outage, Reset
+
+REQUEST_ID = "00000000-0000-4000-8000-000000000000"
+START = TurnStart()
+RESUME = TurnResume()
 
 
-def update(text: str) -> tuple[str, str]:
-    """Words of the turn so far."""
-    return "turn.update", text
+def update(text: str) -> TurnUpdate:
+    """The text of the turn so far."""
+    return TurnUpdate(text)
 
 
-def eager(text: str) -> tuple[str, str]:
+def eager(text: str) -> TurnEagerEnd:
     """A predicted end."""
-    return "turn.eager_end", text
+    return TurnEagerEnd(text)
 
 
-def end(text: str) -> tuple[str, str]:
+def end(text: str) -> TurnEnd:
     """The end of a turn."""
-    return "turn.end", text
-
-
-Message: TypeAlias = str | tuple[str, str]
+    return TurnEnd(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +64,8 @@ class Cue:
     """Wait for the test, which calls `WireServer.go_on`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """Cut the connection, without a word; refuse others with a 503 for so many seconds."""
-
-    outage: float = 0.0
-
-
 CUE = Cue()
-DROP = Drop()
-Play: TypeAlias = Sequence[Message | list[Message] | Pause | Cue | Drop]
+Play: TypeAlias = Sequence[TurnEvent | list[TurnEvent] | Pause | Cue | Reset | Outage]
 
 
 @dataclass(slots=True)
@@ -72,9 +74,9 @@ class WireServer:
 
     Attributes:
         url: Where it listens, without a path.
-        plays: What is said to each connection, once it has sent audio; nothing to further ones. A
+        plays: What is sent to each connection, once it has sent audio; nothing to further ones. A
             list inside the list is one segment.
-        played: Everything was said.
+        played: Whether everything was sent.
         queries: The query of each connection.
         headers: The headers of each upgrade request.
         audio: The audio of each connection.
@@ -114,7 +116,7 @@ class WireServer:
         self.headers.append(connection.request.headers)
         heard = bytearray()
         self.audio.append(heard)
-        await connection.send(_encode("connected"))
+        await connection.send(_encode(Connected()))
         player: asyncio.Task[None] | None = None
         try:
             async for message in connection:
@@ -140,9 +142,11 @@ class WireServer:
                     await asyncio.sleep(item.seconds)
                 elif isinstance(item, Cue):
                     await self._cues.acquire()
-                elif isinstance(item, Drop):
-                    self.reject_for(item.outage)
-                    connection.transport.abort()
+                elif isinstance(item, Reset | Outage):
+                    if isinstance(item, Outage):
+                        assert item.status == 503
+                        self.reject_for(item.seconds)
+                    reset(connection.transport)
                     return
                 elif isinstance(item, list):
                     # Written without a turn of the event loop in between, so read at once.
@@ -156,12 +160,8 @@ class WireServer:
             self.played.set()
 
 
-def _encode(message: Message) -> str:
-    kind, text = (message, None) if isinstance(message, str) else message
-    fields = {"type": kind, "request_id": "00000000-0000-4000-8000-000000000000"}
-    if text is not None:
-        fields["transcript"] = text
-    return json.dumps(fields)
+def _encode(message: Connected | TurnEvent) -> str:
+    return encode(replace(message, request_id=REQUEST_ID))
 
 
 @asynccontextmanager

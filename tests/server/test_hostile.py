@@ -22,12 +22,13 @@ from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatu
 from cartesia_ink_plugins.server import batch_endpoint, driver, proxied_connection, record
 from cartesia_ink_plugins.server.app import InkServer
 from cartesia_ink_plugins.server.faults import At, Fault, Reset
+from cartesia_ink_plugins.server.frames import Opcode
 from cartesia_ink_plugins.server.manual_endpoint import ManualConnection
 from cartesia_ink_plugins.server.proxy import FaultProxy
 from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.server.validate import RequestRejectedError
-from tests.core.sockets import Opcode, Peer, raw_server
+from tests.core.sockets import Peer, raw_server
 from tests.server.calling import KEY, address, call, hear_all, kinds, say
 
 SCRIPT = Script("Hello there.")

@@ -13,8 +13,9 @@ from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.options import TurnsOptions
+from cartesia_ink_plugins.server.frames import Opcode
 from tests.core.net.recorder import SECRET, Recorder
-from tests.core.sockets import Opcode, Peer, raw_server
+from tests.core.sockets import Peer, raw_server
 
 KEY = Credentials(api_key=SECRET)
 

@@ -6,18 +6,19 @@ import asyncio
 
 import pytest
 
+from cartesia_ink_plugins.server.frames import Opcode
 from tests.core.net.recorder import abort, connect, served
-from tests.core.sockets import Opcode, Peer, frame, raw_server
+from tests.core.sockets import Peer, frame, raw_server
 
 FLOODS = {
     "continuations": frame(Opcode.TEXT, b"", fin=False)
-    + frame(Opcode.CONT, b"", fin=False) * 2**17,
+    + frame(Opcode.CONTINUATION, b"", fin=False) * 2**17,
     "pings": frame(Opcode.PING, b"") * 2**17,
     "pongs": frame(Opcode.PONG, b"") * 2**17,
     "empty messages": frame(Opcode.TEXT, b"") * 2**17,
     "tiny messages": frame(Opcode.TEXT, b"{}") * 2**16,
     "tiny continuations": frame(Opcode.TEXT, b"{", fin=False)
-    + frame(Opcode.CONT, b" ", fin=False) * 2**16,
+    + frame(Opcode.CONTINUATION, b" ", fin=False) * 2**16,
 }
 
 
@@ -46,8 +47,8 @@ async def test_what_a_server_needs_is_no_flood() -> None:
             await asyncio.sleep(0.3)
         peer.send(Opcode.TEXT, "content", fin=False)
         for _ in range(50):
-            peer.send(Opcode.CONT, b"", fin=False)
-        peer.send(Opcode.CONT, " and more")
+            peer.send(Opcode.CONTINUATION, b"", fin=False)
+        peer.send(Opcode.CONTINUATION, " and more")
         peer.close(1000)
 
     recorder = await served(talk)

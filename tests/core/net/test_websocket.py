@@ -13,8 +13,9 @@ import pytest
 
 from cartesia_ink_plugins.core.errors import InkError
 from cartesia_ink_plugins.core.net.websocket import Connection, connect_error
+from cartesia_ink_plugins.server.frames import Opcode
 from tests.core.net.recorder import SECRET, Recorder, abort, connect, served
-from tests.core.sockets import Opcode, Peer, frame, raw_server
+from tests.core.sockets import Peer, frame, raw_server
 
 
 class TestUpgrade:

@@ -8,8 +8,9 @@ import random
 from websockets.asyncio.server import ServerConnection, serve
 
 from cartesia_ink_plugins.core.net.websocket import Connection
+from cartesia_ink_plugins.server.frames import Opcode
 from tests.core.net.recorder import Recorder, abort, connect, served
-from tests.core.sockets import Opcode, Peer, raw_server
+from tests.core.sockets import Peer, raw_server
 
 
 class TestMessages:
@@ -28,10 +29,10 @@ class TestMessages:
             await peer.upgrade()
             peer.send(Opcode.TEXT, b"Gr\xc3", fin=False)
             peer.send(Opcode.PING, b"x")
-            peer.send(Opcode.CONT, b"\xbc", fin=False)
-            peer.send(Opcode.CONT, "ße".encode())
+            peer.send(Opcode.CONTINUATION, b"\xbc", fin=False)
+            peer.send(Opcode.CONTINUATION, "ße".encode())
             peer.send(Opcode.BINARY, b"a", fin=False)
-            peer.send(Opcode.CONT, b"b")
+            peer.send(Opcode.CONTINUATION, b"b")
             peer.send(Opcode.TEXT, "whole")
             peer.close(1000)
 
@@ -94,7 +95,7 @@ class TestMessages:
             await peer.upgrade()
             peer.send(Opcode.TEXT, b" ", fin=False)
             for _ in range(40):
-                peer.send(Opcode.CONT, b" " * 2**15, fin=False)
+                peer.send(Opcode.CONTINUATION, b" " * 2**15, fin=False)
 
         recorder = await served(talk)
         assert recorder.of("lost")[0][2] == 1009
