@@ -40,6 +40,7 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.net import observers
+from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.pipecat import (
     InkBatchSTTService,
     InkManualSTTService,
@@ -126,7 +127,7 @@ async def spoken(
     for turn in script.turns:
         play += [CUE, START, *([update(turn.text)] if turn.text else []), CUE, end(turn.text)]
     cues = [at for start, stop in script.spans for at in (start + 0.2, stop + 0.6)]
-    async with talk_to(play, **arguments) as (talk, server):
+    async with talk_to(play, patient, **arguments) as (talk, server):
         told: list[str] = []
         for event in ("on_turn_start", "on_turn_end"):
             talk.stt.add_event_handler(event, lambda *_, event=event: told.append(event))
@@ -206,7 +207,7 @@ async def test_the_whole_wait_is_broken_down() -> None:
     breakdowns: list[LatencyBreakdown] = []
     latencies = UserBotLatencyObserver()
     latencies.add_event_handler("on_latency_breakdown", lambda _, b: breakdowns.append(b))
-    async with talk_to(TURN, observers=[latencies]) as (talk, server):
+    async with talk_to(TURN, patient, observers=[latencies]) as (talk, server):
         await hold_turn(talk, server)
     (breakdown,) = breakdowns
     contributions = {c.key: c.duration_secs for c in breakdown.contributions}
@@ -217,19 +218,31 @@ async def test_the_whole_wait_is_broken_down() -> None:
 TURN: Play = [CUE, START, update("Hi"), CUE, end("Hi")]
 
 
-async def hold_turn(talk: Conversation, server: WireServer) -> None:
-    """Say a turn of half a second, and wait for its answer."""
+def patient(url: str, **arguments: Any) -> InkTurnsSTTService:
+    """Our service, which takes no connection for stalled, however slow the machine is."""
+    return ours(url, resilience=Resilience(stall_timeout=600.0), **arguments)
+
+
+async def say_turn(talk: Conversation, server: WireServer) -> None:
+    """Say a turn of half a second; its first text comes in the middle, its end after 0.4 s."""
     await talk.say(tone(16_000, 0.3))
     server.go_on()
+    await talk.until(lambda: bool(talk.tap.interims))
     await talk.say(tone(16_000, 0.2) + bytes(2 * 6_400))
     server.go_on()
+    await talk.until(lambda: bool(talk.finals))
+
+
+async def hold_turn(talk: Conversation, server: WireServer) -> None:
+    """Say a turn, and wait for its answer."""
+    await say_turn(talk, server)
     await talk.until(lambda: bool(talk.voice.spoken))
     await talk.quiet()
 
 
 async def test_no_processor_receives_what_the_observers_see() -> None:
     watch = Watch()
-    async with talk_to(TURN, observers=[watch]) as (talk, server):
+    async with talk_to(TURN, patient, observers=[watch]) as (talk, server):
         await hold_turn(talk, server)
         assert watch.sources == [talk.stt, talk.stt]
         assert watch.kinds == ["UserStarted", "UserStopped"]
@@ -238,7 +251,7 @@ async def test_no_processor_receives_what_the_observers_see() -> None:
 
 async def test_processors_receive_each_frame_once_if_they_should() -> None:
     async with talk_to(
-        TURN, lambda url: ours(url, speech_frames=True), observers=[watch := Watch()]
+        TURN, lambda url: patient(url, speech_frames=True), observers=[watch := Watch()]
     ) as (talk, server):
         await hold_turn(talk, server)
         assert len(talk.tap.down(*VAD_FRAMES)) == 2
@@ -248,7 +261,7 @@ async def test_processors_receive_each_frame_once_if_they_should() -> None:
 
 async def test_nobody_is_told_if_nobody_should_be() -> None:
     async with talk_to(
-        TURN, lambda url: ours(url, speech_frames=False), observers=[watch := Watch()]
+        TURN, lambda url: patient(url, speech_frames=False), observers=[watch := Watch()]
     ) as (talk, server):
         await hold_turn(talk, server)
         assert watch.frames == []
@@ -266,15 +279,11 @@ async def decided(mode: object) -> tuple[list[str], list[str], int]:
         stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=0.1)],
     )
     params = LLMUserAggregatorParams(user_turn_strategies=strategies)
-    async with talk_to(TURN, lambda url: ours(url, speech_frames=mode), params=params) as (
+    async with talk_to(TURN, lambda url: patient(url, speech_frames=mode), params=params) as (
         talk,
         server,
     ):
-        await talk.say(tone(16_000, 0.3))
-        server.go_on()
-        await talk.say(tone(16_000, 0.2) + bytes(2 * 6_400))
-        server.go_on()
-        await talk.until(lambda: bool(talk.finals))
+        await say_turn(talk, server)
         await talk.quiet(0.6)
         return talk.llm.runs, talk.user_messages, len(talk.tap.up(UserStartedSpeakingFrame))
 
@@ -295,15 +304,14 @@ async def test_a_vad_of_the_pipeline_is_not_repeated(where: str) -> None:
     watch = Watch()
     async with talk_to(
         TURN,
+        patient,
         observers=[watch],
         params=params if where == "aggregator" else None,
         before_stt=vad if where == "before" else (),
         before_aggregator=vad if where == "after" else (),
     ) as (talk, server):
-        await talk.say(tone(16_000, 0.5) + bytes(2 * 6_400))
-        server.go_on()
-        server.go_on()
-        await talk.until(lambda: "UserStopped" in watch.kinds and bool(talk.finals))
+        await say_turn(talk, server)
+        await talk.until(lambda: "UserStopped" in watch.kinds)
         await talk.quiet()
         assert watch.frames
         assert talk.stt not in watch.sources
@@ -331,7 +339,10 @@ class OwnVAD(FrameProcessor):
 @pytest.mark.parametrize("kind", [SpeechControlParamsFrame, VADUserStartedSpeakingFrame])
 async def test_a_voice_detector_of_the_application_is_not_repeated(kind: type[Frame]) -> None:
     watch = Watch()
-    async with talk_to(TURN, observers=[watch], before_stt=[OwnVAD(kind)]) as (talk, server):
+    async with talk_to(TURN, patient, observers=[watch], before_stt=[OwnVAD(kind)]) as (
+        talk,
+        server,
+    ):
         await hold_turn(talk, server)
         assert talk.stt not in watch.sources
 
@@ -340,16 +351,14 @@ async def test_a_vad_beside_the_service_is_found_in_the_pipeline() -> None:
     """Its frames do not come by the service, but the observers see them."""
     watch = Watch()
     beside = ParallelPipeline(  # type: ignore[no-untyped-call]
-        [ours(UNUSED)], [VADProcessor(vad_analyzer=Loudness())]
+        [patient(UNUSED)], [VADProcessor(vad_analyzer=Loudness())]
     )
     (stt,) = (p for p in all_processors(beside) if isinstance(p, InkTurnsSTTService))
     async with wire_server(TURN) as server:
         stt._url = server.url
         async with conversation(beside, observers=[watch]) as talk:
-            await talk.say(tone(16_000, 0.5) + bytes(2 * 6_400))
-            server.go_on()
-            server.go_on()
-            await talk.until(lambda: "UserStopped" in watch.kinds and bool(talk.finals))
+            await say_turn(talk, server)
+            await talk.until(lambda: "UserStopped" in watch.kinds)
             await talk.quiet()
             assert stt not in watch.sources
 
@@ -359,13 +368,10 @@ async def test_speech_under_a_mute_is_not_reported() -> None:
         user_mute_strategies=[AlwaysUserMuteStrategy()]  # type: ignore[no-untyped-call]
     )
     watch = Watch()
-    async with talk_to(TURN, params=params, observers=[watch]) as (talk, server):
+    async with talk_to(TURN, patient, params=params, observers=[watch]) as (talk, server):
         await talk.task.queue_frame(BotStartedSpeakingFrame())
         await talk.until(lambda: bool(talk.tap.up(UserMuteStartedFrame)))
-        await talk.say(tone(16_000, 0.5) + bytes(2 * 6_400))
-        server.go_on()
-        server.go_on()
-        await server.played.wait()
+        await say_turn(talk, server)
         await talk.quiet()
         assert watch.frames == []
 
