@@ -1,8 +1,4 @@
-"""What an AgentSession does in a call, reported to the taps of its client.
-
-LiveKit gives an STT no session. But the activity of a session listens to the events of its STT:
-who listens is who uses it. Behind an adapter, which listens itself, nothing is reported.
-"""
+"""What an AgentSession does in a call, reported to the taps of its client."""
 
 from __future__ import annotations
 
@@ -13,12 +9,13 @@ from functools import partial
 from typing import Any, Protocol
 
 from livekit import rtc
-from livekit.agents import AgentSession, stt
+from livekit.agents import AgentSession
 from livekit.agents.metrics import LLMMetrics, TTSMetrics
 from livekit.agents.voice.events import AgentStateChangedEvent, SpeechCreatedEvent
 
 from cartesia_ink_plugins.core.audio import downmix
 from cartesia_ink_plugins.core.tap import BotAudio, MomentKind
+from cartesia_ink_plugins.livekit.agent_models import llm_of, tts_of
 
 
 class Report(Protocol):
@@ -29,111 +26,72 @@ class Report(Protocol):
     ) -> None: ...
 
 
-class SessionSTT(stt.STT[Any]):
-    """An STT that knows the session which uses it.
-
-    Attributes:
-        activity: Of the session: has `session`, `llm` and `tts`. None outside of a session.
-    """
-
-    activity: Any = None
-
-    def on(self, event: Any, callback: Callable[..., Any] | None = None) -> Callable[..., Any]:
-        """Register a callback, as of every LiveKit component."""
-        owner = getattr(callback, "__self__", None)
-        if isinstance(getattr(owner, "session", None), AgentSession):
-            self.activity = owner
-        return super().on(event, callback)
-
-    def off(self, event: Any, callback: Callable[..., Any]) -> None:
-        """Unregister a callback."""
-        if self.activity is not None and getattr(callback, "__self__", None) is self.activity:
-            self.activity = None
-        super().off(event, callback)
-
-
 class CallReports:
-    """Watches the session of one stream, with its LLM and its voice."""
+    """Watches a session, with the LLM and the voice of its agent."""
 
-    def __init__(self, activity: Any) -> None:
-        """Watch nothing before `attach`.
-
-        Args:
-            activity: Of the session; None for a stream without one.
-        """
-        self._activity = activity
-        self._report: Report | None = None
-        self._spoken: object = None
-        self._undo: list[Callable[[], object]] = []
-
-    @property
-    def session(self) -> AgentSession[Any] | None:
-        """The session; None where there is none."""
-        session: AgentSession[Any] | None = getattr(self._activity, "session", None)
-        return session
-
-    def attach(self, report: Report, *, audio: bool) -> None:
-        """Watch from now on.
+    def __init__(self, session: AgentSession[Any], report: Report, *, audio: bool) -> None:
+        """Begin to watch.
 
         Args:
+            session: What is watched.
             report: Tells the taps.
             audio: Whether they want to hear the agent.
         """
-        session = self.session
-        if session is None:
-            return
+        self._session = session
         self._report = report
-        watched: tuple[tuple[Any, str, Callable[..., None]], ...] = (
-            (session, "agent_state_changed", self._state_changed),
-            (session, "speech_created", self._speech_created),
-            (self._activity.llm, "metrics_collected", self._measured),
-            (self._activity.tts, "metrics_collected", self._measured),
-        )
-        for emitter, event, callback in watched:
-            if hasattr(emitter, "on"):
-                emitter.on(event, callback)
-                self._undo.append(partial(emitter.off, event, callback))
+        self._spoken: object = None
+        self._models: list[Any] = []
+        self._undo: list[Callable[[], object]] = []
+        self._watch(session, "agent_state_changed", self._state_changed)
+        self._watch(session, "speech_created", self._speech_created)
+        self._watch_models()
         if audio and session.output.audio is not None:
             self._listen(session.output.audio)
 
-    def detach(self) -> None:
+    def close(self) -> None:
         """Watch nothing more."""
-        self._report = None
         for undo in self._undo:
             undo()
         self._undo.clear()
 
-    def _tell(self, kind: MomentKind, payload: object = None, at: float | None = None) -> None:
-        if self._report is not None:
-            self._report(kind, payload, at)
+    def _watch(self, emitter: Any, event: str, callback: Callable[..., None]) -> None:
+        emitter.on(event, callback)
+        self._undo.append(partial(emitter.off, event, callback))
+
+    def _watch_models(self) -> None:
+        """Watch those of the agent that speaks now, too."""
+        for model in (llm_of(self._session), tts_of(self._session)):
+            if hasattr(model, "on") and model not in self._models:
+                self._models.append(model)
+                self._watch(model, "metrics_collected", self._measured)
 
     def _state_changed(self, event: AgentStateChangedEvent) -> None:
-        assert self.session is not None
         if event.new_state == "speaking":
-            self._spoken = self.session.current_speech
-            self._tell(MomentKind.BOT_STARTED)
+            self._spoken = self._session.current_speech
+            self._report(MomentKind.BOT_STARTED)
         elif event.old_state == "speaking":
-            self._tell(MomentKind.BOT_STOPPED)
+            self._report(MomentKind.BOT_STOPPED)
 
     def _speech_created(self, event: SpeechCreatedEvent) -> None:
+        self._watch_models()
         event.speech_handle.add_done_callback(self._speech_done)
 
     def _speech_done(self, handle: Any) -> None:
-        # The end of a session interrupts, too.
-        is_user = self.session is not None and self.session.user_state == "speaking"
-        if handle.interrupted and handle is self._spoken and is_user:
-            self._tell(MomentKind.INTERRUPTION)
+        # The end of a session interrupts, too; and a speech may end after `close`.
+        is_user = self._session.user_state == "speaking"
+        if self._undo and handle.interrupted and handle is self._spoken and is_user:
+            self._report(MomentKind.INTERRUPTION)
 
     def _measured(self, metrics: object) -> None:
         """An LLM or a voice has finished, and says when it had begun."""
         match metrics:
             case LLMMetrics(ttft=first):
                 began = self._began(metrics)
-                self._tell(MomentKind.LLM_STARTED, None, began)
+                self._report(MomentKind.LLM_STARTED, None, began)
                 if first >= 0:
-                    self._tell(MomentKind.LLM_OUTPUT, None, began + first)
+                    self._report(MomentKind.LLM_OUTPUT, None, began + first)
             case TTSMetrics(ttfb=first) if first >= 0:
-                self._tell(MomentKind.TTS_OUTPUT, None, self._began(metrics) + first)
+                self._report(MomentKind.TTS_OUTPUT, None, self._began(metrics) + first)
 
     @staticmethod
     def _began(metrics: LLMMetrics | TTSMetrics) -> float:
@@ -147,7 +105,7 @@ class CallReports:
 
         async def capture_and_report(frame: rtc.AudioFrame) -> None:
             pcm = downmix(frame.data.tobytes(), frame.num_channels)
-            self._tell(MomentKind.BOT_AUDIO, BotAudio(pcm, frame.sample_rate))
+            self._report(MomentKind.BOT_AUDIO, BotAudio(pcm, frame.sample_rate))
             await capture(frame)
 
         output.capture_frame = capture_and_report

@@ -30,6 +30,7 @@ from livekit.agents.voice import SpeechHandle
 
 from cartesia_ink_plugins.core.speculation import PromptEstimate, Speculations, TokenUsage
 from cartesia_ink_plugins.core.tap import MomentKind, SpeculationOutcome
+from cartesia_ink_plugins.livekit.agent_models import llm_of
 
 # Seconds; an LLM whose reply was cancelled tells its tokens when it has closed.
 _COUNT_TIMEOUT = 0.5
@@ -167,8 +168,7 @@ class PreemptiveReplies:
 
     def _listen_to_llm(self) -> None:
         """Listen to the LLM of the agent that speaks now."""
-        own = self._session.current_agent.llm
-        model = own if isinstance(own, llm.LLM) else self._session.llm
+        model = llm_of(self._session)
         if isinstance(model, llm.LLM) and model not in self._llms:
             self._llms.append(model)
             model.on(_METRICS, self._counted)

@@ -10,8 +10,8 @@ from typing import Any
 
 from livekit.agents import AgentSession, stt
 
-from cartesia_ink_plugins.core.speculation import Speculations
-from cartesia_ink_plugins.livekit.client_pool import Client
+from cartesia_ink_plugins.livekit.call_reports import CallReports
+from cartesia_ink_plugins.livekit.client_pool import Client, ClientPool
 from cartesia_ink_plugins.livekit.preemptive_replies import PreemptiveReplies
 from cartesia_ink_plugins.livekit.tracing import SessionTracing
 
@@ -19,30 +19,38 @@ _EVENT = "metrics_collected"
 
 
 class SessionWatch:
-    """Watches the session of an STT for one stream; nothing, where there is no session."""
+    """Watches the session of an STT for one stream; nothing, where there is no session.
 
-    def __init__(
-        self, recogniser: stt.STT[Any], client: Client, speculations: Speculations
-    ) -> None:
+    Attributes:
+        session: The session; None where there is none.
+    """
+
+    def __init__(self, recogniser: stt.STT[Any], client: Client, pool: ClientPool) -> None:
         """Begin to watch.
 
         Args:
             recogniser: Whose session it is.
             client: Whose taps are told.
-            speculations: Of the STT.
+            pool: Where the client comes from.
         """
-        session = session_of(recogniser)
+        self.session = session = session_of(recogniser)
         self._client = client
-        self._tracing = SessionTracing(session) if session else None
-        self._replies = PreemptiveReplies(session, client.report, speculations) if session else None
+        self._tracing: SessionTracing | None = None
+        self._watchers: list[SessionTracing | PreemptiveReplies | CallReports] = []
+        if session is not None:
+            pool.in_session(session)
+            self._tracing = SessionTracing(session)
+            self._watchers = [
+                self._tracing,
+                PreemptiveReplies(session, client.report, pool.speculations),
+                CallReports(session, client.report, audio=pool.records_audio),
+            ]
         client.observers.tracing = self._tracing
 
     def close(self) -> None:
         """Watch nothing more."""
-        if self._replies is not None:
-            self._replies.close()
-        if self._tracing is not None:
-            self._tracing.close()
+        for watcher in self._watchers:
+            watcher.close()
         if self._client.observers.tracing is self._tracing:
             self._client.observers.tracing = None
 

@@ -32,7 +32,6 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.stats import UsageMeter
 from cartesia_ink_plugins.livekit import errors, handover
-from cartesia_ink_plugins.livekit.call_reports import CallReports, SessionSTT
 from cartesia_ink_plugins.livekit.client_pool import Client, ClientPool
 from cartesia_ink_plugins.livekit.handover import Handover, Item
 from cartesia_ink_plugins.livekit.log import logger
@@ -59,7 +58,7 @@ class InkRecognizeStream(stt.RecognizeStream):
     def __init__(
         self,
         *,
-        stt: SessionSTT,
+        stt: stt.STT[Any],
         pool: ClientPool,
         conn_options: APIConnectOptions,
         retries: RetryBudget | None,
@@ -98,7 +97,6 @@ class InkRecognizeStream(stt.RecognizeStream):
         self._ended = asyncio.Event()
         self._failure: asyncio.Future[APIError] = asyncio.get_running_loop().create_future()
         self._is_expected = True
-        self._reports = CallReports(stt.activity)
         self._connecting_since: float | None = None
         self._unreported = 0.0
         self._usage = UsageMeter()
@@ -176,7 +174,7 @@ class InkRecognizeStream(stt.RecognizeStream):
         client = await self._pool.acquire(frames[0].sample_rate)
         self._is_expected = False
         self._begin(client, sum(frame.duration for frame in frames))
-        watch = SessionWatch(self._stt, client, self._pool.speculations)
+        watch = SessionWatch(self._stt, client, self._pool)
         finishing = asyncio.create_task(self._finish(client), name="ink_finish")
         try:
             for item in first:
@@ -191,7 +189,6 @@ class InkRecognizeStream(stt.RecognizeStream):
             raise errors.rejection(refusal) from refusal
         finally:
             self._client = None
-            self._reports.detach()
             if self._pauses is not None:
                 self._pauses.close()
             client.on_event = None
@@ -240,9 +237,6 @@ class InkRecognizeStream(stt.RecognizeStream):
             flush = partial(self._send_item, client, self._FlushSentinel())
             self._pauses = PauseDetector(client.options.format, flush)
         self._usage.take(client.snapshot())
-        if self._reports.session is not None:
-            self._pool.in_session(self._reports.session)
-        self._reports.attach(client.report, audio=self._pool.records_audio)
         if client.is_connected:
             report_connection(self._stt, client.request_id, 0.0, is_reused=True)
         else:

@@ -28,7 +28,6 @@ from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSet
 from cartesia_ink_plugins.core.speculation import SpeculationPolicy, Speculations, TokenPrice
 from cartesia_ink_plugins.core.validation import insecure_allowed, validated_keyterms
 from cartesia_ink_plugins.livekit import errors
-from cartesia_ink_plugins.livekit.call_reports import SessionSTT
 from cartesia_ink_plugins.livekit.client_pool import ROOM_SAMPLE_RATE, ClientPool
 from cartesia_ink_plugins.livekit.keyterms import merge_keyterms
 from cartesia_ink_plugins.livekit.log import logger
@@ -43,7 +42,7 @@ _CAN_FLUSH = "manual_flush" in {field.name for field in fields(stt.STTCapabiliti
 _LEAST_TIMEOUT = 0.001  # seconds; LiveKit allows 0
 
 
-class STT(SessionSTT):
+class STT(stt.STT[Any]):
     """Cartesia Ink speech-to-text with turn detection.
 
     The session must be told to take its turns from here; without `turn_detection` LiveKit uses a

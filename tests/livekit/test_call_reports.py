@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from livekit.agents import Agent, stt
 
 from cartesia_ink_plugins import UsageError
 from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.observe.reader import read_recording
-from cartesia_ink_plugins.testing import InkServer, Script
+from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import MakeSTT
-from tests.livekit.harness import ROOM_RATE, Speaker, Tts, call, until
+from tests.livekit.harness import ROOM_RATE, Llm, Speaker, Tts, call, until
 
 ROOM = AudioFormat(sample_rate=ROOM_RATE)
 
@@ -60,6 +61,39 @@ async def test_a_turn_its_reply_and_the_interruption_are_recorded(
     first = times["bot_started"][0]
     heard = audio.bot[int(first * ROOM_RATE) : int((first + 0.3) * ROOM_RATE)]
     assert np.abs(heard).max() > 1000
+
+
+async def test_behind_an_adapter_it_is_recorded_too(make_ink: MakeSTT, tmp_path: Path) -> None:
+    script, path = Script("Hello there."), tmp_path / "call.ink"
+    async with InkServer(script) as server:
+        adapter = stt.FallbackAdapter([make_ink(server.url, record=path), make_ink(server.url)])
+        async with call(adapter) as running:
+            await running.microphone.speak(script.audio(ROOM))
+            await running.answered(1)
+        await adapter.aclose()
+    await until(path.is_file)
+    recording = read_recording(path)
+    assert recording.meta.is_complete
+    for kind in ("llm_started", "tts_output", "bot_started", "bot_stopped"):
+        assert len(list(recording.of(kind))) == 1, kind
+
+
+async def test_the_models_of_another_agent_are_recorded_too(
+    make_ink: MakeSTT, tmp_path: Path
+) -> None:
+    script, path = Script("Hello there.", Turn("Good bye.", gap=1.0)), tmp_path / "call.ink"
+    pcm = script.audio(ROOM)
+    pause = ROOM.size(script.spans[0][1] + 0.5)
+    async with InkServer(script) as server, call(make_ink(server.url, record=path)) as running:
+        await running.microphone.speak(pcm[:pause])
+        await running.answered(1)
+        running.session.update_agent(Agent(instructions="", llm=Llm(prefix="So"), tts=Tts()))
+        await running.microphone.speak(pcm[pause:])
+        await running.answered(2)
+    await until(path.is_file)
+    recording = read_recording(path)
+    for kind in ("llm_started", "tts_output", "bot_started", "bot_stopped"):
+        assert len(list(recording.of(kind))) == 2, kind
 
 
 async def test_a_stream_without_a_session_is_recorded_too(
