@@ -32,7 +32,7 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-latency bench-livekit bench-manual bench-pipecat bench-telemetry bench-timeline dist sbom clean
+.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-latency bench-livekit bench-manual bench-pipecat bench-replays bench-telemetry bench-timeline dist sbom clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ bench-manual: $(VENV)/.has-dev ## Measure `finalize` and push-to-talk, beside a 
 
 bench-pipecat: $(VENV)/.has-dev ## Measure a stream in Pipecat, beside the built-in service (BENCH_ARGS="--old ../before")
 	$(BIN)/python -m benchmarks.pipecat_streams $(BENCH_ARGS)
+
+bench-replays: $(VENV)/.has-dev ## Measure whether replays of a call are the same, and how fast they are
+	$(BIN)/python -m benchmarks.replays $(BENCH_ARGS)
 
 bench-telemetry: $(VENV)/.has-dev ## Measure what OpenTelemetry costs a stream
 	$(BIN)/python -m benchmarks.telemetry $(BENCH_ARGS)

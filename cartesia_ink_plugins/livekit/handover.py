@@ -39,7 +39,8 @@ class Handover:
 
     room_rate: int
     _items: list[Item] = field(default_factory=list)
-    _failed_at: float = field(default_factory=time.monotonic)
+    # Looked up when it is read: a replay has a clock of its own.
+    _failed_at: float = field(default_factory=lambda: time.monotonic())
     _taken_by: weakref.WeakSet[stt.STT[Any]] = field(default_factory=weakref.WeakSet)
 
     def __bool__(self) -> bool:

@@ -7,15 +7,19 @@ as any call is, and returned; `call_asserts` has the assertions.
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.observe.reader import RecordedCall, read_recording
+from cartesia_ink_plugins.testing.local import LocalInk
 from cartesia_ink_plugins.testing.recording import Recording
+from cartesia_ink_plugins.testing.virtual_clock import VirtualClock
 
 if TYPE_CHECKING:
     from livekit.agents import Agent, AgentSession
@@ -25,16 +29,17 @@ _FRAME = 0.02  # seconds of audio, as microphones give it
 
 
 class Caller:
-    """Calls a bot once, in real time; what the fixture `ink_caller` gives."""
+    """Calls a bot once; what the fixture `ink_caller` gives."""
 
-    def __init__(self, recording: Recording | None, path: Path) -> None:
+    def __init__(self, server: LocalInk, path: Path) -> None:
         """Wait for `play`.
 
         Args:
-            recording: What the caller says; None if `play` is told.
+            server: What the bot's STT talks to; the caller says what it plays, unless `play` is
+                told.
             path: Where the bot's own call is recorded, as `INK_RECORD` says.
         """
-        self._recording = recording
+        self._server = server
         self._path = path
 
     async def play(
@@ -44,6 +49,7 @@ class Caller:
         *,
         recording: Recording | None = None,
         silence: float = 1.0,
+        clock: Literal["real", "virtual"] = "real",
     ) -> RecordedCall:
         """Call a bot, say everything, and hang up.
 
@@ -53,18 +59,40 @@ class Caller:
             agent: Of an `AgentSession`.
             recording: What is said; by default what `ink_server` plays.
             silence: Seconds between the last of it and the end of the call.
+            clock: With `virtual` nobody waits: time jumps to what happens next, every replay is the
+                same, and the wall clock is that of the call. All of the bot must run in this event
+                loop. While it is connected to anything else, such as an LLM elsewhere, time passes
+                as in reality.
 
         Returns:
             What the bot did.
 
         Raises:
-            UsageError: There is nothing to say, or the bot's STT is not one of ours.
+            UsageError: There is nothing to say, or the bot's STT is not one of ours, or the event
+                loop cannot have a virtual clock.
         """
-        said = recording or self._recording
+        said = recording or self._server.recording
         if said is None:
             raise UsageError("play: no recording; mark the test with ink_server(Recording(...))")
+        async with AsyncExitStack() as stack:
+            if clock == "virtual":
+                stack.enter_context(_same_chance())
+                stack.enter_context(VirtualClock(epoch=said.call.meta.epoch))
+                await stack.enter_async_context(self._server.in_this_loop())
+            await self._call(bot, agent, said, silence)
+        return await asyncio.to_thread(self._read)
+
+    async def _call(
+        self,
+        bot: PipelineWorker | AgentSession[Any],
+        agent: Agent | None,
+        said: Recording,
+        silence: float,
+    ) -> None:
         format = AudioFormat(sample_rate=said.sample_rate)
-        frames = paced(said.audio(format) + format.silence(silence), format)
+        parts = said.parts(format)
+        end = format.seconds(len(said.audio(format)))
+        frames = paced([*parts, (end, format.silence(silence))], format)
         if agent is None:
             from cartesia_ink_plugins.testing.pipecat_caller import call_worker
 
@@ -73,7 +101,6 @@ class Caller:
             from cartesia_ink_plugins.testing.livekit_caller import call_session
 
             await call_session(bot, agent, frames, format.sample_rate)  # type: ignore[arg-type]
-        return await asyncio.to_thread(self._read)
 
     def _read(self) -> RecordedCall:
         """Return the bot's own recording, which is completed soon after the call."""
@@ -85,10 +112,29 @@ class Caller:
         return read_recording(self._path)
 
 
-async def paced(pcm: bytes, format: AudioFormat) -> AsyncIterator[bytes]:
-    """Cut audio into frames, each at the time at which it was spoken."""
+@contextmanager
+def _same_chance() -> Iterator[None]:
+    """Draw the same random numbers in every replay, such as those of a backoff."""
+    state = random.getstate()
+    random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+async def paced(parts: Sequence[tuple[float, bytes]], format: AudioFormat) -> AsyncIterator[bytes]:
+    """Cut audio into frames, each at the time at which it was spoken.
+
+    Args:
+        parts: Of the audio, each with the second at which it begins; between them nothing comes.
+        format: Of the audio.
+    """
     size = format.size(_FRAME)
     began = time.monotonic()
-    for number, start in enumerate(range(0, len(pcm), size), start=1):
-        await asyncio.sleep(began + number * _FRAME - time.monotonic())
-        yield pcm[start : start + size]
+    for start, pcm in parts:
+        for place in range(0, len(pcm), size):
+            frame = pcm[place : place + size]
+            spoken = start + format.seconds(place + len(frame))
+            await asyncio.sleep(began + spoken - time.monotonic())
+            yield frame

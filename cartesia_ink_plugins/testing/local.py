@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
@@ -70,7 +71,7 @@ class LocalInk:
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="ink-server", daemon=True)
+        self._thread = self._new_thread()
 
     @property
     def url(self) -> str:
@@ -153,6 +154,16 @@ class LocalInk:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
+    @asynccontextmanager
+    async def in_this_loop(self) -> AsyncIterator[None]:
+        """Serve in the running event loop, at the same address; then on a new thread again."""
+        self.stop()
+        async with self._server:
+            yield
+        self._thread = self._new_thread()
+        self._ready.clear()
+        self.start()
+
     def __enter__(self) -> Self:
         """Start."""
         self.start()
@@ -168,6 +179,9 @@ class LocalInk:
         self.stop()
         if error is None:
             self.check()
+
+    def _new_thread(self) -> threading.Thread:
+        return threading.Thread(target=self._run, name="ink-server", daemon=True)
 
     def _run(self) -> None:
         try:

@@ -68,4 +68,4 @@ def ink_caller(ink_server: LocalInk, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     path = tmp_path / "call.ink"
     monkeypatch.setenv("INK_RECORD", str(path))
-    return Caller(ink_server.recording, path)
+    return Caller(ink_server, path)

@@ -78,7 +78,7 @@ class Recording:
         ]
 
     def audio(self, format: AudioFormat | None = None) -> bytes:
-        """Return what the caller said, with the pauses in which no audio came.
+        """Return what the caller said, with silence where no audio came.
 
         Args:
             format: Of the bytes; 16-bit at 16 kHz by default.
@@ -92,6 +92,37 @@ class Recording:
             raise UsageError(f"{self.call.path}: has no sound (audio=False)")
         samples = resampled(sound.caller, sound.sample_rate, format.sample_rate)
         return FrameConverter(format).encode(samples.astype("<i2").tobytes())
+
+    def parts(self, format: AudioFormat | None = None) -> list[tuple[float, bytes]]:
+        """Return what the caller said, in parts between which no audio came: the caller was muted.
+
+        Args:
+            format: As of `audio`.
+
+        Returns:
+            Of each part, at which second of `audio` it begins, and its bytes.
+
+        Raises:
+            UsageError: No sound was recorded.
+        """
+        format = format or AudioFormat()
+        pcm = self.audio(format)
+        length = format.seconds(len(pcm))
+        spans = self._spans(length) or [(0.0, length)]
+        cuts = [(format.size(start), format.size(end)) for start, end in spans]
+        return [(format.seconds(start), pcm[start:end]) for start, end in cuts if pcm[start:end]]
+
+    def _spans(self, length: float) -> list[tuple[float, float]]:
+        """Where audio came, in seconds of the sound: after each pause a line tells it."""
+        spans: list[tuple[float, float]] = []
+        lines = sorted(self.call.of("audio"), key=lambda line: (line.session, line.t))
+        for line, following in zip(lines, [*lines[1:], None], strict=True):
+            start = line.fields["at"] - self.call.meta.audio_start
+            end = length
+            if following is not None and following.session == line.session:
+                end = start + following.fields["position"] - line.fields["position"]
+            spans.append((max(start, 0.0), min(end, length)))
+        return _joined(spans)
 
     def engine(self) -> Engine:
         """Return an engine that plays the call from its beginning, once."""
@@ -237,6 +268,17 @@ def _connections(call: RecordedCall) -> deque[list[_Item]]:
     return deque(
         items for items in connections.values() if any(item.message or item.heard for item in items)
     )
+
+
+def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return spans in their order, those that overlap as one."""
+    joined: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if joined and start <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((start, end))
+    return joined
 
 
 def _command(message: object) -> str:

@@ -20,7 +20,8 @@ class ToolsMetadata(MetadataHookInterface):
         plugins = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
         version = runpy.run_path(str(ROOT / "cartesia_ink_plugins/version.py"))["__version__"]
         metadata["version"] = version
-        metadata["dependencies"] = [f"{plugins['name']}=={version}"]
+        # The second is for replays on a virtual clock.
+        metadata["dependencies"] = [f"{plugins['name']}=={version}", "time-machine>=3,<4"]
         metadata["optional-dependencies"] = {
             extra: [f"{plugins['name']}[{extra}]=={version}"] for extra in ("speech", "demo")
         }

@@ -173,6 +173,7 @@ class World:
     chunk: float = FRAME
     patience: float = 60.0
     taps: Sequence[Tap] = ()
+    muted: Sequence[tuple[float, float]] = ()
     now: float = 0.0
     history: list[tuple[float, Event]] = field(default_factory=list)
     dials: list[float] = field(default_factory=list)
@@ -267,7 +268,8 @@ class World:
             self._at_client(end, lambda: self.session.finish(self.now, self.patience))
 
     def _speak(self, pcm: bytes) -> None:
-        if not self.session.is_closed:
+        is_muted = any(start < self.now <= end for start, end in self.muted)
+        if not (self.session.is_closed or is_muted):
             self.session.audio_received(pcm, self.now)
             self.largest_buffer = max(
                 self.largest_buffer,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from livekit.agents import Agent, AgentSession
 
@@ -15,6 +17,8 @@ from cartesia_ink_plugins.testing import (
     assert_no_reply_before_turn_end,
 )
 from tests.livekit.harness import Llm, Tts
+from tests.livekit.replayed import replayed
+from tests.testing.replaying import MUTED_AND_LOST, recorded
 from tests.testing.test_recording import VERSION_1
 
 REPLAY = pytest.mark.ink_server(Recording(VERSION_1), strict=False)
@@ -29,7 +33,7 @@ async def test_a_call_is_answered_as_it_should_be(ink_server: LocalInk, ink_call
         vad=None,
         turn_handling={"turn_detection": "stt"},
     )
-    call = await ink_caller.play(session, Agent(instructions="Answer."))
+    call = await ink_caller.play(session, Agent(instructions="Answer."), clock="virtual")
     assert_answered(call)
     assert_no_reply_before_turn_end(call)
     assert_latency(call, 30.0)
@@ -53,6 +57,20 @@ async def test_a_bot_that_answers_before_the_end_fails(
         session.say("I know!", allow_interruptions=False)
 
     session.once("user_input_transcribed", hasty)
-    call = await ink_caller.play(session, Agent(instructions="Answer."))
+    call = await ink_caller.play(session, Agent(instructions="Answer."), clock="virtual")
     with pytest.raises(AssertionError, match=r"before turn.end:\n  turn 1 'Hello there.'"):
         assert_no_reply_before_turn_end(call)
+
+
+async def test_every_replay_has_the_same_events_at_the_same_times(tmp_path: Path) -> None:
+    recording, _ = recorded(MUTED_AND_LOST, tmp_path)
+    first = await replayed(recording, tmp_path / "first.ink")
+    second = await replayed(recording, tmp_path / "second.ink")
+    assert first.history == second.history
+    assert any("user_input_transcribed" in line for line in first.history)
+    ends = [
+        m.fields["transcript"] for m in first.call.of("event") if m.fields["event"] == "turn.end"
+    ]
+    assert ends == recording.transcripts
+    for kind in ("audio", "lost"):  # one line for each part between mutes
+        assert len(list(first.call.of(kind))) == len(list(recording.call.of(kind))) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from cartesia_ink_plugins.testing import (
     assert_no_reply_before_turn_end,
 )
 from tests.pipecat.conversation import ScriptedLLM, Voice
+from tests.pipecat.replayed import replayed
+from tests.testing.replaying import MUTED_AND_LOST, recorded
 from tests.testing.test_recording import VERSION_1
 
 REPLAY = pytest.mark.ink_server(Recording(VERSION_1), strict=False)
@@ -48,7 +51,7 @@ def bot(url: str, *also: FrameProcessor, **options: Any) -> PipelineWorker:
 
 @REPLAY
 async def test_a_call_is_answered_as_it_should_be(ink_server: LocalInk, ink_caller: Caller) -> None:
-    call = await ink_caller.play(bot(ink_server.url))
+    call = await ink_caller.play(bot(ink_server.url), clock="virtual")
     assert_answered(call)
     assert_no_reply_before_turn_end(call)
     ends = [m.fields["transcript"] for m in call.of("event") if m.fields["event"] == "turn.end"]
@@ -60,6 +63,20 @@ async def test_a_call_is_answered_as_it_should_be(ink_server: LocalInk, ink_call
 async def test_a_bot_that_answers_before_the_end_fails(
     ink_server: LocalInk, ink_caller: Caller
 ) -> None:
-    call = await ink_caller.play(bot(ink_server.url, Hasty()))
+    call = await ink_caller.play(bot(ink_server.url, Hasty()), clock="virtual")
     with pytest.raises(AssertionError, match=r"before turn.end:\n  turn 1 'Hello there.'"):
         assert_no_reply_before_turn_end(call)
+
+
+async def test_every_replay_has_the_same_frames_at_the_same_times(tmp_path: Path) -> None:
+    recording, _ = recorded(MUTED_AND_LOST, tmp_path)
+    first = await replayed(recording, tmp_path / "first.ink")
+    second = await replayed(recording, tmp_path / "second.ink")
+    assert first.history == second.history
+    assert any("InterruptionFrame" in line for line in first.history)
+    ends = [
+        m.fields["transcript"] for m in first.call.of("event") if m.fields["event"] == "turn.end"
+    ]
+    assert ends == recording.transcripts
+    for kind in ("audio", "lost"):  # one line for each part between mutes
+        assert len(list(first.call.of(kind))) == len(list(recording.call.of(kind))) > 1

@@ -1,14 +1,20 @@
-"""Recorded calls, made in virtual time: with drops, predicted ends and resumes."""
+"""Recorded calls, made in virtual time: with drops, predicted ends, resumes and mutes."""
 
 from __future__ import annotations
 
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.observe.options import RecordOptions
+from cartesia_ink_plugins.observe.reader import RecordedCall
 from cartesia_ink_plugins.observe.recorder import Recorder
 from cartesia_ink_plugins.server.script import Script
-from cartesia_ink_plugins.testing import Recording
+from cartesia_ink_plugins.testing import Caller, Recording
 from tests.core.world import Away, Closing, Fault, Reset, World
 from tests.observe.playing import play
 
@@ -28,7 +34,12 @@ _FAULTS: tuple[list[Fault], ...] = (
     [Closing(3.0, code=1011)],
     [Reset(1.2), Reset(3.0)],
 )
+# Seconds in which the caller's microphone is muted: in the middle of a turn, and between two.
+_MUTED: tuple[list[tuple[float, float]], ...] = ([], [(1.4, 2.6)], [(4.0, 5.5), (7.0, 7.6)])
 CALLS = 20
+MUTED_AND_LOST = 19
+"""The number of a call with a mute and two lost connections."""
+_NAMES = ("session_id", "request_id", "options", "message")
 
 
 def recorded(number: int, folder: Path) -> tuple[Recording, History]:
@@ -36,7 +47,13 @@ def recorded(number: int, folder: Path) -> tuple[Recording, History]:
     script = Script(*_TURNS[number % len(_TURNS) :], "Good bye.")
     path = folder / f"{number}.ink"
     recorder = Recorder(RecordOptions(path))
-    world = play(script, _FAULTS[number % len(_FAULTS)], taps=[recorder.tap()], seed=number)
+    world = play(
+        script,
+        _FAULTS[number % len(_FAULTS)],
+        taps=[recorder.tap()],
+        seed=number,
+        muted=_MUTED[number % len(_MUTED)],
+    )
     recorder.close(_WRITING)
     return Recording(path), history(world)
 
@@ -44,7 +61,59 @@ def recorded(number: int, folder: Path) -> tuple[Recording, History]:
 def replayed(recording: Recording, seed: int = 0) -> History:
     """Play a recorded call in virtual time; return the events that the application received."""
     script = cast("Script", recording)  # a world asks it for its audio and its engine only
-    return history(World(script, seed=seed).run())
+    return history(World(script, seed=seed, muted=muted(recording)).run())
+
+
+def muted(recording: Recording) -> list[tuple[float, float]]:
+    """Where no audio came in a recorded call, in seconds of its sound."""
+    parts = [
+        (start, start + len(pcm) / AudioFormat().byte_rate) for start, pcm in recording.parts()
+    ]
+    return [(end, start) for (_, end), (start, _) in itertools.pairwise(parts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a bot did in a recorded call, on a virtual clock.
+
+    Attributes:
+        history: Every frame or event of the framework, and every line of the bot's own recording.
+        call: That recording.
+        clock: Seconds that it took.
+        processor: Seconds of the processor that it took.
+    """
+
+    history: list[str]
+    call: RecordedCall
+    clock: float
+    processor: float
+
+
+async def replay(
+    caller: Caller, bot: Any, history: Callable[[], list[str]], agent: Any = None
+) -> Replay:
+    """Play the recording that the caller's server has.
+
+    Args:
+        caller: Who calls.
+        bot: As for `Caller.play`.
+        history: Returns what the framework has done.
+        agent: As for `Caller.play`.
+    """
+    clock, processor = time.perf_counter(), time.process_time()
+    call = await caller.play(bot, agent, clock="virtual")
+    spent = time.perf_counter() - clock, time.process_time() - processor
+    return Replay([*history(), *_moments(call)], call, *spent)
+
+
+def _moments(call: RecordedCall) -> list[str]:
+    """What a recording says of a call, line by line, but for names that are new in every call."""
+    lines = []
+    for moment in call.moments:
+        fields = {name: value for name, value in moment.fields.items() if name not in _NAMES}
+        numbers = f"{moment.session} {moment.connection} {moment.turn}"
+        lines.append(f"{moment.t} {moment.kind} {numbers} {fields}")
+    return lines
 
 
 def history(world: World) -> History:

@@ -1,0 +1,124 @@
+"""Whether replays of a call are the same, and how fast they are: `python -m benchmarks.replays`.
+
+Recorded calls with lost connections, predicted ends, resumes and mutes are played on a virtual
+clock through a Pipecat pipeline and through an AgentSession. The history of a replay is every
+frame that a processor pushes, or every event of the session and of its STT, and every line of the
+bot's own recording, with their times in microseconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, TypeAlias
+
+from loguru import logger
+
+from cartesia_ink_plugins.testing import Recording
+from tests.livekit.replayed import replayed as livekit
+from tests.pipecat.replayed import replayed as pipecat
+from tests.testing.replaying import CALLS, Replay, recorded
+
+Play: TypeAlias = Callable[[Recording, Path], Coroutine[None, None, Replay]]
+
+FRAMEWORKS: dict[str, Play] = {"Pipecat": pipecat, "LiveKit": livekit}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the table."""
+    assert __doc__
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser.add_argument("--calls", type=int, default=CALLS)
+    parser.add_argument("--rounds", type=int, default=100, help="replays of each call")
+    parser.add_argument("--framework", choices=FRAMEWORKS, nargs="+", default=list(FRAMEWORKS))
+    parser.add_argument("--differences", action="store_true", help="print where a replay differs")
+    options = parser.parse_args(arguments)
+    logger.remove()
+    logging.disable(logging.ERROR)
+    print("| Framework | Call | Replays | Identical | Lines | × real time | × processor time |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        recordings = [recorded(number, folder)[0] for number in range(options.calls)]
+        for framework in options.framework:
+            total = Figures()
+            for number, recording in enumerate(recordings):
+                figures = measured(FRAMEWORKS[framework], recording, folder, options.rounds)
+                total += figures
+                print(f"| {framework} | {number} {figures}", flush=True)
+                if options.differences:
+                    figures.show_differences()
+            print(f"| {framework} | all {total}", flush=True)
+
+
+@dataclass(slots=True)
+class Figures:
+    """What replays came to.
+
+    Attributes:
+        histories: How often each was seen; of several calls none.
+        replays: How many there were.
+        identical: How many had the history that is seen most.
+        lines: Of that history.
+        seconds: How long the calls are.
+        clock: Seconds that the replays took.
+        processor: Seconds of the processor that they took.
+    """
+
+    histories: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    replays: int = 0
+    identical: int = 0
+    lines: int = 0
+    seconds: float = 0.0
+    clock: float = 0.0
+    processor: float = 0.0
+
+    def __iadd__(self, other: Self) -> Self:
+        """Add those of another call."""
+        for name in ("replays", "identical", "lines", "seconds", "clock", "processor"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
+
+    def __str__(self) -> str:
+        """The cells of a row behind the call."""
+        return (
+            f"| {self.replays} | {self.identical} | {self.lines} "
+            f"| {self.seconds / self.clock:.1f} | {self.seconds / self.processor:.1f} |"
+        )
+
+    def show_differences(self) -> None:
+        """Print where histories begin to differ from the one that is seen most."""
+        [(most, _), *others] = self.histories.most_common()
+        for other, times in others:
+            place = next(
+                (n for n, (a, b) in enumerate(zip(most, other, strict=False)) if a != b), 0
+            )
+            print(f"  {times} times, from line {place}:")
+            for history in (most, other):
+                print("    " + "\n    ".join(history[max(place - 2, 0) : place + 4]))
+
+
+def measured(play: Play, recording: Recording, folder: Path, rounds: int) -> Figures:
+    """Play a call so many times."""
+    figures = Figures(replays=rounds)
+    for number in range(rounds):
+        path = folder / f"replay{number}.ink"
+        replay = asyncio.run(play(recording, path))
+        figures.clock += replay.clock
+        figures.processor += replay.processor
+        figures.seconds += max(moment.t for moment in replay.call.moments)
+        figures.histories[tuple(replay.history)] += 1
+        path.unlink()
+    [(most, figures.identical)] = figures.histories.most_common(1)
+    figures.lines = len(most)
+    return figures
+
+
+if __name__ == "__main__":
+    main()
