@@ -160,10 +160,12 @@ class InkManualSTTService(InkStreamingSTTService):
         super().__init__(
             api_key=api_key,
             credentials=credentials,
+            url=base_url,
             encoding=encoding,
             extra_headers=extra_headers,
             allow_insecure=allow_insecure,
             drain_timeout=drain_timeout,
+            resilience=resilience or Resilience(drain_timeout=finalize_timeout),
             record=record,
             sample_rate=sample_rate,
             settings=store,
@@ -171,8 +173,6 @@ class InkManualSTTService(InkStreamingSTTService):
             **kwargs,
         )
         self._warned: set[str] = set()
-        self._resilience = resilience or Resilience(drain_timeout=finalize_timeout)
-        self._base_url = base_url
         self._options(sample_rate or 16_000)
         self._warn_about_settings()
         self._session = self._make_session()
@@ -218,15 +218,7 @@ class InkManualSTTService(InkStreamingSTTService):
         )
 
     def _options(self, sample_rate: int) -> ManualOptions:
-        where: dict[str, Any] = {"base_url": self._base_url} if self._base_url else {}
-        return ManualOptions(
-            encoding=self._encoding,
-            sample_rate=sample_rate,
-            extra_headers=self._extra_headers,
-            allow_insecure=self._allow_insecure,
-            **where,
-            **self._settings.options(),
-        )
+        return ManualOptions(**self._connection_options(sample_rate), **self._settings.options())
 
     # -- what goes in -----------------------------------------------------------------------------
 

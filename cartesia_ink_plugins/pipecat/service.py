@@ -23,6 +23,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSet
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
 from cartesia_ink_plugins.core.validation import insecure_allowed
 from cartesia_ink_plugins.observe.call import Call
@@ -58,10 +59,12 @@ class InkStreamingSTTService(TracedSTTService):
         *,
         api_key: str | None,
         credentials: Credentials | None,
+        url: str | None,
         encoding: str,
         extra_headers: Mapping[str, str] | None,
         allow_insecure: bool | None,
         drain_timeout: float,
+        resilience: Resilience | None,
         record: Record | None,
         **kwargs: Any,
     ) -> None:
@@ -79,10 +82,12 @@ class InkStreamingSTTService(TracedSTTService):
         if credentials is None and api_key:
             credentials = Credentials(api_key=api_key)
         self._credentials = credentials or Credentials.from_environment()
+        self._url = url
         self._encoding = encoding
         self._extra_headers = dict(extra_headers or {})
         self._allow_insecure = insecure_allowed(allow_insecure)
         self._drain_timeout = drain_timeout
+        self._resilience = resilience
         self._ending = False
         self._stats = StatsGroup()
         self._record = record
@@ -107,6 +112,16 @@ class InkStreamingSTTService(TracedSTTService):
     @abstractmethod
     def _make_client(self, sample_rate: int, tap: Tap) -> Client:
         """Make a client for audio of a rate in Hz, which a tap observes."""
+
+    def _connection_options(self, sample_rate: int) -> dict[str, Any]:
+        """What a connection is opened with on either endpoint, for audio of a rate in Hz."""
+        options = {
+            "encoding": self._encoding,
+            "sample_rate": sample_rate,
+            "extra_headers": self._extra_headers,
+            "allow_insecure": self._allow_insecure,
+        }
+        return options | ({"base_url": self._url} if self._url else {})
 
     def stats(self) -> Stats:
         """Return the numbers of this service so far, over all its sessions."""

@@ -159,18 +159,18 @@ class InkTurnsSTTService(InkStreamingSTTService):
         super().__init__(
             api_key=api_key,
             credentials=credentials,
+            url=url,
             encoding=encoding,
             extra_headers=extra_headers,
             allow_insecure=allow_insecure,
             drain_timeout=drain_timeout,
+            resilience=resilience,
             record=record,
             sample_rate=sample_rate,
             settings=store,
             enable_direct_mode=enable_direct_mode,
             **kwargs,
         )
-        self._resilience = resilience
-        self._url = url
         self._should_interrupt = should_interrupt
         self._eager = enable_eager_end_of_turn
         try:
@@ -327,16 +327,11 @@ class InkTurnsSTTService(InkStreamingSTTService):
         )
 
     def _options(self, sample_rate: int) -> TurnsOptions:
-        where: dict[str, Any] = {"base_url": self._url} if self._url else {}
         return TurnsOptions(
             model=str(self._settings.model),
-            encoding=self._encoding,
-            sample_rate=sample_rate,
             keyterms=self._settings.keyterms(),
             turn=self._settings.turn_settings(),
-            extra_headers=self._extra_headers,
-            allow_insecure=self._allow_insecure,
-            **where,
+            **self._connection_options(sample_rate),
         )
 
     # -- frames from elsewhere --------------------------------------------------------------------
