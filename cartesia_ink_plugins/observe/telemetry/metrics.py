@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.util.types import AttributeValue
@@ -22,44 +22,83 @@ _KINDS = {"sent": "sent", "replayed": "replayed", "lost": "lost", "silent": "sil
 """The value of the attribute `kind`, and the attribute of a `Snapshot`."""
 
 
+_INSTRUMENTS: dict[str, tuple[str, str, Sequence[float]]] = {
+    names.DURATION_METRIC: (
+        "s",
+        "From the beginning of the user's speech to the final text of the turn",
+        _DURATION_BOUNDS,
+    ),
+    names.END_LATENCY_METRIC: (
+        "s",
+        "From the end of the user's speech to the final text of the turn",
+        _LATENCY_BOUNDS,
+    ),
+    names.EAGER_LEAD_METRIC: (
+        "s",
+        "From the prediction of the turn's end to its final text",
+        _LATENCY_BOUNDS,
+    ),
+    names.SPECULATIONS_METRIC: (
+        "{speculation}",
+        "Replies that were begun before the turn ended, by what became of them",
+        (),
+    ),
+    names.WASTED_TOKENS_METRIC: (
+        "{token}",
+        "Tokens of replies that were withdrawn or mismatched",
+        (),
+    ),
+    names.CONNECTION_METRIC: (
+        "{event}",
+        "Connections that were opened, lost, failed or rejected",
+        (),
+    ),
+}
+"""Unit, description and bounds of each histogram, and, without bounds, of each counter."""
+
+# To Prometheus, a label without a value is none: each metric has all of them.
+_LABELS = {
+    name: name.replace(".", "_")
+    for name in (
+        names.OPERATION_NAME,
+        names.PROVIDER_NAME,
+        names.REQUEST_MODEL,
+        names.SERVER_ADDRESS,
+        names.SERVER_PORT,
+        names.ERROR_TYPE,
+        names.OUTCOME,
+        names.KIND,
+        names.EVENT,
+        names.EVENT_CAUSE,
+    )
+}
+
+Measure = Callable[[float, Mapping[str, AttributeValue]], None]
+
+
 class Instruments:
     """All instruments of a meter; one of these serves all sessions of a process."""
 
-    def __init__(self, meter: Meter) -> None:
-        """Make the instruments."""
-        self._duration = meter.create_histogram(
-            names.DURATION_METRIC,
-            unit="s",
-            description="From the beginning of the user's speech to the final text of the turn",
-            explicit_bucket_boundaries_advisory=_DURATION_BOUNDS,
-        )
-        self._end_latency = meter.create_histogram(
-            names.END_LATENCY_METRIC,
-            unit="s",
-            description="From the end of the user's speech to the final text of the turn",
-            explicit_bucket_boundaries_advisory=_LATENCY_BOUNDS,
-        )
-        self._eager_lead = meter.create_histogram(
-            names.EAGER_LEAD_METRIC,
-            unit="s",
-            description="From the prediction of the turn's end to its final text",
-            explicit_bucket_boundaries_advisory=_LATENCY_BOUNDS,
-        )
-        self._speculations = meter.create_counter(
-            names.SPECULATIONS_METRIC,
-            unit="{speculation}",
-            description="Replies that were begun before the turn ended, by what became of them",
-        )
-        self._wasted_tokens = meter.create_counter(
-            names.WASTED_TOKENS_METRIC,
-            unit="{token}",
-            description="Tokens of replies that were withdrawn or mismatched",
-        )
-        self._connection_events = meter.create_counter(
-            names.CONNECTION_METRIC,
-            unit="{event}",
-            description="Connections that were opened, lost, failed or rejected",
-        )
+    def __init__(self, meter: Meter, *, shares_page: bool = False) -> None:
+        """Make the instruments.
+
+        Args:
+            meter: Of OpenTelemetry.
+            shares_page: Whether the counters and histograms are also to be on the page of
+                Prometheus that this process has in common with others.
+        """
+        self._measures: dict[str, list[Measure]] = {}
+        for name, (unit, description, bounds) in _INSTRUMENTS.items():
+            measure: Measure = (
+                meter.create_histogram(
+                    name, unit, description, explicit_bucket_boundaries_advisory=bounds
+                ).record
+                if bounds
+                else meter.create_counter(name, unit, description).add
+            )
+            self._measures[name] = [measure]
+            if shares_page:
+                self._measures[name].append(_measure_on_page(name, unit, description, bounds))
         self.audio = AudioMeter()
         meter.create_observable_counter(
             names.AUDIO_METRIC,
@@ -76,18 +115,19 @@ class Instruments:
 
     def turn_ended(self, turn: TurnReport, attributes: Mapping[str, AttributeValue]) -> None:
         """Measure a turn; the latencies of those with words only."""
-        self._duration.record(turn.duration, attributes)
+        self._measure(names.DURATION_METRIC, turn.duration, attributes)
         if turn.is_spoken and turn.end_latency is not None:
-            self._end_latency.record(turn.end_latency, attributes)
+            self._measure(names.END_LATENCY_METRIC, turn.end_latency, attributes)
         if turn.is_spoken and turn.eager_lead is not None:
-            self._eager_lead.record(turn.eager_lead, attributes)
+            self._measure(names.EAGER_LEAD_METRIC, turn.eager_lead, attributes)
 
     def speculation_ended(
         self, speculation: Speculation, attributes: Mapping[str, AttributeValue]
     ) -> None:
         """Count a speculation and what it wasted."""
         outcome = speculation.outcome
-        self._speculations.add(1, {**attributes, names.OUTCOME: outcome.value})
+        named = {**attributes, names.OUTCOME: outcome.value}
+        self._measure(names.SPECULATIONS_METRIC, 1, named)
         if outcome is SpeculationOutcome.KEPT:
             return
         tokens = {
@@ -97,7 +137,7 @@ class Instruments:
         }
         for kind, count in tokens.items():
             if count:
-                self._wasted_tokens.add(count, {**attributes, names.KIND: kind})
+                self._measure(names.WASTED_TOKENS_METRIC, count, {**attributes, names.KIND: kind})
 
     def connection_event(
         self, event: str, cause: str, attributes: Mapping[str, AttributeValue]
@@ -110,7 +150,35 @@ class Instruments:
             attributes: Of the session.
         """
         named = {names.EVENT: event, names.EVENT_CAUSE: cause}
-        self._connection_events.add(1, {**attributes, **named})
+        self._measure(names.CONNECTION_METRIC, 1, {**attributes, **named})
+
+    def _measure(self, name: str, amount: float, attributes: Mapping[str, AttributeValue]) -> None:
+        for measure in self._measures[name]:
+            measure(amount, attributes)
+
+
+def _measure_on_page(name: str, unit: str, description: str, bounds: Sequence[float]) -> Measure:
+    """Make what OpenTelemetry's exporter for Prometheus would show, with Prometheus' own client.
+
+    Its metrics are files in `PROMETHEUS_MULTIPROC_DIR`, of which the page is made.
+    """
+    from prometheus_client import Counter, Histogram
+
+    name = name.replace(".", "_") + ("_seconds" if unit == "s" else "")
+    metric = (
+        Histogram(name, description, _LABELS.values(), buckets=bounds, registry=None)
+        if bounds
+        else Counter(name, description, _LABELS.values(), registry=None)
+    )
+
+    def measure(amount: float, attributes: Mapping[str, AttributeValue]) -> None:
+        child = metric.labels(*(str(attributes.get(name, "")) for name in _LABELS))
+        if isinstance(child, Histogram):
+            child.observe(amount)
+        else:
+            child.inc(amount)
+
+    return measure
 
 
 class AudioMeter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import cache, partial
 from urllib.parse import urlsplit
@@ -281,6 +282,11 @@ def is_configured() -> bool:
     return not all(type(provider).__module__.startswith(own) for provider in providers)
 
 
+def shares_page() -> bool:
+    """Whether Prometheus' own client is in use, for one page for several processes."""
+    return "prometheus_client" in sys.modules and "PROMETHEUS_MULTIPROC_DIR" in os.environ
+
+
 def _no_numbers() -> Snapshot:
     return NO_NUMBERS
 
@@ -289,12 +295,13 @@ def _no_numbers() -> Snapshot:
 def _of_process() -> tuple[Tracer, Instruments, TelemetryWorker]:
     """Return what all sessions of the process share; an instrument must be made only once."""
     meter = metrics.get_meter(names.SCOPE)
-    return trace.get_tracer(names.SCOPE), Instruments(meter), TelemetryWorker()
+    instruments = Instruments(meter, shares_page=shares_page())
+    return trace.get_tracer(names.SCOPE), instruments, TelemetryWorker()
 
 
 def telemetry_tap() -> TelemetryTap:
     """Return a tap that tells the OpenTelemetry of this process."""
-    return TelemetryTap(*_of_process(), is_wanted=is_configured)
+    return TelemetryTap(*_of_process(), is_wanted=lambda: is_configured() or shares_page())
 
 
 def flush(timeout: float = 5.0) -> bool:
