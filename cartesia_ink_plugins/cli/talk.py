@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cartesia_ink_plugins.cli import tools
-from cartesia_ink_plugins.cli.calls import answering_bot, check_place, quieten
+from cartesia_ink_plugins.cli.calls import answering_bot, check_place, quieten, recorded
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.cli.recordings import RecordingError, open_recording
 from cartesia_ink_plugins.core.credentials import Credentials
@@ -55,7 +55,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="need no microphone: play recordings, each when the bot is done, then hang up",
     )
     parser.add_argument(
-        "--save", type=Path, metavar="FILE.wav", help="record the call, caller left, bot right"
+        "--save",
+        type=Path,
+        metavar="FILE.wav",
+        help="save the sound of the call, caller left, bot right; its timeline is written beside "
+        "it, as .html and .ink (without --save as talk-FRAMEWORK.html)",
     )
     parser.add_argument(
         "--framework",
@@ -94,8 +98,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         The exit status.
     """
-    if args.save:
-        check_place(args.save)
+    check_place(_sound(args))
     if args.live:
         Credentials.from_environment()  # says at once that there is no key
     quieten(verbose=args.verbose)
@@ -112,6 +115,12 @@ def run(args: argparse.Namespace) -> int:
     if failures:
         raise failures[0]
     return status
+
+
+def _sound(args: argparse.Namespace) -> Path:
+    """The file of the call's sound; where none is asked for, its timeline is there all the same."""
+    save: Path | None = args.save
+    return save or Path(f"talk-{args.framework}.wav")
 
 
 def _answering(caller: Caller) -> Telephone:
@@ -176,19 +185,20 @@ def _recorded(files: Sequence[Path]) -> tuple[Caller, list[RecordingError]]:
 
 
 async def _talk(args: argparse.Namespace, telephone: Telephone) -> int:
-    async with answering_bot(args.framework, live=args.live) as hold:
-        print("The bot answers. Ctrl-C hangs up.\n", flush=True)
-        with _on_ctrl_c(telephone.hang_up):
-            await hold(telephone)
-    print("\n" + _summary(telephone))
-    if not telephone.caller.spoken and not args.file:
-        print("`python -m sounddevice` lists the microphones; choose one with --microphone.")
-    if args.save:
-        try:
-            telephone.save(args.save)
-        except OSError as error:
-            raise UsageError(f"{args.save}: {error.strerror}") from None
-        print(f"\nThe call is in {args.save}: you on the left, the bot on the right.")
+    async with recorded(_sound(args)):
+        async with answering_bot(args.framework, live=args.live) as hold:
+            print("The bot answers. Ctrl-C hangs up.\n", flush=True)
+            with _on_ctrl_c(telephone.hang_up):
+                await hold(telephone)
+        print("\n" + _summary(telephone) + "\n")
+        if not telephone.caller.spoken and not args.file:
+            print("`python -m sounddevice` lists the microphones; choose one with --microphone.")
+        if args.save:
+            try:
+                telephone.save(args.save)
+            except OSError as error:
+                raise UsageError(f"{args.save}: {error.strerror}") from None
+            print(f"The call is in {args.save}: you on the left, the bot on the right.")
     return 0
 
 

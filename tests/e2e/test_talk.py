@@ -9,9 +9,11 @@ import asyncio
 import os
 import signal
 import sys
+import tempfile
 import wave
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,8 @@ import pytest
 import soundfile
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.observe.reader import read_recording
+from cartesia_ink_plugins.observe.timeline.model import build_timeline
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.e2e.sound import virtual_sound
 
@@ -32,11 +36,15 @@ async def talking(
     server: InkServer, *arguments: str, environment: Mapping[str, str] = os.environ
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     key = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any", "PYTHONUNBUFFERED": "1"}
+    folder = (
+        tempfile.TemporaryDirectory()
+    )  # where a timeline is written that nobody has a place for
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "cartesia_ink_plugins.cli.main", "talk", "--live", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**environment, **key},
+        cwd=folder.name,
     )
     try:
         yield process
@@ -44,6 +52,7 @@ async def talking(
         if process.returncode is None:
             process.kill()
         await process.communicate()
+        folder.cleanup()
 
 
 def lines() -> list[bytes]:
@@ -78,6 +87,11 @@ async def test_recordings_are_said_and_answered(tmp_path: Path) -> None:
         both = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
     assert loudness(both[:, 0]) > 0.05
     assert loudness(both[:, 1]) > 0.05
+    page = call.with_suffix(".html")
+    assert f"What happened in it is in {page}," in " ".join(out.split())
+    turns = build_timeline(read_recording(call.with_suffix(".ink"))).turns
+    assert [turn.text for turn in turns] == SCRIPT.transcripts
+    assert all(escape(turn.text.strip()) in page.read_text("utf-8") for turn in turns)
 
 
 async def test_what_can_be_read_of_a_damaged_recording_is_said(tmp_path: Path) -> None:
