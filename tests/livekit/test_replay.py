@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -72,5 +73,8 @@ async def test_every_replay_has_the_same_events_at_the_same_times(tmp_path: Path
         m.fields["transcript"] for m in first.call.of("event") if m.fields["event"] == "turn.end"
     ]
     assert ends == recording.transcripts
+    outcomes = Counter(m.fields["outcome"] for m in first.call.of("speculation_ended"))
+    assert outcomes.total() == len(list(first.call.of("speculation_began")))
+    assert outcomes.keys() >= {"kept", "withdrawn"}
     for kind in ("audio", "lost"):  # one line for each part between mutes
         assert len(list(first.call.of(kind))) == len(list(recording.call.of(kind))) > 1
