@@ -83,6 +83,7 @@ class ReplyObserver:
         self._on_lost = on_lost
         self.frame_id: int | None = None
         self._llms: list[LLMService] = []
+        self._is_leaving = False
         self._busy: dict[LLMService, Frame] = {}
         self._text: SpeculativeText | None = None
         self._holder: LLMService | None = None
@@ -92,6 +93,8 @@ class ReplyObserver:
 
     def attach(self, pipeline: FrameProcessor) -> None:
         """Observe the LLM services of a pipeline."""
+        self._given_up.clear()
+        self.detach()
         self._llms = llm_services(pipeline)
         for llm in self._llms:
             llm.add_event_handler("on_before_process_frame", self._before_process)
@@ -99,7 +102,10 @@ class ReplyObserver:
             llm.add_event_handler("on_before_push_frame", self._before_push)
 
     def detach(self) -> None:
-        """Observe nothing more."""
+        """Observe nothing more, once the predictions have arrived that must not be answered."""
+        self._is_leaving = bool(self._given_up)
+        if self._is_leaving:
+            return
         for llm in self._llms:
             llm.remove_event_handler("on_before_process_frame", self._before_process)
             llm.remove_event_handler("on_after_process_frame", self._after_process)
@@ -142,10 +148,14 @@ class ReplyObserver:
         """
         if not self._llms or await _wait_for(self._begun, patience):
             return True
-        if self._text is not None:
+        self.give_up()
+        return False
+
+    def give_up(self) -> None:
+        """The expected inference must not begin any more; nothing changes for one that has."""
+        if self._text is not None and not self.has_begun:
             self._given_up.append(self._text)
             self._text = None
-        return False
 
     def expect_context(self) -> None:
         """Watch for the next context that arrives at an LLM service and is no prediction."""
@@ -164,6 +174,8 @@ class ReplyObserver:
         match frame:
             case LLMContextFrame() if frame.speculation and self._is_given_up(frame):
                 make_void(frame)
+                if self._is_leaving:
+                    self.detach()
             case LLMContextFrame():
                 is_ours = frame.speculation and self._is_expected(frame)
                 if is_ours:

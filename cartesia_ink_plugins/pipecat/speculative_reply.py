@@ -61,12 +61,17 @@ class SpeculativeReply:
         self.observer.attach(pipeline)
 
     async def stop(self) -> None:
-        """The aggregator lets go of the strategies: withdraw at once."""
-        self._forget()
+        """The aggregator lets go of the strategies: withdraw at once, and tell nobody."""
+        withdrawal, self._withdrawal = self._withdrawal, None
+        is_pending = withdrawal is not None and not withdrawal.done()
+        if withdrawal is not None and self._tasks is not None:
+            await self._tasks.cancel_task(withdrawal)
+        if self._text is not None or is_pending:
+            self._forget()
+            self.observer.give_up()
+            # Other strategies would end their next turn with the reply that is held.
+            await self._cancel()
         self.observer.detach()
-        if self._withdrawal is not None and self._tasks is not None:
-            await self._tasks.cancel_task(self._withdrawal)
-            self._withdrawal = None
 
     async def begin(self, text: str) -> None:
         """The turn has probably ended; answer it, if that is worth it.

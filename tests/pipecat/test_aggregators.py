@@ -30,6 +30,7 @@ from pipecat.workers.runner import WorkerRunner
 from cartesia_ink_plugins.core.events import TurnEvent
 from tests.pipecat.conversation import Conversation, ScriptedLLM, Tap, Voice, conversation
 from tests.pipecat.sides import ours, talk_to
+from tests.pipecat.test_late_predictions import Held
 from tests.pipecat.test_mute import Switch, unmute
 from tests.pipecat.test_pipelines import Slow
 from tests.pipecat.wire import (
@@ -186,6 +187,35 @@ async def test_a_turn_of_the_service_that_was_switched_away_does_not_stay_open()
             await talk.until(lambda: talk.voice.spoken == ["re: two."])
             there.go_on()
             await talk.until(lambda: talk.voice.spoken == ["re: two.", "re: three."])
+
+
+@pytest.mark.parametrize("is_held", [False, True], ids=["begun", "on its way"])
+async def test_a_prediction_of_the_service_that_was_switched_away_is_not_answered(
+    is_held: bool,
+) -> None:
+    held = Held(in_order=False)
+    first: Play = [START, update("one"), eager("one")]
+    second: Play = [START, update("two"), CUE, end("two")]
+    async with wire_server(first) as here, wire_server(second) as there:
+        ours_here, ours_there = ours(here.url), ours(there.url)
+        switcher = ServiceSwitcher([ours_here, ours_there], ServiceSwitcherStrategyManual)
+        async with conversation(switcher, before_llm=[held]) as talk:
+            await talk.hear()
+            await held.holds.wait()
+            if not is_held:
+                held.release.set()
+                await talk.until(lambda: talk.llm.runs == ["one"])
+            await talk.task.queue_frame(ManuallySwitchServiceFrame(service=ours_there))
+            await talk.until(lambda: switcher.strategy.active_service is ours_there)
+            await talk.quiet()
+            await talk.hear()
+            await talk.until(lambda: "two" in talk.tap.interims)
+            held.release.set()
+            await held.released.wait()
+            there.go_on()
+            await talk.until(lambda: "re: two." in talk.voice.spoken)
+            await talk.quiet()
+            assert talk.voice.spoken == ["re: two."]
 
 
 @pytest.mark.parametrize("eager_end", [True, False], ids=["predicted", "not predicted"])
