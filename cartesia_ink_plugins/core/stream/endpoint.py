@@ -140,6 +140,17 @@ class Endpoint(ABC, Generic[T]):
             self.taps.on(now, MomentKind.GAP, gap)
             self.emit(gap, now)
 
+    def give_up_repeated_loss(self, now: float) -> None:
+        """The server, or the network, ended the connection: go on behind audio that ends each."""
+        server = self.sender.server
+        place, has_audio = server.at_loss(now), server.has_audio_at_loss(now)
+        lost = self.repeated_loss.connection_lost(place, has_audio=has_audio)
+        if lost is not None:
+            self.log.info("each connection ends at the same audio; going on behind it")
+            self.emit_gap(now)
+            self._give_up(*lost, now)
+            self.emit_gap(now)
+
     def send_close_if_due(self, now: float) -> None:
         """Send `close` behind the last audio."""
         is_due = self.drain.state is DrainState.FINISHING and self.sender.is_caught_up

@@ -2,7 +2,8 @@
 
 A network that flaps breaks each connection after about the same time, a server that dies of certain
 audio at the same place in it. To tell them apart, some replays begin later: the place at which a
-flapping network breaks them is then another one.
+flapping network breaks them is then another one. And a connection on which the server had received
+no audio was not lost because of audio.
 """
 
 from __future__ import annotations
@@ -41,16 +42,20 @@ class RepeatedLoss:
         self._reached = max(self._reached, position)
         self._places.clear()
 
-    def connection_lost(self, place: int) -> tuple[int, int] | None:
+    def connection_lost(self, place: int, *, has_audio: bool = True) -> tuple[int, int] | None:
         """An open connection ended.
 
         Args:
             place: Position that the server had received.
+            has_audio: Whether it had received any audio on this connection.
 
         Returns:
             The audio to give up, if there is some: from the latest progress, or a little before the
             place, to a little behind it.
         """
+        if not has_audio:
+            self._places.clear()
+            return None
         self._places.append(place)
         last = self._places[-_LOSSES:]
         is_same = max(last) - min(last) <= self._format.size(_SAME_PLACE)

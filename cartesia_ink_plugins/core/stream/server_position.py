@@ -37,7 +37,7 @@ class _SentPing:
 class ServerPosition:
     """Estimates for one session; begins anew with every connection."""
 
-    __slots__ = ("_answered", "_number", "_pings", "_points", "_round_trips")
+    __slots__ = ("_answered", "_begun", "_number", "_pings", "_points", "_round_trips")
 
     def __init__(self) -> None:
         """Begin without a connection."""
@@ -46,6 +46,7 @@ class ServerPosition:
         self._pings: deque[_SentPing] = deque()
         self._number = 0
         self._answered: int | None = None
+        self._begun = 0
 
     @property
     def can_ping(self) -> bool:
@@ -61,6 +62,7 @@ class ServerPosition:
         self._points.clear()
         self._round_trips.clear()
         self._points.append((now, position))
+        self._begun = position
         self._pings = deque(_SentPing(p.number, p.at, position) for p in self._pings)
         self._answered = None
 
@@ -97,6 +99,10 @@ class ServerPosition:
         """
         position = self._at(now - min(self._round_trips, default=0.0))
         return max(self.at_least, position)
+
+    def has_audio_at_loss(self, now: float) -> bool:
+        """Whether the server had most likely received audio when the connection was lost."""
+        return self.at_loss(now) > self._begun
 
     @property
     def at_least(self) -> int:

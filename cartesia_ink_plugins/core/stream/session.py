@@ -345,7 +345,6 @@ class StreamSession(Endpoint[T]):
         """Reconnect after the backoff, or when there is audio."""
         reason = one_line(reason)
         was_open = self.connection.state is ConnectionState.OPEN
-        place = self.sender.server.at_loss(now)
         if was_open:
             sender = self.sender
             if code in _OVERLOAD and sender.backlog > sender.format.size(_BACKLOG):
@@ -364,12 +363,8 @@ class StreamSession(Endpoint[T]):
         self.taps.on(now, MomentKind.LOST, event)
         if reason != _NEW_OPTIONS:
             self.emit(event, now)
-        lost = self.repeated_loss.connection_lost(place) if was_open and by_server else None
-        if lost is not None:
-            self.log.info("each connection ends at the same audio; going on behind it")
-            self.emit_gap(now)
-            self._give_up(*lost, now)
-            self.emit_gap(now)
+        if was_open and by_server:
+            self.give_up_repeated_loss(now)
 
     def _can_idle(self, now: float) -> bool:
         """Whether nobody waits: then the next audio connects."""

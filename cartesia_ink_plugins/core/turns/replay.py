@@ -156,6 +156,16 @@ class TurnReplay:
         sender = self._sender
         return sender.server.at_least > position + sender.format.size(_SETTLED_AFTER)
 
+    def _is_silence_told(self, now: float) -> bool:
+        """Whether a server that announced nothing more tells by it that there is nothing more.
+
+        One that says nothing of speech which it must announce, or that would not have been
+        replaced by now if it had stopped to say anything, tells nothing.
+        """
+        at_least = self._sender.server.at_least
+        is_announcement_due = self._speech.has_speech(self._settled_at_latest, at_least)
+        return not is_announcement_due and self._stall.should_have_answered(now)
+
     def _bounds(self, now: float) -> tuple[int, int]:
         """What the server had received when it sent a message: at least, and at most."""
         server = self._sender.server
@@ -174,7 +184,7 @@ class TurnReplay:
         if not self._transcript.is_open:
             sent, settled = self._sender.sent, self._settled_at_latest
             is_between = self._is_answered and not self._transcript.is_repeating
-            if is_between and self._is_past(settled, now):
+            if is_between and self._is_past(settled, now) and self._is_silence_told(now):
                 # Had the turn ended at an earlier pause, another one would have begun since.
                 self._settled_position = max(self._settled_position, settled)
             self._sender.buffer.release(self._speech.keep_from(self._unannounced, sent))

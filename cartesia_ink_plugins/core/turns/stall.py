@@ -12,6 +12,7 @@ from cartesia_ink_plugins.core.stream.vad import EnergyVAD
 
 _MIN_SPEECH = 0.18  # seconds of speech that a server must answer; less may be a click
 _NOISE_REPLAYED = 16.0  # seconds of taken-for-noise audio that are kept all the same
+_REPLACED_WITHIN = 1.0  # seconds; the detector is asked every half second
 _END_GRACE = 3.0  # seconds beyond the server's own time limit of a turn
 _MAX_PATIENCE = 320.0  # a factor; 5 s become half an hour
 _DOUBTFUL_AFTER = 2  # connections in a row
@@ -47,6 +48,10 @@ class StallDetector:
     def is_doubtful(self) -> bool:
         """Whether two connections in a row were replaced for their silence."""
         return self._silent_connections >= _DOUBTFUL_AFTER
+
+    def should_have_answered(self, now: float) -> bool:
+        """Whether a server that sends nothing more would have been replaced by now."""
+        return now - self._event_at > self._timeout * self._patience + _REPLACED_WITHIN
 
     def connection_opened(self, position: int, now: float) -> None:
         """A new connection is sent audio from a position on."""

@@ -54,6 +54,14 @@ class TestANetworkThatFlaps:
             sent = max(0.0, life - losses.hold_back) * RATE
             assert losses.connection_lost(at(5.0 + sent)) is None
 
+    def test_nor_is_one_whose_connections_end_before_the_server_has_any_audio(self) -> None:
+        """Those that are not held back have a little: the tolerance does not tell them apart."""
+        losses = RepeatedLoss(PCM16)
+        for _ in range(40):
+            sent = 0.0 if losses.hold_back else 0.1
+            lost = losses.connection_lost(at(5.0 + sent), has_audio=sent > 0.0)
+            assert lost is None
+
     def test_the_first_replays_are_not_held_back(self) -> None:
         losses = RepeatedLoss(PCM16)
         for _ in range(3):
