@@ -12,8 +12,9 @@ from types import FunctionType, MethodType, ModuleType
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
 from cartesia_ink_plugins.core.options import TurnsOptions
+from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.server.script import Script
-from tests.core.world import Reset, World, check_order
+from tests.core.world import Timed, World, check_order
 
 DROP_EVERY = 180.0
 _FIRST_LOOK = 1800.0
@@ -67,7 +68,7 @@ def soak(hours: float) -> Soaked:
     drops = range(1, int(hours * 3600 / (DROP_EVERY + 8.0)))
     world = World(
         SCRIPT,
-        [Reset(number * (DROP_EVERY + 7.3)) for number in drops],
+        [Timed(number * (DROP_EVERY + 7.3), Reset()) for number in drops],
         options=options,
         audio=call,
         repeat=calls,

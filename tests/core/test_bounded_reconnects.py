@@ -23,7 +23,7 @@ from cartesia_ink_plugins.server.script import Script, Turn
 from tests.core.hand import Hand, started, words
 from tests.core.manual_world import ManualWorld
 from tests.core.manual_world import Wire as ManualWire
-from tests.core.world import MARK, Flapping, Poison, World, check_order
+from tests.core.world import MARK, Poison, Timed, World, check_order, flapping
 
 SPEECH = 30.0  # seconds that the caller speaks
 
@@ -128,7 +128,7 @@ class TestAPoisonTurn:
     ) -> None:
         start, end = POISON.spans[1]
         at = start + part * (end - start)
-        world = World(POISON, [Poison(at)], latency=latency, tail=30.0).run()
+        world = World(POISON, [Timed(at, Poison())], latency=latency, tail=30.0).run()
         check_order(world.events)
         wanted = POISON.transcripts
         assert world.finals[0] == wanted[0]
@@ -145,16 +145,17 @@ class TestAPoisonTurn:
 
     def test_the_poison_may_come_before_the_turn_is_announced(self) -> None:
         start, _ = POISON.spans[1]
-        world = World(POISON, [Poison(start + 0.03)], tail=30.0).run()
+        world = World(POISON, [Timed(start + 0.03, Poison())], tail=30.0).run()
         check_order(world.events)
         assert world.finals[0] == POISON.transcripts[0]
         assert world.finals[-2:] == POISON.transcripts[2:]
         assert len([event for event in world.events if isinstance(event, AudioGap)]) == 1
 
-    @pytest.mark.parametrize("life", [0.2, 0.45, 0.9])
-    def test_a_network_that_flaps_in_a_turn_is_no_poison(self, life: float) -> None:
+    @pytest.mark.parametrize("latency", [0.04, 0.15])
+    @pytest.mark.parametrize("life", [0.2, 0.45, 0.5, 0.9])
+    def test_a_network_that_flaps_in_a_turn_is_no_poison(self, life: float, latency: float) -> None:
         start, _ = POISON.spans[1]
-        world = World(POISON, [Flapping(start + 1.0, times=9, life=life)], tail=40.0).run()
+        world = World(POISON, flapping(start + 1.0, 9, life), latency=latency, tail=40.0).run()
         assert world.finals == POISON.transcripts
         assert not any(isinstance(event, AudioGap) for event in world.events)
 

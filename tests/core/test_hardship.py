@@ -25,10 +25,11 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.manual.session import ManualSession
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.wire import encode
+from cartesia_ink_plugins.server.faults import HalfOpen, Outage, Reset
 from cartesia_ink_plugins.server.script import Script, Turn
 from tests.core.hand import connected, taken, words
 from tests.core.manual_world import ManualWorld
-from tests.core.world import Away, HalfOpen, Reset, World, check_order
+from tests.core.world import Timed, World, check_order
 
 SCRIPT = Script(
     Turn(["I'd like a table", 0.4, "for two people please"], after=1.5),
@@ -57,7 +58,7 @@ class TestAudio:
         self, encoding: Encoding, at: float
     ) -> None:
         options = TurnsOptions(encoding=encoding, sample_rate=8000)
-        world = World(SCRIPT, [Reset(at)], options=options, audio=b"", tail=0.0)
+        world = World(SCRIPT, [Timed(at, Reset())], options=options, audio=b"", tail=0.0)
         speak_oddly(world, seed=int(at * 10))
         world.run(finish=False)
         assert world.finals == SCRIPT.transcripts
@@ -71,7 +72,7 @@ class TestAudio:
     @pytest.mark.parametrize("at", [0.5, 2.0, 4.0, 6.0])
     def test_a_whole_call_in_one_piece_survives_a_replay(self, at: float) -> None:
         script = Script(*["I'd like a table for two people please."] * 4)
-        world = World(script, [Reset(script.seconds + at)], chunk=60.0).run()
+        world = World(script, [Timed(script.seconds + at, Reset())], chunk=60.0).run()
         check_order(world.events)
         assert world.finals == script.transcripts
         assert not [event for event in world.events if isinstance(event, AudioGap)]
@@ -169,7 +170,7 @@ class TestFinishing:
     def test_a_long_turn_whose_connection_dies_at_the_end_is_replayed_to_its_end(
         self, before: float
     ) -> None:
-        world = World(LONG, [HalfOpen(LONG.seconds - before)], tail=0.1).run()
+        world = World(LONG, [Timed(LONG.seconds - before, HalfOpen())], tail=0.1).run()
         assert world.finals == LONG.transcripts
 
     @pytest.mark.parametrize("patience", [1.0, 5.0])
@@ -184,7 +185,7 @@ class TestFinishing:
     @pytest.mark.parametrize("away", [14.0, 40.0])
     def test_audio_that_cannot_be_sent_in_time_is_a_gap(self, away: float) -> None:
         script = Script(Turn("one two three four", after=away))
-        world = World(script, [Away(0.5, away + 60.0)], tail=0.0, patience=2.0).run()
+        world = World(script, [Timed(0.5, Outage(away + 60.0))], tail=0.0, patience=2.0).run()
         gap = sum(event.seconds for event in world.events if isinstance(event, AudioGap))
         counts = world.session.sender.counts
         assert world.now <= script.seconds + 0.1 + 2.0
@@ -213,7 +214,7 @@ class TestFinishing:
 class TestSettings:
     @pytest.mark.parametrize("away", [0.5, 5.0])
     def test_thresholds_set_in_an_outage_are_asked_for_after_it(self, away: float) -> None:
-        world = World(SCRIPT, [Away(1.0, away)])
+        world = World(SCRIPT, [Timed(1.0, Outage(away))])
         changes = TurnSettings(turn_end_threshold=0.2)
         world.at(1.2, lambda: world.session.configure(changes, world.now))
         world.run()

@@ -9,8 +9,9 @@ import pytest
 
 from cartesia_ink_plugins.core.events import TurnEnd, TurnStart
 from cartesia_ink_plugins.core.tap import Moment, MomentKind
+from cartesia_ink_plugins.server.faults import Reset, Silence
 from cartesia_ink_plugins.server.script import Script, Turn
-from tests.core.world import Mute, Reset, World, check_order
+from tests.core.world import Timed, World, check_order
 
 MAX_FINAL_DELAY = 3.0  # seconds from the last word to the final, after a loss near the end
 MAX_END_DELAY = 5.0  # seconds from the end of the replay to the end of a turn nobody continues
@@ -44,7 +45,7 @@ def test_the_final_does_not_wait_for_the_length_of_the_turn(
 ) -> None:
     script = numbered(words)
     [(_, end)] = script.spans
-    world = World(script, [Reset(end - before)], latency=latency).run()
+    world = World(script, [Timed(end - before, Reset())], latency=latency).run()
     check_order(world.events)
     assert world.finals == script.transcripts
     assert len(world.dials) == 2
@@ -62,7 +63,7 @@ def test_a_turn_that_only_one_connection_believed_in_ends_soon_after_the_replay(
     lost_at = script.spans[0][0] + after
     silent_from = lost_at + 2 * latency + 0.001  # just after the connection opened
     replays = Replays()
-    faults = [Reset(lost_at), Mute(silent_from)]
+    faults = [Timed(lost_at, Reset()), Timed(silent_from, Silence())]
     world = World(script, faults, latency=latency, tail=30.0, taps=[replays]).run()
     check_order(world.events)
     start, end = times(world, TurnStart)[0], times(world, TurnEnd)[0]

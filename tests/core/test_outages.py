@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
 from cartesia_ink_plugins.core.events import AudioGap
+from cartesia_ink_plugins.server.faults import At, Fault, NoPongs, Outage, Reset
 from cartesia_ink_plugins.server.script import Script
-from tests.core.world import Away, Reset, Wire, World
+from tests.core.world import Timed, World
 
 CALLER = Script("Hello there.", "I'd like a table ... for two people.", "Tomorrow at seven.")
 MID_TURN = 3.0
@@ -21,7 +20,7 @@ MID_TURN = 3.0
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_audio_flows_soon_after_the_server_is_back(away: float, within: float, seed: int) -> None:
-    world = World(CALLER, [Away(MID_TURN, away)], tail=away + 20.0, seed=seed).run()
+    world = World(CALLER, [Timed(MID_TURN, Outage(away))], tail=away + 20.0, seed=seed).run()
     back = MID_TURN + away
     # What is on its way when the server comes back is answered.
     flows = min(dial for dial in world.dials if dial + world.latency >= back) + 2 * world.latency
@@ -31,7 +30,7 @@ def test_audio_flows_soon_after_the_server_is_back(away: float, within: float, s
 
 
 def test_audio_that_an_outage_outlasts_is_reported() -> None:
-    world = World(CALLER, [Away(MID_TURN, 200.0)], tail=230.0).run(limit=1000.0)
+    world = World(CALLER, [Timed(MID_TURN, Outage(200.0))], tail=230.0).run(limit=1000.0)
     gaps = [event for event in world.events if isinstance(event, AudioGap)]
     accounts = world.session.sender.counts
     assert sum(gap.seconds for gap in gaps) == pytest.approx(
@@ -41,16 +40,12 @@ def test_audio_that_an_outage_outlasts_is_reported() -> None:
     assert world.session.is_closed
 
 
-@dataclass
-class WithoutPongs(World):
-    """A world whose servers answer no ping after a second, and all else."""
-
-    def _answer_ping(self, wire: Wire, number: int) -> None:
-        if self.now < 1.0:
-            super()._answer_ping(wire, number)
-
-
 @pytest.mark.parametrize("lost_at", [at / 2 for at in range(4, 24)])
 def test_a_server_that_answers_no_pings_costs_no_word_and_doubles_none(lost_at: float) -> None:
-    world = WithoutPongs(CALLER, [Reset(lost_at)], tail=20.0).run()
+    """They answer the first ones, for a second."""
+    no_pongs = (
+        Fault(NoPongs(), At("seconds", 1.0), connection=0),
+        Fault(NoPongs(), At("upgrade"), connection=1),
+    )
+    world = World(CALLER, [*no_pongs, Timed(lost_at, Reset())], tail=20.0).run()
     assert world.finals == CALLER.transcripts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -28,22 +28,12 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.stream.outbox import Connect, Drop
 from cartesia_ink_plugins.server.cues import Cue
+from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.faults import Action, HalfOpen, Outage, Reset, Say, Silence
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.core.hand import Hand, connected, started, words
-from tests.core.world import (
-    Away,
-    Closing,
-    Fault,
-    Flapping,
-    HalfOpen,
-    Hung,
-    Mute,
-    Refusing,
-    Reset,
-    World,
-    check_order,
-)
+from tests.core.world import Timed, Trouble, World, check_order, flapping, refusals, silences
 
 PCM16 = AudioFormat()
 SCRIPT = Script(
@@ -56,7 +46,7 @@ DEAF = Script(cues=[Cue(1e9)])  # a server that connects and never says anything
 CLOSE = {"type": "close"}
 
 
-def held(*faults: Fault, script: Script = SCRIPT, **arguments: object) -> World:
+def held(*faults: Trouble, script: Script = SCRIPT, **arguments: object) -> World:
     """Hold the conversation with faults; every word must come through."""
     world = World(script, faults, **arguments).run()  # type: ignore[arg-type]
     check_order(world.events)
@@ -89,8 +79,11 @@ class TestStarting:
         hand.silence(0.1)
         assert hand.actions == [Connect()]
 
-    @pytest.mark.parametrize("fault", [Hung(0.0, 3.0), Away(0.0, 3.0), Refusing(0.0, 1.0)])
-    def test_speech_during_the_connect_is_transcribed(self, fault: Fault) -> None:
+    @pytest.mark.parametrize(
+        "fault",
+        [Timed(0.0, Outage(3.0, -1)), Timed(0.0, Outage(3.0)), Timed(0.0, Outage(1.0, 503))],
+    )
+    def test_speech_during_the_connect_is_transcribed(self, fault: Trouble) -> None:
         held(fault)
 
     def test_audio_flows_before_connected_comes(self) -> None:
@@ -101,7 +94,7 @@ class TestStarting:
         assert hand.events == []
 
     def test_there_is_one_connected_event_for_each_connection(self) -> None:
-        world = held(Reset(2.0), Reset(5.0))
+        world = held(Timed(2.0, Reset()), Timed(5.0, Reset()))
         ids = [event.request_id for event in world.events if isinstance(event, Connected)]
         assert ids == ["request-1", "request-2", "request-3"]
 
@@ -110,12 +103,12 @@ class TestALostConnection:
     @pytest.mark.parametrize("start", range(10))
     def test_is_invisible_at_every_moment(self, start: int) -> None:
         for step in range(int(SCRIPT.seconds)):
-            world = held(Reset(step + start / 10))
+            world = held(Timed(step + start / 10, Reset()))
             assert len(of(TurnStart, world.events)) == len(SCRIPT.turns)
 
     def test_the_turn_keeps_its_number_and_its_beginning(self) -> None:
         start, end = SCRIPT.spans[1]
-        world = held(Reset((start + end) / 2))
+        world = held(Timed((start + end) / 2, Reset()))
         stamps = [
             event.timing
             for event in world.events
@@ -128,7 +121,7 @@ class TestALostConnection:
             assert stamp.speech_start == pytest.approx(1000.0 + start, abs=0.1)
 
     def test_is_replaced_at_once_with_an_event_that_has_the_reason(self) -> None:
-        world = held(Reset(3.0))
+        world = held(Timed(3.0, Reset()))
         assert world.dials == pytest.approx([0.0, 3.0], abs=0.05)
         (lost,) = of(Disconnected, world.events)
         assert lost == Disconnected("broken", 1006, 0.0)
@@ -140,7 +133,7 @@ class TestALostConnection:
         turn = Turn([table, 0.6, "outside please"], after=2.0)
         script = Script("Hello there.", turn, timing=ScriptTiming(resume_delay=0.15))
         begins = script.spans[1][1] - 0.48
-        world = held(Reset(begins + after_the_pause), script=script)
+        world = held(Timed(begins + after_the_pause, Reset()), script=script)
         return PCM16.seconds(world.session.sender.counts.replayed)
 
     def test_only_what_is_not_settled_is_sent_again(self) -> None:
@@ -153,20 +146,22 @@ class TestALostConnection:
 
     def test_between_turns_next_to_nothing_is_sent_again(self) -> None:
         script = Script("Hello there.", Turn("Yes.", gap=20.0))
-        world = held(Reset(15.0), script=script)
+        world = held(Timed(15.0, Reset()), script=script)
         assert PCM16.seconds(world.session.sender.counts.replayed) < 1.0
 
     def test_speech_that_nobody_announced_is_sent_again(self) -> None:
         script = Script("Hello there.", Turn("Yes please.", gap=5.0, after=2.0))
         start, _ = script.spans[1]
-        world = held(Mute(start - 1.0), Reset(start + 0.4), script=script)
+        world = held(Timed(start - 1.0, Silence()), Timed(start + 0.4, Reset()), script=script)
         assert len(world.dials) == 2
 
     def test_a_turn_whose_end_silence_was_lost_ends_in_bounded_time(self) -> None:
         _, end = SCRIPT.spans[0]
         script = Script("Hello there.", Turn("I'd like a table.", after=30.0))
         _, end = script.spans[1]
-        world = World(script, [Away(end + 0.45, 3600.0)], tail=0.0).run(finish=False, limit=40.0)
+        world = World(script, [Timed(end + 0.45, Outage(3600.0))], tail=0.0).run(
+            finish=False, limit=40.0
+        )
         assert world.finals == script.transcripts
         told = next(at for at, event in world.history if event == world.events[-1])
         last = max(at for at, event in world.history if isinstance(event, TurnEnd))
@@ -174,12 +169,12 @@ class TestALostConnection:
         assert told >= last
 
     def test_many_in_a_row_are_no_different_from_one(self) -> None:
-        held(Flapping(2.0, times=8, life=0.3))
+        held(*flapping(2.0, 8, 0.3))
 
     @pytest.mark.parametrize("encoding", Encoding)
     def test_in_all_six_encodings(self, encoding: Encoding) -> None:
         options = TurnsOptions(encoding=encoding, sample_rate=8000)
-        held(Reset(2.5), Away(5.0, 1.0), options=options)
+        held(Timed(2.5, Reset()), Timed(5.0, Outage(1.0)), options=options)
 
 
 class TestReplay:
@@ -224,7 +219,7 @@ class TestDeathIsNoticed:
     @pytest.mark.parametrize("at", [0.9, 3.0, 4.7, 6.0])
     def test_a_half_open_connection_is_replaced_within_six_seconds(self, at: float) -> None:
         script = Script(*SCRIPT.turns, Turn("That's all.", gap=8.0, after=8.0))
-        world = held(HalfOpen(at), script=script)
+        world = held(Timed(at, HalfOpen()), script=script)
         assert world.dials[1] - at <= 6.0
 
     @pytest.mark.parametrize("turn", range(4))
@@ -233,7 +228,7 @@ class TestDeathIsNoticed:
     ) -> None:
         script = Script(*SCRIPT.turns, Turn("That's all.", gap=8.0, after=8.0))
         start, _ = script.spans[turn]
-        world = held(Mute(start - 0.2), script=script)
+        world = held(Timed(start - 0.2, Silence()), script=script)
         assert world.dials[1] - start <= 6.0
 
     @pytest.mark.parametrize("turn", range(1, 4))
@@ -243,13 +238,13 @@ class TestDeathIsNoticed:
     ) -> None:
         script = Script(*SCRIPT.turns[:3], Turn("Tomorrow at seven please.", after=20.0))
         start, _ = script.spans[turn]
-        held(Mute(start + before), Mute(start + 6.5), script=script)
+        held(Timed(start + before, Silence()), Timed(start + 6.5, Silence()), script=script)
 
     @pytest.mark.parametrize("turn", range(4))
     @pytest.mark.parametrize("before", [-0.2, 0.25, 0.7])
     def test_nor_do_three(self, turn: int, before: float) -> None:
         start, _ = SCRIPT.spans[turn]
-        world = World(SCRIPT, [Mute(start + before, times=3)], tail=60.0).run()
+        world = World(SCRIPT, [*silences(start + before, 3)], tail=60.0).run()
         check_order(world.events)
         assert "".join(world.finals) == "".join(SCRIPT.transcripts)
         assert not [event for event in world.events if isinstance(event, AudioGap)]
@@ -257,23 +252,25 @@ class TestDeathIsNoticed:
     def test_nor_do_they_lose_the_speech_of_an_outage_before_them(self) -> None:
         """The second one is sent 20 s of the backlog in the 10 s that it is waited for."""
         script = Script("Hello there.", "Are you there?", Turn("Hello again.", gap=6.0, after=40.0))
-        held(Away(2.0, 20.0), Mute(22.2), Mute(29.0), script=script)
+        held(
+            Timed(2.0, Outage(20.0)), Timed(22.2, Silence()), Timed(29.0, Silence()), script=script
+        )
 
-    @pytest.mark.parametrize("fault", [HalfOpen, Mute])
+    @pytest.mark.parametrize("fault", [HalfOpen(), Silence()])
     @pytest.mark.parametrize("level", [0.08, 0.055])
     def test_a_whisper_without_an_event_is_replayed_with_the_words_that_follow(
-        self, fault: type[HalfOpen | Mute], level: float
+        self, fault: HalfOpen | Silence, level: float
     ) -> None:
         """It is too soft to be told from the room, beside the voice that was heard before."""
         script = Script("Hello there.", Turn("I'd like to have a table please.", after=15.0))
         start, _ = script.spans[1]
         samples = PCM16.decode(script.audio()).copy()
         samples[int(start * 16_000) : int((start + 1.4) * 16_000)] *= np.float32(level)
-        held(fault(start - 0.3), script=script, audio=PCM16.encode(samples))
+        held(Timed(start - 0.3, fault), script=script, audio=PCM16.encode(samples))
 
     def test_with_three_the_turn_ends_with_the_words_that_are_known(self) -> None:
         start, _ = SCRIPT.spans[-1]
-        mute = [Mute(start + at) for at in (0.55, 6.0, 12.0)]
+        mute = [Timed(start + at, Silence()) for at in (0.55, 6.0, 12.0)]
         world = World(SCRIPT, mute, tail=40.0).run()
         ends = [(at, event) for at, event in world.history if isinstance(event, TurnEnd)]
         at, end = ends[len(SCRIPT.turns) - 1]
@@ -327,7 +324,9 @@ class TestDeathIsNoticed:
 
 class TestReconnecting:
     def test_at_once_then_later_and_later_for_ever(self) -> None:
-        world = World(SCRIPT, [Away(2.0, 300.0)], tail=400.0).run(limit=320.0, finish=False)
+        world = World(SCRIPT, [Timed(2.0, Outage(300.0))], tail=400.0).run(
+            limit=320.0, finish=False
+        )
         assert world.dials[1] == pytest.approx(2.0, abs=0.01)
         waits = np.diff(world.dials[1:])
         assert waits[0] <= 0.25 + 3 * world.latency
@@ -338,7 +337,7 @@ class TestReconnecting:
     def test_only_a_permanent_rejection_ends_the_attempts(self) -> None:
         script = Script("Hello there.", Turn("Are you there?", gap=400.0, after=2.0))
         world = World(
-            script, [Away(2.0, 300.0)], resilience=Resilience(replay_buffer_seconds=10.0)
+            script, [Timed(2.0, Outage(300.0))], resilience=Resilience(replay_buffer_seconds=10.0)
         ).run()
         assert world.finals[-1] == " Are you there?"
 
@@ -370,11 +369,11 @@ class TestReconnecting:
 
     @pytest.mark.parametrize("code", [1000, 1001, 1005, 1006, 1009, 1011, 1012, 1013, 1015])
     def test_after_any_close_that_was_not_asked_for(self, code: int) -> None:
-        held(Closing(3.0, code))
+        held(Timed(3.0, Close(code)))
 
     @pytest.mark.parametrize("status", [500, 502, 503, 504])
     def test_after_any_error_of_the_server(self, status: int) -> None:
-        world = held(Closing(3.0, 1011, status))
+        world = held(Timed(3.0, Say(ErrorMessage(status, "the script says so"), Close(1011))))
         assert of(ErrorMessage, world.events) == [
             ErrorMessage(status, "the script says so", "Error")
         ]
@@ -443,7 +442,7 @@ class TestRejections:
     @pytest.mark.parametrize("status", [429, 503])
     def test_retry_after_is_bounded(self, status: int) -> None:
         """What is said until the server is asked again waits in the ledger."""
-        world = held(Refusing(2.0, 25.0, status, retry_after=7200.0), tail=60.0)
+        world = held(*refusals(2.0, 1, status, 7200.0), tail=60.0)
         assert world.dials[2] - world.dials[1] <= 45.2
         failed = of(ConnectFailed, world.events)[0]
         assert isinstance(failed, ConnectFailed)
@@ -451,7 +450,7 @@ class TestRejections:
 
     @pytest.mark.parametrize("status", [429, 503])
     def test_no_word_is_lost_meanwhile(self, status: int) -> None:
-        held(Refusing(2.0, 3.0, status, retry_after=1.0), tail=10.0)
+        held(*refusals(2.0, 3, status, 1.0), tail=10.0)
 
 
 class TestIdle:
@@ -562,17 +561,17 @@ class TestAudioThatStopsInMidTurn:
         assert hand.audio == pcm
         assert hand.session.sender.counts.silence == 0
 
-    @pytest.mark.parametrize("fault", [Reset, HalfOpen, Mute, lambda at: Away(at, 3.0)])
+    @pytest.mark.parametrize("fault", [Reset(), HalfOpen(), Silence(), Outage(3.0)])
     @pytest.mark.parametrize("after", [-0.3, 0.02, 0.4, 0.8, 2.0])
     def test_no_word_is_lost_or_doubled_when_the_connection_is_lost_then(
-        self, fault: Callable[[float], Fault], after: float
+        self, fault: Action, after: float
     ) -> None:
         script = Script("Hello there.", Turn("I'd like a table for two people", after=0.0))
         start, end = script.spans[1]
         for muted in np.arange(start + 0.4, end + 0.01, 0.3):
             pcm = script.audio()[: PCM16.size(muted)]
             expected = World(script, audio=pcm, tail=0.0).run(finish=False, limit=60.0).finals
-            world = World(script, [fault(muted + after)], audio=pcm, tail=0.0)
+            world = World(script, [Timed(muted + after, fault)], audio=pcm, tail=0.0)
             world.run(finish=False, limit=60.0)
             check_order(world.events)
             assert world.finals == expected
@@ -783,8 +782,16 @@ class TestFinishing:
         assert end.transcript == "Hey you"
         assert hand.actions[-1] == Drop()
 
-    @pytest.mark.parametrize("fault", [Away(3.0, 60.0), Hung(3.0, 60.0), HalfOpen(3.0), Mute(3.0)])
-    def test_it_ends_in_time_whatever_the_network_does(self, fault: Fault) -> None:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            Timed(3.0, Outage(60.0)),
+            Timed(3.0, Outage(60.0, -1)),
+            Timed(3.0, HalfOpen()),
+            Timed(3.0, Silence()),
+        ],
+    )
+    def test_it_ends_in_time_whatever_the_network_does(self, fault: Trouble) -> None:
         script = Script(Turn("I'd like a table for two people please", after=0.0))
         world = World(script, [fault], tail=0.5, patience=5.0).run()
         finished = script.seconds + 0.5
@@ -794,12 +801,12 @@ class TestFinishing:
 
     def test_a_backlog_is_given_the_time_it_needs(self) -> None:
         script = Script("Hello there.", "I'd like a table.", "Tomorrow at seven please.")
-        world = World(script, [Away(0.0, script.seconds + 2.0)], tail=0.1).run()
+        world = World(script, [Timed(0.0, Outage(script.seconds + 2.0))], tail=0.1).run()
         assert world.finals == script.transcripts
 
     def test_a_loss_while_draining_reconnects(self) -> None:
         script = Script(Turn("I'd like a table for two people please", after=0.0))
-        world = World(script, [Reset(script.seconds + 0.1)], tail=0.05).run()
+        world = World(script, [Timed(script.seconds + 0.1, Reset())], tail=0.05).run()
         assert world.finals == script.transcripts
 
     def test_its_own_timeout_counts(self) -> None:
@@ -831,7 +838,7 @@ class TestAudioIsAccountedFor:
     def test_what_the_replay_buffer_cannot_hold_is_reported_and_counted(self) -> None:
         script = Script("Hello there.", Turn("Are you there?", gap=30.0, after=2.0))
         world = World(
-            script, [Away(3.0, 20.0)], resilience=Resilience(replay_buffer_seconds=5.0)
+            script, [Timed(3.0, Outage(19.9))], resilience=Resilience(replay_buffer_seconds=5.0)
         ).run()
         gaps = [event for event in world.events if isinstance(event, AudioGap)]
         accounts = world.session.sender.counts
@@ -851,7 +858,7 @@ class TestAudioIsAccountedFor:
     def test_memory_is_bounded(self) -> None:
         world = World(
             Script(Turn("word", after=60.0)),
-            [Away(1.0, 1000.0)],
+            [Timed(1.0, Outage(1000.0))],
             resilience=Resilience(replay_buffer_seconds=5.0),
         ).run(finish=False, limit=60.0)
         assert world.largest_buffer <= PCM16.size(5.1)
@@ -900,7 +907,12 @@ class TestWhatTheServerShouldNotSay:
 
     def test_words_stand_in_no_log_line_at_info(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
-        held(Reset(2.5), Closing(4.0, 1011, 500), Mute(6.0), tail=10.0)
+        held(
+            Timed(2.5, Reset()),
+            Timed(4.0, Say(ErrorMessage(500, "the script says so"), Close(1011))),
+            Timed(6.0, Silence()),
+            tail=10.0,
+        )
         for word in ("table", "Hello", "seven"):
             assert word not in caplog.text
 

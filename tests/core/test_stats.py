@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.core.events import AudioGap
+from cartesia_ink_plugins.core.events import AudioGap, ErrorMessage
 from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.stats import ByteCounts, Snapshot, UsageMeter, Violations, snapshot
+from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.faults import Outage, Reset, Say, Silence
 from cartesia_ink_plugins.server.script import Script
-from tests.core.world import Away, Closing, Fault, Mute, Reset, World
+from tests.core.world import Timed, Trouble, World
 
 SCRIPT = Script("Hello there.", "I'd like a table ... for two people.", "Yes.")
 EMPTY = snapshot(ByteCounts(), AudioFormat(), turns=0, violations=Violations())
@@ -24,15 +26,18 @@ EMPTY = snapshot(ByteCounts(), AudioFormat(), turns=0, violations=Violations())
     "faults",
     [
         (),
-        (Reset(2.0),),
-        (Away(1.0, 4.0),),
-        (Mute(3.0),),
-        (Closing(2.0, 1011, 500), Reset(4.0)),
+        (Timed(2.0, Reset()),),
+        (Timed(1.0, Outage(4.0)),),
+        (Timed(3.0, Silence()),),
+        (
+            Timed(2.0, Say(ErrorMessage(500, "the script says so"), Close(1011))),
+            Timed(4.0, Reset()),
+        ),
     ],
 )
 @pytest.mark.parametrize("replay_buffer", [60.0, 2.0])
 def test_every_second_is_sent_or_waits_or_is_lost(
-    faults: tuple[Fault, ...], replay_buffer: float
+    faults: tuple[Trouble, ...], replay_buffer: float
 ) -> None:
     resilience = Resilience(replay_buffer_seconds=replay_buffer)
     world = World(SCRIPT, faults, resilience=resilience)

@@ -17,11 +17,12 @@ from cartesia_ink_plugins import (
 )
 from cartesia_ink_plugins.core.events import ConnectFailed, ErrorMessage, TurnEnd, TurnStart
 from cartesia_ink_plugins.core.net.http_errors import is_api_error
+from cartesia_ink_plugins.server.faults import Outage
 from cartesia_ink_plugins.server.frames import Opcode
 from cartesia_ink_plugins.server.script import Script, Turn
 from tests.core.hand import Hand, connected, started
 from tests.core.sockets import Peer, raw_server
-from tests.core.world import Refusing, World, check_order
+from tests.core.world import Timed, World, check_order
 
 SCRIPT = Script(Turn("hello there", after=1.5), Turn("a table for two people please", after=2.0))
 KEY = Credentials(api_key="sk_a_key_for_tests")
@@ -32,7 +33,7 @@ STRAY = [403, 404, 407, 409, 421, 425]
 @pytest.mark.parametrize("seconds", [0.5, 8.0])
 def test_no_word_is_lost_while_something_else_answers(status: int, seconds: float) -> None:
     at = SCRIPT.spans[1][0] + 0.5
-    world = World(SCRIPT, [Refusing(at, seconds, status)], tail=30.0).run()
+    world = World(SCRIPT, [Timed(at, Outage(seconds, status))], tail=30.0).run()
     check_order(world.events)
     assert world.finals == SCRIPT.transcripts
     assert world.session.rejection is None
@@ -42,7 +43,7 @@ def test_no_word_is_lost_while_something_else_answers(status: int, seconds: floa
 @pytest.mark.parametrize("status", [403, 404])
 def test_what_is_answered_for_a_minute_is_the_answer(status: int) -> None:
     at = SCRIPT.spans[1][0] + 0.5
-    world = World(SCRIPT, [Refusing(at, 600.0, status)], tail=120.0).run()
+    world = World(SCRIPT, [Timed(at, Outage(600.0, status))], tail=120.0).run()
     assert world.session.rejection is not None
     assert world.session.rejection.status == status
     assert 60.0 <= world.now - at <= 70.0

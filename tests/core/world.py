@@ -1,7 +1,7 @@
-"""A world without IO: a session, a scripted server and the network between them, in virtual time.
+"""A world without IO: sessions, a scripted server and the network between, in virtual time.
 
-A minute of conversation takes milliseconds and comes out the same every time. Faults are values
-with a time; what they do to the network is written down here and nowhere else.
+A minute of conversation takes milliseconds and comes out the same every time. What goes wrong has
+the names of `server.faults`; here is what a network without sockets makes of each.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import heapq
 import itertools
 import json
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeAlias
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import (
     Connected,
-    ErrorMessage,
     Event,
     TurnEagerEnd,
     TurnEnd,
@@ -32,141 +33,182 @@ from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
 from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.core.turns.session import TurnsSession
 from cartesia_ink_plugins.core.wire import encode
-from cartesia_ink_plugins.server.engine import (
-    Close,
-    Outgoing,
-    Raw,
-    RecognitionStream,
-    TurnThresholds,
+from cartesia_ink_plugins.server.cues import Line
+from cartesia_ink_plugins.server.engine import Close, Raw, RecognitionStream, TurnThresholds
+from cartesia_ink_plugins.server.fault_plan import ConnectionFaults, FaultPlan, OneWayLink
+from cartesia_ink_plugins.server.faults import (
+    FOREVER,
+    Action,
+    At,
+    CloseAll,
+    Deaf,
+    Fault,
+    Fin,
+    HalfOpen,
+    IgnoreClose,
+    Join,
+    Latency,
+    NoPongs,
+    Outage,
+    Refuse,
+    Reset,
+    Say,
+    Silence,
+    Slice,
+    Throttle,
 )
+from cartesia_ink_plugins.server.rules import Rules
 from cartesia_ink_plugins.server.script import Script
+from cartesia_ink_plugins.server.validate import Command, parse_text
 from tests.core.hand import taken
 
 FRAME = 0.02
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """Something the network or the server does at a time, in seconds."""
-
-    at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Reset(Fault):
-    """The connection breaks; what is under way in both directions is lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class Away(Fault):
-    """The server is away for a while: the connection breaks, attempts fail."""
+class Stall:
+    """The network carries nothing for a while, in either direction; then all of it, in order."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Hung(Fault):
-    """The connection breaks; for a while attempts get no answer at all."""
-
-    seconds: float
+class Poison:
+    """Every server dies of the audio at this time of the script."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusing(Fault):
-    """The connection breaks; for a while attempts get an HTTP status."""
-
-    seconds: float
-    status: int = 503
-    retry_after: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class HalfOpen(Fault):
-    """The connection swallows everything from now on, in both directions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mute(Fault):
-    """The server answers pings but says nothing more on this connection, nor on the next ones.
-
-    Attributes:
-        times: How many connections in a row.
-    """
-
-    times: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Closing(Fault):
-    """The server closes with a code, after an error message if there is a status."""
-
-    code: int = 1011
-    status: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Flapping(Fault):
-    """The connection breaks, and each of the next ones after a short life."""
-
-    times: int = 5
-    life: float = 0.6
-
-
-@dataclass(frozen=True, slots=True)
-class Stall(Fault):
-    """Nothing arrives for a while, in either direction; then all of it does, in order."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked(Fault):
+class Blocked:
     """The event loop of the application does nothing for a while; then all that is due."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Poison(Fault):
-    """Every server dies of the audio at this time, in seconds of the script."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change(Fault):
+class Change:
     """The application changes thresholds or keyterms."""
 
     turn: TurnSettings | None = None
     keyterms: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """What happens at a time of the call.
+
+    Attributes:
+        at: Seconds since its beginning.
+        action: Of a server, on the connection that is there; a fault, which may strike from then
+            on; or what the network or the application does.
+    """
+
+    at: float
+    action: Action | Fault | Stall | Poison | Blocked | Change
+
+
+Trouble: TypeAlias = Timed | Fault
+
+
+def silences(at: float, times: int) -> tuple[Timed, ...]:
+    """The server says nothing more, nor does it on the next connections: so many in a row."""
+    again = Fault(Silence(), At("upgrade"), times=times - 1) if times > 1 else None
+    return Timed(at, Silence()), *([Timed(at, again)] if again else [])
+
+
+def flapping(at: float, times: int, life: float) -> tuple[Timed, ...]:
+    """The connection breaks, and so does each of the next ones after a short life, in seconds."""
+    return Timed(at, Reset()), Timed(at, Fault(Reset(), At("seconds", life), times=times))
+
+
+def refusals(at: float, times: int, status: int, retry_after: float) -> tuple[Timed, ...]:
+    """The connection breaks, and so many attempts are told to come back in some seconds."""
+    refuse = Refuse(status, retry_after)
+    return Timed(at, Reset()), Timed(at, Fault(refuse, times=times))
+
+
 MARK = b"\xfe\x7f\x01\x80\xfe\x7f"
 """Audio that is nowhere in a script: poison."""
 
 
-@dataclass(slots=True)
-class Wire:
-    """One connection as the network sees it."""
+class Clock:
+    """Virtual time, and one event loop: all sessions on a clock are of one process."""
 
-    ear: RecognitionStream
+    def __init__(self) -> None:
+        """Begin at 0."""
+        self.now = 0.0
+        self.blocked_until = -1.0
+        self._heap: list[tuple[float, int, World, Callable[[], None]]] = []
+        self._order = itertools.count()
+
+    def at(self, when: float, world: World, action: Callable[[], None]) -> None:
+        """Let something happen at a time; never, if that is infinity."""
+        if when < FOREVER:
+            heapq.heappush(self._heap, (when, next(self._order), world, action))
+
+    def run(self, worlds: Sequence[World], limit: float) -> None:
+        """Let time pass until all sessions have ended."""
+        heap, calling = self._heap, list(worlds)
+        while calling and self.now < limit:
+            world = calling[0]
+            for other in calling[1:]:
+                if other.session.next_timeout < world.session.next_timeout:
+                    world = other
+            deadline = max(world.session.next_timeout, self.blocked_until)
+            if heap and heap[0][0] <= deadline:
+                when, _, world, action = heapq.heappop(heap)
+                self.now = max(self.now, when)
+                action()
+            elif deadline < FOREVER:
+                self.now = max(self.now, deadline)
+                world.session.timeout(self.now)
+            else:
+                break
+            world.settle()
+            if world.session.is_closed and world in calling:
+                calling.remove(world)
+
+
+@dataclass(slots=True, eq=False)
+class Wire:
+    """One connection, or the attempt at one, as the network and the server see it."""
+
+    faults: ConnectionFaults
+    up: OneWayLink
+    down: OneWayLink
+    thresholds: TurnThresholds = field(default_factory=TurnThresholds)
+    ear: RecognitionStream | None = None
     alive: bool = True
-    swallows: bool = False
-    mute: bool = False
+    cut_off: bool = False  # by the server, but the client need not know yet
+    pongs: bool = True
+    ignores_close: bool = False
+    silent_until: float = 0.0
     received: int = 0
-    up: float = 0.0
-    down: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether both sides take it for a connection."""
+        return self.alive and not self.cut_off
 
 
 @dataclass
 class World:
-    """One caller, one session, one server."""
+    """One caller, one session, one server.
+
+    Attributes:
+        hang_up_after: Seconds of silence, behind the script and the last fault, after which the
+            caller hangs up once no words are pending; else all of `tail` is sent.
+        most_accepted: Connections that the server accepts within a second; None for any number.
+        accepted: When it did, of all worlds that share the server.
+    """
 
     script: Script
-    faults: Sequence[Fault] = ()
+    faults: Sequence[Trouble] = ()
     options: TurnsOptions = field(default_factory=TurnsOptions)
     resilience: Resilience = field(default_factory=Resilience)
     latency: float = 0.04
     jitter: float = 0.0
     tail: float = 3.0
+    hang_up_after: float = FOREVER
     seed: int = 0
     audio: bytes | None = None
     repeat: int = 1
@@ -174,7 +216,9 @@ class World:
     patience: float = 60.0
     taps: Sequence[Tap] = ()
     muted: Sequence[tuple[float, float]] = ()
-    now: float = 0.0
+    clock: Clock = field(default_factory=Clock)
+    most_accepted: int | None = None
+    accepted: deque[float] = field(default_factory=deque)
     history: list[tuple[float, Event]] = field(default_factory=list)
     dials: list[float] = field(default_factory=list)
     configs: list[object] = field(default_factory=list)
@@ -192,51 +236,63 @@ class World:
             taps=self.taps,
         )
         self.engine = self.script.engine()
+        self.format = self.options.format
+        self.plan = FaultPlan([f for f in self.faults if isinstance(f, Fault)], self.seed)
+        self.timed = [fault for fault in self.faults if isinstance(fault, Timed)]
         self.wire: Wire | None = None
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-        self._away_until = self._hung_until = self._refusing_until = -1.0
-        self._stalled_until = self._blocked_until = -1.0
-        self._refusal: Refusing | None = None
-        self._flaps: list[float] = []
-        self._mutes = 0
+        self._outage: Outage | None = None
+        self._away_until = self._stalled_until = -1.0
         self._spoken_until = 0.0
+        self._quiet_from = FOREVER
         self._delays = random.Random(self.seed)
 
     # --- the caller ---------------------------------------------------------------------------
 
     def run(self, *, finish: bool = True, limit: float = 600.0) -> World:
         """Speak the whole script in real time, with all faults; then finish."""
-        pcm = self.audio if self.audio is not None else self.script.audio(self.options.format)
-        for fault in self.faults:
-            if isinstance(fault, Poison):
-                at = self.options.format.size(fault.at)
+        self.begin(finish=finish)
+        self.clock.run([self], limit)
+        return self
+
+    def begin(self, *, finish: bool = True) -> None:
+        """Let the call begin now; `Clock.run` plays it."""
+        pcm = self.audio if self.audio is not None else self.script.audio(self.format)
+        for timed in self.timed:
+            if isinstance(timed.action, Poison):
+                at = self.format.size(timed.at)
                 pcm = pcm[:at] + MARK + pcm[at + len(MARK) :]
-        tail = self.options.format.silence(self.tail)
-        size = self.options.format.size(self.chunk)
+            else:
+                self.at(self.now + timed.at, partial(self._inject, timed.action))
+        self._spoken_until = self.now
+        if self.hang_up_after < FOREVER:
+            last = max([self.format.seconds(len(pcm)), *(timed.at for timed in self.timed)])
+            self._quiet_from = self.now + last + self.hang_up_after
+        tail = self.format.silence(self.tail)
+        size = self.format.size(self.chunk)
         pieces = (
             part[at : at + size]
             for part in (*(pcm for _ in range(self.repeat)), tail)
             for at in range(0, len(part), size)
         )
         self._speak_next(pieces, finish=finish)
-        for fault in self.faults:
-            self.at(fault.at, partial(self._strike, fault))
         self.session.start(self.now)
-        self._settle()
-        self._run_until(limit)
-        return self
+        self.settle()
+
+    @property
+    def now(self) -> float:
+        """The time, in seconds."""
+        return self.clock.now
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Let something happen at a time."""
-        heapq.heappush(self._heap, (when, next(self._order), action))
+        self.clock.at(when, self, action)
 
     def _at_client(self, when: float, action: Callable[[], None]) -> None:
         """Let something happen in the process of the application, as soon as its loop runs."""
 
         def run() -> None:
-            if self.now < self._blocked_until:
-                self.at(self._blocked_until, run)
+            if self.clock.now < self.clock.blocked_until:
+                self.at(self.clock.blocked_until, run)
             else:
                 action()
 
@@ -259,121 +315,82 @@ class World:
             self._speak(piece)
             self._speak_next(pieces, finish=finish)
 
-        piece = next(pieces, None)
+        piece = None if self._hangs_up() else next(pieces, None)
         if piece is not None:
-            self._spoken_until += len(piece) / self.options.format.byte_rate
+            self._spoken_until += len(piece) / self.format.byte_rate
             self._at_client(self._spoken_until, partial(speak, piece))
         elif finish:
             end = self.now + 0.05
             self._at_client(end, lambda: self.session.finish(self.now, self.patience))
 
+    def _hangs_up(self) -> bool:
+        """Whether all has been said, nothing more goes wrong, and all words seem to have come."""
+        return self._spoken_until >= self._quiet_from and not self.session.has_pending_transcript
+
     def _speak(self, pcm: bytes) -> None:
         is_muted = any(start < self.now <= end for start, end in self.muted)
         if not (self.session.is_closed or is_muted):
             self.session.audio_received(pcm, self.now)
-            self.largest_buffer = max(
-                self.largest_buffer,
-                self.session.sender.buffer.end - self.session.sender.buffer.start,
-            )
+            buffer = self.session.sender.buffer
+            self.largest_buffer = max(self.largest_buffer, buffer.end - buffer.start)
 
-    # --- time ---------------------------------------------------------------------------------
-
-    def _run_until(self, limit: float) -> None:
-        while not self.session.is_closed and self.now < limit:
-            deadline = max(self.session.next_timeout, self._blocked_until)
-            if self._heap and self._heap[0][0] <= deadline:
-                when, _, action = heapq.heappop(self._heap)
-                self.now = max(self.now, when)
-                action()
-            elif deadline < float("inf"):
-                self.now = max(self.now, deadline)
-                self.session.timeout(self.now)
-            else:
-                break
-            self._settle()
-
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Do what the session wants done."""
-        for action in taken(self.session.actions):
-            match action:
-                case Connect():
-                    self._dial()
-                case Drop():
-                    self._cut()
-                case Ping(number=number):
-                    self._to_server(partial(self._answer_ping, number=number))
-                case bytes():
-                    self._to_server(partial(self._hear, pcm=action))
-                case str():
-                    self._to_server(partial(self._command, text=action))
-        self.history += [(self.now, event) for event in taken(self.session.events)]
+        session = self.session
+        if session.actions:
+            for action in taken(session.actions):
+                match action:
+                    case bytes():
+                        self._to_server(partial(self._hear, pcm=action), len(action))
+                    case Ping(number=number):
+                        self._to_server(partial(self._answer_ping, number=number))
+                    case Connect():
+                        self._dial()
+                    case Drop():
+                        self._cut()
+                    case str():
+                        self._to_server(partial(self._command, text=action))
+        if session.events:
+            self.history += [(self.now, event) for event in taken(session.events)]
 
     # --- the network --------------------------------------------------------------------------
 
     def _dial(self) -> None:
+        """Begin an attempt to connect."""
         self.dials.append(self.now)
-        attempt = len(self.dials)
-        if self.now < self._hung_until:
-            return
-        at = max(self.now, self._stalled_until) + 2 * self.latency
-        self._at_client(at, lambda: self._answer(attempt))
+        self.wire = Wire(self.plan.connection(), self._link(), self._link())
+        self._to_server(self._upgrade)
 
-    def _answer(self, attempt: int) -> None:
-        if attempt != len(self.dials) or self.session.state is not ConnectionState.CONNECTING:
-            return
-        if self.now < self._away_until:
-            self.session.connection_lost("refused", self.now)
-        elif self.now < self._refusing_until and self._refusal is not None:
-            refusal = self._refusal
-            self.session.connection_rejected(
-                refusal.status, self.now, retry_after=refusal.retry_after
-            )
-        elif self.now >= self._hung_until:
-            self._open()
+    def _link(self) -> OneWayLink:
+        """One direction of a new connection."""
+        return OneWayLink(self._delays, latency=self.latency, blocked_until=self._stalled_until)
 
-    def _open(self) -> None:
-        box: list[Wire] = []
-
-        def emit(messages: Sequence[Outgoing]) -> None:
-            self._say(box[0], messages)
-
-        options = self.options
-        wire = Wire(self.engine.open(options.format, TurnThresholds(), emit))
-        box.append(wire)
-        self.wire = wire
-        self.session.connection_opened(self.now, f"request-{len(self.dials)}")
-        self._say(wire, [Connected()])
-        if self._mutes:
-            self._mutes -= 1
-            wire.mute = True
-        if self._flaps:
-            self.at(self.now + self._flaps.pop(), lambda: self._break(wire))
-
-    def _to_server(self, arrive: Callable[[Wire], None]) -> None:
+    def _to_server(self, arrive: Callable[[Wire], None], size: int = 0) -> None:
         wire = self.wire
-        if wire is None or wire.swallows:
+        if wire is None:
             return
 
         def deliver() -> None:
-            if wire.alive and not wire.swallows:
+            if wire.is_open:
                 arrive(wire)
 
-        wire.up = max(wire.up, self._stalled_until, self.now + self._delay())
-        self.at(wire.up, deliver)
+        self.at(wire.up.arrival(self.now + self._lateness(), size), deliver)
 
-    def _to_client(self, arrive: Callable[[], None], wire: Wire) -> None:
+    def _to_client(
+        self, wire: Wire, arrive: Callable[[], None], size: int = 0, *, overtakes: bool = False
+    ) -> None:
+        """Let something arrive at the client; a pong overtakes what a silent server holds back."""
+
         def deliver() -> None:
-            if wire is self.wire and wire.alive and not wire.swallows:
+            if wire is self.wire and wire.alive:
                 arrive()
 
-        wire.down = max(wire.down, self._stalled_until, self.now + self._delay())
-        self._at_client(wire.down, deliver)
+        due = wire.down.arrival(self.now + self._lateness(), size)
+        self._at_client(due if overtakes else max(due, wire.silent_until), deliver)
 
-    def _delay(self) -> float:
-        """How long a message is under way: mostly the latency, now and then much longer."""
-        if not self.jitter:
-            return self.latency
-        return self.latency + self.jitter * self._delays.random() ** 8
+    def _lateness(self) -> float:
+        """How much longer than usual a message is under way: mostly nothing, now and then much."""
+        return self.jitter * self._delays.random() ** 8 if self.jitter else 0.0
 
     def _cut(self) -> None:
         """The client drops the connection."""
@@ -381,8 +398,8 @@ class World:
             self.wire.alive = False
             self.wire = None
 
-    def _break(self, wire: Wire | None, code: int = 1006) -> None:
-        """The network or the server ends a connection."""
+    def _break(self, wire: Wire | None, code: int | None = 1006) -> None:
+        """The connection ends, and the client is told as soon as its event loop runs."""
         if wire is None or wire is not self.wire:
             return
         wire.alive = False
@@ -390,91 +407,217 @@ class World:
         def notice() -> None:
             if wire is self.wire:
                 self.wire = None
-                self.session.connection_lost("broken", self.now, code)
+                reason = "broken" if code else "refused"
+                self.session.connection_lost(reason, self.now, code)
 
-        if self.now < self._blocked_until:
+        if self.now < self.clock.blocked_until:
             self._at_client(self.now, notice)
         else:
             notice()
 
     # --- the server ---------------------------------------------------------------------------
 
+    def _upgrade(self, wire: Wire) -> None:
+        """Answer an attempt to connect, or do not."""
+        if self.now < self._away_until and self._outage is not None:
+            match self._outage.status:
+                case 0:
+                    self._to_client(wire, partial(self._break, wire, None))
+                case -1:
+                    pass
+                case status:
+                    self._refuse(wire, Refuse(status))
+            return
+        self._pass(wire, "connect")
+        if not wire.is_open:
+            return
+        if self._is_full():
+            self._refuse(wire, Refuse(429, retry_after=1.0))
+            return
+        wire.thresholds = self._configured(wire, self.session.options.turn)
+        wire.ear = self.engine.open(self.format, wire.thresholds, partial(self._say, wire))
+        self._to_client(wire, self._open)
+        self._pass(wire, "upgrade")
+        self._say(wire, [Connected()])
+
+    def _is_full(self) -> bool:
+        """Whether the server accepts no more connections in this second."""
+        if self.most_accepted is None:
+            return False
+        while self.accepted and self.accepted[0] <= self.now - 1.0:
+            self.accepted.popleft()
+        if len(self.accepted) >= self.most_accepted:
+            return True
+        self.accepted.append(self.now)
+        return False
+
+    def _open(self) -> None:
+        self.session.connection_opened(self.now, f"request-{len(self.dials)}")
+
+    def _refuse(self, wire: Wire, refuse: Refuse) -> None:
+        def reject() -> None:
+            if self.session.state is ConnectionState.CONNECTING:
+                self.wire = None
+                self.session.connection_rejected(
+                    refuse.status, self.now, retry_after=refuse.retry_after
+                )
+
+        wire.cut_off = True
+        self._to_client(wire, reject)
+
     def _hear(self, wire: Wire, pcm: bytes) -> None:
+        assert wire.ear is not None, "audio before the upgrade"
         wire.received += len(pcm)
         wire.ear.receive_audio(pcm)
         if MARK in pcm:
             self.deaths.append(self.now)
-            self._to_client(partial(self._break, wire, 1011), wire)
-
-    def _tell_at_once(self, wire: Wire, text: str) -> None:
-        if self.now >= self._blocked_until:
-            self._tell(text)
-        else:
-            self._at_client(self.now, lambda: self._tell(text) if wire is self.wire else None)
-
-    def _tell(self, text: str | bytes) -> None:
-        self.session.message_received(text, self.now)
+            self._close(wire, Close(1011))
+        self._measure(wire)
 
     def _answer_ping(self, wire: Wire, number: int) -> None:
-        self._to_client(lambda: self.session.pong_received(number, self.now), wire)
+        if wire.pongs:
+            answer = partial(self.session.pong_received, number)
+            self._to_client(wire, lambda: answer(self.now), overtakes=True)
 
     def _command(self, wire: Wire, text: str) -> None:
-        command = json.loads(text)
-        if command["type"] == "config":
-            self.configs.append(command["turn"])
+        assert wire.ear is not None, "a command before the upgrade"
+        parsed = parse_text(text, wire.thresholds, Rules())
+        if isinstance(parsed, TurnThresholds):
+            self.configs.append(json.loads(text)["turn"])
+            wire.thresholds = parsed
+            wire.ear.configure(parsed)
+            return
+        assert parsed is Command.CLOSE, text
+        self._pass(wire, "close")
+        if wire.ignores_close or not wire.is_open:
             return
         try:
             wire.ear.close().send(None)
         except StopIteration:
-            self._to_client(lambda: self._break(wire, 1000), wire)
+            self._close(wire, Close(1000))
 
-    def _say(self, wire: Wire, messages: Sequence[Outgoing]) -> None:
-        if wire.mute:
-            return
-        for message in messages:
-            if isinstance(message, Close):
-                self._to_client(partial(self._break, wire, message.code), wire)
+    def _configured(self, wire: Wire, settings: TurnSettings) -> TurnThresholds:
+        """The thresholds of a connection that asks for some settings."""
+        asked = settings.config()
+        if not asked:
+            return wire.thresholds
+        parsed = parse_text(json.dumps({"type": "config", "turn": asked}), wire.thresholds, Rules())
+        assert isinstance(parsed, TurnThresholds)
+        return parsed
+
+    def _say(self, wire: Wire, lines: Sequence[Line]) -> None:
+        for line in lines:
+            if not wire.is_open:
+                return
+            data = line.data if isinstance(line, Raw) else line
+            if isinstance(data, Close):
+                self._close(wire, data)
                 continue
-            data = message.data if isinstance(message, Raw) else message
+            kind = None if isinstance(data, str | bytes) else data.type
             text = data if isinstance(data, str | bytes) else encode(data)
-            self._to_client(partial(self._tell, text), wire)
+            if kind is not None:
+                self._approach(wire, kind)
+            if wire.is_open:
+                self._to_client(wire, partial(self._tell, text), len(text))
+                if kind is not None:
+                    self._reach(wire, kind)
 
-    def _strike(self, fault: Fault) -> None:
-        match fault:
-            case Reset():
-                self._break(self.wire)
-            case Away(seconds=seconds):
-                self._away_until = self.now + seconds
-                self._break(self.wire)
-            case Hung(seconds=seconds):
-                self._hung_until = self.now + seconds
-                self._break(self.wire)
-            case Refusing(seconds=seconds):
-                self._refusing_until = self.now + seconds
-                self._refusal = fault
-                self._break(self.wire)
-            case HalfOpen():
-                if self.wire is not None:
-                    self.wire.swallows = True
-            case Mute(times=times):
-                if self.wire is not None:
-                    self.wire.mute = True
-                    self._mutes = times - 1
-            case Closing(code=code, status=status):
-                if self.wire is not None:
-                    if status is not None:
-                        error = encode(ErrorMessage(status, "the script says so"))
-                        self._tell_at_once(self.wire, error)
-                    self._break(self.wire, code)
-            case Flapping(times=times, life=life):
-                self._flaps = [life] * times
-                self._break(self.wire)
+    def _tell(self, text: str | bytes) -> None:
+        self.session.message_received(text, self.now)
+
+    def _close(self, wire: Wire, close: Close) -> None:
+        """Close behind what was said before."""
+        wire.cut_off = True
+        self._to_client(wire, partial(self._break, wire, close.code))
+
+    # --- what goes wrong ----------------------------------------------------------------------
+
+    def _pass(self, wire: Wire, point: str) -> None:
+        self._approach(wire, point)
+        self._reach(wire, point)
+
+    def _approach(self, wire: Wire, point: str) -> None:
+        wire.faults.approach(point, self.now)
+        self._act(wire)
+
+    def _reach(self, wire: Wire, point: str) -> None:
+        wire.faults.reach(point, self.now)
+        self._act(wire)
+
+    def _measure(self, wire: Wire) -> None:
+        wire.faults.measure("bytes", wire.received, self.now)
+        wire.faults.measure("audio", self.format.seconds(wire.received), self.now)
+        self._act(wire)
+
+    def _act(self, wire: Wire) -> None:
+        """Let the faults of a connection strike that are due, and wait for the next one."""
+        for action in wire.faults.due(self.now):
+            if wire.is_open:
+                self._inject_on(wire, action)
+        if wire.faults.next_time is not None:
+            self.at(wire.faults.next_time, partial(self._act, wire))
+
+    def _inject(self, action: Action | Fault | Stall | Poison | Blocked | Change) -> None:
+        """Let something happen now."""
+        match action:
+            case Fault():
+                self.plan.add(action)
             case Stall(seconds=seconds):
                 self._stalled_until = self.now + seconds
+                if self.wire is not None:
+                    for link in (self.wire.up, self.wire.down):
+                        link.blocked_until = max(link.blocked_until, self._stalled_until)
             case Blocked(seconds=seconds):
-                self._blocked_until = self.now + seconds
+                self.clock.blocked_until = self.now + seconds
             case Change():
-                self._at_client(self.now, partial(self._change, fault))
+                self._at_client(self.now, partial(self._change, action))
+            case Outage():
+                self._outage, self._away_until = action, self.now + action.seconds
+                self._break(self.wire)
+            case Poison():
+                raise AssertionError("poison is in the audio")
+            case _:
+                if self.wire is not None:
+                    self._inject_on(self.wire, action)
+
+    def _inject_on(self, wire: Wire, action: Action) -> None:
+        """Let a fault of the server strike a connection."""
+        match action:
+            case Reset() | Fin():
+                self._break(wire)
+            case Close() | CloseAll() | Say() if wire.ear is None:
+                self._break(wire)  # there is no WebSocket yet
+            case Close():
+                self._close(wire, action)
+            case CloseAll(code=code):
+                self._close(wire, Close(code))
+            case Say(lines=lines):
+                self._say(wire, lines)
+            case Refuse():
+                self._refuse(wire, action)
+            case Outage():
+                self._inject(action)
+            case Silence(seconds=seconds, pongs=pongs):
+                wire.silent_until = self.now + seconds
+                wire.pongs = wire.pongs and pongs
+            case Deaf(seconds=seconds):
+                wire.up.blocked_until = self.now + seconds
+            case HalfOpen():
+                wire.silent_until = wire.up.blocked_until = FOREVER
+                wire.pongs = False
+            case NoPongs():
+                wire.pongs = False
+            case IgnoreClose():
+                wire.ignores_close = True
+            case Join(seconds=seconds):
+                wire.down.join = seconds
+            case Latency(seconds=seconds, jitter=jitter):
+                for link in (wire.up, wire.down):
+                    link.latency, link.jitter = seconds, jitter
+            case Throttle(rate=rate):
+                wire.up.rate = wire.down.rate = rate
+            case Slice():
+                pass  # messages come whole here
 
     def _change(self, change: Change) -> None:
         if self.session.is_closed:

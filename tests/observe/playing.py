@@ -7,14 +7,14 @@ from typing import Any
 
 from cartesia_ink_plugins.core.tap import MomentKind, SessionStart, Tap
 from cartesia_ink_plugins.server.script import Script
-from tests.core.world import Fault, World
+from tests.core.world import Trouble, World
 
 EPOCH = 1000.0
 """Wall-clock time at the beginning of every call, in seconds."""
 
 
 def begin(
-    script: Script, faults: Sequence[Fault] = (), *, taps: Sequence[Tap], **options: Any
+    script: Script, faults: Sequence[Trouble] = (), *, taps: Sequence[Tap], **options: Any
 ) -> World:
     """Return a call that has begun, as a client begins it; `run` plays it."""
     world = World(script, faults, taps=taps, **options)
@@ -25,7 +25,7 @@ def begin(
 
 
 def play(
-    script: Script, faults: Sequence[Fault] = (), *, taps: Sequence[Tap], **options: Any
+    script: Script, faults: Sequence[Trouble] = (), *, taps: Sequence[Tap], **options: Any
 ) -> World:
     """Play a whole call."""
     return begin(script, faults, taps=taps, **options).run()

@@ -35,9 +35,10 @@ from cartesia_ink_plugins.observe.lines import options_fields
 from cartesia_ink_plugins.observe.options import RecordOptions, record_options
 from cartesia_ink_plugins.observe.reader import RecordedCall, read_recording
 from cartesia_ink_plugins.observe.recorder import Recorder
+from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.testing import Close, Emit, InkServer, Raw, TurnThresholds
-from tests.core.world import Fault, Reset, World
+from tests.core.world import Timed, World
 from tests.needs import ROOT
 from tests.observe.playing import EPOCH, begin, play
 
@@ -47,7 +48,7 @@ JOIN = 20.0  # seconds that a busy machine may take to write
 
 
 def record(
-    path: Path, script: Script = SCRIPT, *faults: Fault, world: Any = None, **options: Any
+    path: Path, script: Script = SCRIPT, *faults: Timed, world: Any = None, **options: Any
 ) -> RecordedCall:
     """Play a call and read its recording."""
     recorder = Recorder(RecordOptions(path / "call.ink", **options))
@@ -68,7 +69,7 @@ def test_every_moment_is_a_line_with_its_time(tmp_path: Path) -> None:
             told.append(moment)
 
     recorder = Recorder(RecordOptions(tmp_path / "call.ink"))
-    play(SCRIPT, [Reset(2.0)], taps=[recorder.tap(), Told()])
+    play(SCRIPT, [Timed(2.0, Reset())], taps=[recorder.tap(), Told()])
     recorder.close(JOIN)
     call = read_recording(tmp_path / "call.ink")
     written = [(m.t, m.kind, m.connection, m.turn) for m in call.moments if m.session]
@@ -95,7 +96,7 @@ def test_every_moment_is_a_line_with_its_time(tmp_path: Path) -> None:
 
 
 def test_the_caller_sounds_as_handed_in_whatever_the_network_did(tmp_path: Path) -> None:
-    call = record(tmp_path, SCRIPT, Reset(2.0))
+    call = record(tmp_path, SCRIPT, Timed(2.0, Reset()))
     audio = call.audio()
     assert audio is not None
     said = np.frombuffer(SCRIPT.audio(), np.int16)

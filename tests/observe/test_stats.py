@@ -20,9 +20,10 @@ from cartesia_ink_plugins.core.options import Resilience
 from cartesia_ink_plugins.core.stats import Snapshot
 from cartesia_ink_plugins.core.tap import Moment, MomentKind
 from cartesia_ink_plugins.observe.stats import Stats, StatsGroup, StatsTap
+from cartesia_ink_plugins.server.faults import Outage, Reset
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.testing import InkServer
-from tests.core.world import Away, Refusing, Reset
+from tests.core.world import Timed
 from tests.observe.playing import begin, play
 
 SCRIPT = Script("Hello there.", "A table ... for two.", Turn(noise=0.5), "Yes.")
@@ -31,7 +32,7 @@ KEY = Credentials(api_key="any")
 
 def test_a_call_is_counted_as_it_was_scripted() -> None:
     tap = StatsTap()
-    world = play(SCRIPT, [Reset(2.0)], taps=[tap])
+    world = play(SCRIPT, [Timed(2.0, Reset())], taps=[tap])
     stats = tap.stats()
     assert {name: getattr(stats, name) for name in Snapshot.__dataclass_fields__} == {
         name: getattr(world.session.snapshot(), name) for name in Snapshot.__dataclass_fields__
@@ -59,13 +60,13 @@ def test_numbers_are_true_in_mid_session() -> None:
 
 def test_failed_attempts_and_rejections_are_told_apart_from_lost_connections() -> None:
     tap = StatsTap()
-    play(SCRIPT, [Away(1.0, 2.0)], taps=[tap])
+    play(SCRIPT, [Timed(1.0, Outage(2.0))], taps=[tap])
     stats = tap.stats()
     assert stats.lost_connections == 1
     assert stats.failed_connections >= 2
     assert stats.rejections == 0
     rejected = StatsTap()
-    play(SCRIPT, [Refusing(0.0, 5.0, 401)], taps=[rejected])
+    play(SCRIPT, [Timed(0.0, Outage(5.0, 401))], taps=[rejected])
     assert rejected.stats().rejections == 1
 
 

@@ -8,8 +8,9 @@ from cartesia_ink_plugins.core.events import Final, Interim, Timing
 from cartesia_ink_plugins.core.options import ManualOptions
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart
 from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
+from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.server.script import Script, Turn
-from tests.core.world import Reset
+from tests.core.world import Timed
 from tests.observe.playing import EPOCH, play
 
 LATENCY = 0.08  # seconds, of the network there and back
@@ -59,7 +60,7 @@ def test_a_turn_that_was_not_predicted_has_no_lead() -> None:
 
 def test_a_turn_over_two_connections_is_one_turn_with_the_true_latency() -> None:
     reports = Reports()
-    play(Script("Hello there my friends."), [Reset(1.0)], taps=[reports])
+    play(Script("Hello there my friends."), [Timed(1.0, Reset())], taps=[reports])
     [turn] = reports.turns
     assert turn.transcript == "Hello there my friends."
     assert turn.end_latency == pytest.approx(END_DELAY + LATENCY, abs=TOLERANCE)

@@ -13,9 +13,11 @@ from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.observe.options import RecordOptions
 from cartesia_ink_plugins.observe.reader import RecordedCall
 from cartesia_ink_plugins.observe.recorder import Recorder
+from cartesia_ink_plugins.server.engine import Close
+from cartesia_ink_plugins.server.faults import Outage, Reset
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.testing import Caller, Recording
-from tests.core.world import Away, Closing, Fault, Reset, World
+from tests.core.world import Timed, Trouble, World
 from tests.observe.playing import play
 
 History = list[tuple[float, str, str | None]]
@@ -27,12 +29,12 @@ _TURNS = (
     "Yes.",
     "I would like to book ... a table ... at seven.",
 )
-_FAULTS: tuple[list[Fault], ...] = (
+_FAULTS: tuple[list[Trouble], ...] = (
     [],
-    [Reset(2.0)],
-    [Away(1.5, 1.0)],
-    [Closing(3.0, code=1011)],
-    [Reset(1.2), Reset(3.0)],
+    [Timed(2.0, Reset())],
+    [Timed(1.5, Outage(1.0))],
+    [Timed(3.0, Close(1011))],
+    [Timed(1.2, Reset()), Timed(3.0, Reset())],
 )
 # Seconds in which the caller's microphone is muted: in the middle of a turn, and between two.
 _MUTED: tuple[list[tuple[float, float]], ...] = ([], [(1.4, 2.6)], [(4.0, 5.5), (7.0, 7.6)])

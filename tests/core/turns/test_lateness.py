@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from cartesia_ink_plugins.core.events import (
@@ -12,10 +14,12 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.core.options import Resilience
+from cartesia_ink_plugins.server.faults import Outage, Reset, Silence
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.core.turns.conversation import Conversation
-from tests.core.world import Away, Mute, Reset, Stall, World, check_order
+from tests.core.world import Stall, Timed, Trouble, World, check_order
 
 SCRIPT = Script(
     Turn("one two three", after=1.6),
@@ -24,9 +28,9 @@ SCRIPT = Script(
 (_, FIRST_END), (SECOND_START, SECOND_END) = SCRIPT.spans
 
 
-def held(*faults: Reset | Stall | Away | Mute, script: Script = SCRIPT) -> World:
+def held(*faults: Trouble, script: Script = SCRIPT, **arguments: Any) -> World:
     """Play a script, whose words must come once and in its turns."""
-    world = World(script, faults, tail=30.0).run()
+    world = World(script, faults, tail=30.0, **arguments).run()
     check_order(world.events)
     assert world.finals == script.transcripts
     return world
@@ -39,16 +43,44 @@ class TestAStallBetweenTwoPings:
         self, seconds: float, lost_at: float
     ) -> None:
         """The end of the first turn arrives behind the first word of the second."""
-        held(Stall(FIRST_END + 0.45, seconds), Reset(SECOND_START + lost_at))
+        held(Timed(FIRST_END + 0.45, Stall(seconds)), Timed(SECOND_START + lost_at, Reset()))
 
     @pytest.mark.parametrize("at", [0.1, 0.5, 1.0, 1.5])
     def test_nor_do_two_losses_in_one_turn_matter(self, at: float) -> None:
-        held(Stall(FIRST_END + 0.45, 1.5), Reset(SECOND_START + at), Reset(SECOND_START + at + 0.4))
+        held(
+            Timed(FIRST_END + 0.45, Stall(1.5)),
+            Timed(SECOND_START + at, Reset()),
+            Timed(SECOND_START + at + 0.4, Reset()),
+        )
 
     @pytest.mark.parametrize("at", [0.1, 0.3, 0.6, 0.9])
     def test_a_stall_after_an_eager_end_is_none_of_a_turn(self, at: float) -> None:
         start = SECOND_START + 0.2
-        held(Stall(start + at, 1.2), Reset(start + at + 1.3))
+        held(Timed(start + at, Stall(1.2)), Timed(start + at + 1.3, Reset()))
+
+
+class TestAServerThatSaysNothingMore:
+    """Its silence does not tell at which of two pauses the turn before had ended."""
+
+    @pytest.mark.parametrize("stall_timeout", [5.0, 8.0, 10.0])
+    def test_loses_no_word_behind_the_first_of_them(self, stall_timeout: float) -> None:
+        held(
+            Timed(FIRST_END + 0.45, Stall(1.9)),
+            Timed(FIRST_END + 1.2, Silence()),
+            resilience=Resilience(stall_timeout=stall_timeout),
+        )
+
+    def test_nor_when_it_catches_up_until_then(self) -> None:
+        """It is sent 6 s of audio before it can be told that it is silent."""
+        script = Script(*SCRIPT.turns, Turn("ten eleven twelve", gap=1.0, after=1.6))
+        away = 12.0
+        silent = away + SECOND_START / 2 + 0.3
+        held(
+            Timed(0.0, Outage(away)),
+            Timed(silent - 0.6, Stall(0.8)),
+            Timed(silent, Silence()),
+            script=script,
+        )
 
 
 class TestAServerThatTakesLong:
@@ -61,7 +93,7 @@ class TestAServerThatTakesLong:
         say = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
         script = Script(Turn(f"{say} fifteen sixteen seventeen", after=6.0), timing=timing)
         [(start, _)] = script.spans
-        world = held(Reset(start + delay + lost_at), script=script)
+        world = held(Timed(start + delay + lost_at, Reset()), script=script)
         assert len(world.dials) == 2
 
     @pytest.mark.parametrize("late", [False, True], ids=["with the end", "in an update"])
@@ -70,7 +102,7 @@ class TestAServerThatTakesLong:
         timing = ScriptTiming(word_delay=0.6, eager_has_all=False, update_after_eager=late)
         turns = Turn("zero"), Turn("one two three four five six", after=3.0)
         script = Script(*turns, timing=timing)
-        held(Reset(script.spans[1][1] + lost_at), script=script)
+        held(Timed(script.spans[1][1] + lost_at, Reset()), script=script)
 
     @pytest.mark.parametrize("lost_at", [0.45, 0.7])
     def test_and_without_a_connection_they_become_a_turn_of_their_own(self, lost_at: float) -> None:
@@ -78,7 +110,7 @@ class TestAServerThatTakesLong:
         timing = ScriptTiming(word_delay=0.6, eager_has_all=False)
         turns = Turn("zero"), Turn("one two three four five six", after=3.0)
         script = Script(*turns, timing=timing)
-        world = World(script, [Away(script.spans[1][1] + lost_at, 8.0)], tail=30.0).run()
+        world = World(script, [Timed(script.spans[1][1] + lost_at, Outage(8.0))], tail=30.0).run()
         check_order(world.events)
         assert "".join(world.finals) == "".join(script.transcripts)
 
@@ -92,8 +124,8 @@ class TestAnAnswerThatComesLate:
         turns = Turn("one two three", after=1.6), Turn("four", after=6.0), Turn("five six")
         script = Script(*turns, timing=ScriptTiming(word_delay=0.6, eager_has_all=False))
         lost = script.spans[1][0] + lost_at
-        stalls = Stall(lost + 0.16, 1.6), Stall(lost + 1.66, 1.8)
-        assert len(held(Reset(lost), *stalls, script=script).dials) == 2
+        stalls = Timed(lost + 0.16, Stall(1.6)), Timed(lost + 1.66, Stall(1.8))
+        assert len(held(Timed(lost, Reset()), *stalls, script=script).dials) == 2
 
 
 class TestShownText:

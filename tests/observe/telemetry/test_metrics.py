@@ -9,8 +9,9 @@ from cartesia_ink_plugins.core.events import ConnectFailed, Disconnected
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Speculation, SpeculationOutcome
 from cartesia_ink_plugins.observe.telemetry import names
 from cartesia_ink_plugins.observe.telemetry.tap import cause_of
+from cartesia_ink_plugins.server.faults import Outage, Reset
 from cartesia_ink_plugins.server.script import Script, Turn
-from tests.core.world import Away, Reset
+from tests.core.world import Timed
 from tests.observe.playing import begin, play
 from tests.observe.telemetry.telling import Telling
 
@@ -37,7 +38,7 @@ def test_every_turn_is_measured_and_latencies_are_those_of_turns_with_words() ->
 
 def test_seconds_of_audio_are_told_by_kind_and_those_that_wait_by_a_gauge() -> None:
     telling = Telling()
-    world = begin(SCRIPT, [Reset(2.0)], taps=[telling.tap()])
+    world = begin(SCRIPT, [Timed(2.0, Reset())], taps=[telling.tap()])
     seen: list[list[float]] = []
     world.at(2.05, lambda: seen.append(telling.values(names.PENDING_METRIC)))
     world.run()
@@ -73,7 +74,7 @@ def test_a_counter_of_seconds_never_goes_back() -> None:
 
 def test_connections_are_counted_by_what_happened_and_why() -> None:
     telling = Telling()
-    play(SCRIPT, [Reset(1.0), Away(4.0, 1.0)], taps=[telling.tap()])
+    play(SCRIPT, [Timed(1.0, Reset()), Timed(4.0, Outage(1.0))], taps=[telling.tap()])
 
     def count(**attributes: str) -> int:
         return sum(telling.values(names.CONNECTION_METRIC, **attributes))

@@ -10,8 +10,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Speculation, SpeculationOutcome
 from cartesia_ink_plugins.observe.telemetry.tap import TelemetryTap
+from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.server.script import Script
-from tests.core.world import Reset
+from tests.core.world import Timed
 from tests.observe.playing import play
 from tests.observe.telemetry.telling import Telling
 
@@ -21,7 +22,7 @@ def scrape(*more: Callable[[TelemetryTap], None]) -> str:
     registry = CollectorRegistry()
     telling = Telling(None, PrometheusMetricReader(registry=registry))
     tap = telling.tap()
-    play(Script("Hello there.", "Yes."), [Reset(1.0)], taps=[tap])
+    play(Script("Hello there.", "Yes."), [Timed(1.0, Reset())], taps=[tap])
     speculation = Speculation(SpeculationOutcome.WITHDRAWN, 0.5, 200, 20)
     tap.on(Moment(9.0, MomentKind.SPECULATION_ENDED, 1, 1, speculation))
     for play_more in more:

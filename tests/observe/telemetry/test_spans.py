@@ -20,8 +20,9 @@ from cartesia_ink_plugins.core.tap import (
     SpeculationOutcome,
 )
 from cartesia_ink_plugins.observe.telemetry import names
+from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.server.script import Script, Turn
-from tests.core.world import Reset, World
+from tests.core.world import Timed, World
 from tests.observe.playing import EPOCH, begin, play
 from tests.observe.telemetry.telling import Telling, attributes_of, events_of
 
@@ -60,8 +61,8 @@ def test_a_span_has_the_attributes_of_the_conventions_and_our_own() -> None:
         "server.address": "ink.example",
         "server.port": 8443,
     }
-    assert first[names.END_LATENCY] == pytest.approx(0.88, abs=0.03)
-    assert first[names.EAGER_LEAD] == pytest.approx(0.5, abs=0.03)
+    assert first[names.END_LATENCY] == pytest.approx(0.96, abs=0.03)
+    assert first[names.EAGER_LEAD] == pytest.approx(0.58, abs=0.03)
     assert first[names.SETTINGS + "turn_end_threshold"] == 0.25
     assert first[names.SETTINGS + "turn_end_timeout_ms"] == 3000
     assert first[names.SESSION_ID] == "ink-test"
@@ -89,7 +90,7 @@ def test_a_span_has_the_turns_events_in_their_order_and_at_their_time() -> None:
 
 def test_a_lost_connection_and_its_replay_are_events_of_the_turn() -> None:
     telling = Telling()
-    play(Script("Hello there my friends."), [Reset(1.0)], taps=[telling.tap()])
+    play(Script("Hello there my friends."), [Timed(1.0, Reset())], taps=[telling.tap()])
     [span] = telling.spans
     names_of_connection = [name for name in events_of(span) if not name.startswith("turn.")]
     assert names_of_connection == ["connection.lost", "connection.opened", "audio.replayed"]
