@@ -12,7 +12,7 @@ import pytest
 import cartesia_ink_plugins
 
 PACKAGE = Path(cartesia_ink_plugins.__file__).parent
-ROOMS = ("core", "pipecat", "livekit")
+ROOMS = ("core", "pipecat", "livekit", "server", "demo", "cli")
 
 FORMER = frozenset(
     "hear heard said owed carried hush forgo lend life words beat mark floor barrier".split()
@@ -21,6 +21,9 @@ FORMER = frozenset(
 
 STANDARD = {"core/stream/vad.py": {"floor"}}
 """What is the field's own in one file: the noise floor of a voice activity detector."""
+
+NOT_YET = "server/speech/"
+"""Not in standard terms yet."""
 
 API_FIELD = "words"
 """A field of the API's transcripts, and so an attribute of the events that are made of them."""
@@ -80,6 +83,8 @@ def test_no_identifier_is_of_the_former_vocabulary(room: str) -> None:
     found = {}
     for path in sorted((PACKAGE / room).rglob("*.py")):
         name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith(NOT_YET):
+            continue
         if lines := former(path.read_text(encoding="utf-8"), STANDARD.get(name, set())):
             found[name] = lines
     assert not found

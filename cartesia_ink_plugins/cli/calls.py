@@ -1,4 +1,4 @@
-"""What `demo` and `talk` have in common: a call with the offline bot in either framework."""
+"""What `demo` and `talk` share: a call with the offline bot in either framework."""
 
 from __future__ import annotations
 
@@ -25,24 +25,23 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.voice import Voice
 
 _RECORD = "INK_RECORD"
-# Seconds that a recording may take to become one file when its call has ended.
-_COMPLETE_TIMEOUT = 3.0
+_COMPLETE_TIMEOUT = 3.0  # seconds for a recording to become one file after its call
 
 Hold: TypeAlias = "Callable[[Telephone], Awaitable[None]]"
-"""Lets the bot answer a telephone, until the caller hangs up."""
+"""Runs the bot in a call until the caller hangs up."""
 
 
 @asynccontextmanager
 async def answering_bot(framework: str, *, live: bool) -> AsyncIterator[Hold]:
-    """Have the bot of the demo ready to answer.
+    """Start the bot of the demo.
 
     Args:
         framework: `pipecat` or `livekit`.
-        live: It hears with Cartesia's Ink; otherwise with a local server of its own.
+        live: Whether it uses Cartesia's Ink; otherwise it starts a local server.
 
     Raises:
-        InkError: Cartesia's Ink cannot be reached, or it refuses.
-        UsageError: What the local server or the voice needs is not installed.
+        InkError: Cartesia's Ink cannot be reached or rejects the connection.
+        UsageError: A package of the local server or the voice is missing.
     """
     from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE
     from cartesia_ink_plugins.demo.voice import Voice
@@ -51,7 +50,7 @@ async def answering_bot(framework: str, *, live: bool) -> AsyncIterator[Hold]:
     async with AsyncExitStack() as stack:
         where: dict[str, Any] = {}
         if live:
-            await _reach()
+            await _check_connection()
         else:
             print("Starting a local Ink server and loading the bot's voice ...", flush=True)
             ink = await stack.enter_async_context(SpeechServer())
@@ -83,11 +82,11 @@ def _in_livekit(voice: Voice, where: dict[str, Any]) -> Hold:
     return hold
 
 
-async def _reach() -> None:
-    """Make sure that Cartesia's Ink can be heard with, before anybody is called.
+async def _check_connection() -> None:
+    """Connect to Cartesia's Ink once, before the call.
 
     Raises:
-        InkError: It cannot be reached, or it refuses.
+        InkError: It cannot be reached or rejects the connection.
     """
     async with InkTurnsClient() as client:
         async for event in client:
@@ -100,12 +99,12 @@ async def _reach() -> None:
 
 @asynccontextmanager
 async def recorded(sound: Path) -> AsyncIterator[None]:
-    """Record a call and write its timeline, both beside its sound; say where they are.
+    """Record a call and write its timeline beside its WAV file; print their paths.
 
-    Where `INK_RECORD` is set, calls are recorded as it says, and there is no timeline.
+    If `INK_RECORD` is set, it decides about recordings, and no timeline is written.
 
     Args:
-        sound: The file of the call's sound.
+        sound: The WAV file of the call.
     """
     if _RECORD in os.environ:
         yield
@@ -123,11 +122,11 @@ async def recorded(sound: Path) -> AsyncIterator[None]:
             return
         shutil.move(max(found, key=lambda call: len(call.moments)).path, recording)
         write_page(recording, page)
-        print(f"What happened in it is in {page}, made of the recording {recording}.", flush=True)
+        print(f"The timeline of the call is in {page}, its recording in {recording}.", flush=True)
 
 
 def _completed(folder: Path) -> list[Path]:
-    """Wait until each recording of a folder is one file, but not for long."""
+    """Wait at most 3 s until each recording in a folder is one file."""
     deadline = time.monotonic() + _COMPLETE_TIMEOUT
     while any(path.is_dir() for path in folder.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -135,10 +134,10 @@ def _completed(folder: Path) -> list[Path]:
 
 
 def check_place(file: Path) -> None:
-    """See that the call can be saved, before there is one.
+    """Check, before the call, that its file can be written.
 
     Raises:
-        UsageError: It cannot.
+        UsageError: It cannot be written.
     """
     if not file.parent.is_dir():
         raise UsageError(f"{file.parent}: no such directory")
@@ -149,10 +148,10 @@ def check_place(file: Path) -> None:
 
 
 def quieten(*, verbose: bool) -> None:
-    """Leave the terminal to the call: of the frameworks' logs, only trouble is shown."""
+    """Show only warnings and errors of the frameworks' logs, unless `verbose`."""
     logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, stream=sys.stderr)
     if not verbose:
-        # It warns of every withdrawn reply, which the call shows by itself.
+        # It warns about every withdrawn reply, which the call itself shows.
         logging.getLogger("livekit.agents").setLevel(logging.ERROR)
     try:
         from loguru import logger

@@ -19,11 +19,11 @@ from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 
 _EPILOG = """\
-The bot is a small assistant that follows rules; the voices are synthetic and come with the package;
-speech is recognised by a local Ink server. The pipeline (or the session) and the STT plugin in it
-are the real ones. The caller pauses in mid-sentence once and interrupts the bot once.
+The bot is a rule-based assistant, the voices are synthetic and included, and a local Ink server
+recognizes the speech. The pipeline (or session) and its STT plugin are the real ones. The caller
+pauses once in mid-sentence and interrupts the bot once.
 
-exit status: 0 if the booking and everything else was right, 1 if not.
+exit status: 0 if every check passed, 1 if not.
 """
 
 
@@ -31,8 +31,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Add `demo` to the command line."""
     parser = subparsers.add_parser(
         "demo",
-        help="play a booking call: a real bot, a recorded caller, no key, no network",
-        description="Play a call in which a recorded caller books a table with an offline bot.",
+        help="run a booking call: a real bot, a recorded caller, no key, no network",
+        description="Run a call in which a recorded caller books a table with an offline bot.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,19 +40,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--framework",
         choices=("pipecat", "livekit"),
         default="pipecat",
-        help="whose pipeline the bot runs in (%(default)s)",
+        help="framework of the bot (%(default)s)",
     )
     parser.add_argument(
         "--live",
         action="store_true",
-        help="hear with Cartesia's Ink and the key in CARTESIA_API_KEY",
+        help="use Cartesia's Ink with the key in CARTESIA_API_KEY",
     )
     parser.add_argument(
         "--save",
         type=Path,
         metavar="FILE.wav",
-        help="where the call is recorded, caller left, bot right (demo-FRAMEWORK.wav); its "
-        "timeline is written beside it, as .html and .ink",
+        help="recording of the call, caller left, bot right (demo-FRAMEWORK.wav); its timeline "
+        "is written beside it, as .html and .ink",
     )
     parser.add_argument("--verbose", action="store_true", help="show the framework's log")
     parser.set_defaults(run=run)
@@ -62,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 1 if something was not as it had to be.
+        The exit status: 1 if a check failed.
     """
     save = args.save or Path(f"demo-{args.framework}.wav")
     check_place(save)
     if args.live:
-        Credentials.from_environment()  # says at once that there is no key
+        Credentials.from_environment()  # raises if there is no key
     quieten(verbose=args.verbose)
     try:
         return run_loop(_play(args.framework, live=args.live, save=save))
@@ -85,17 +85,17 @@ async def _play(framework: str, *, live: bool, save: Path) -> int:
     async with recorded(save):
         async with answering_bot(framework, live=live) as hold:
             where = "a Pipecat pipeline" if framework == "pipecat" else "LiveKit"
-            _say(f"Calling the bot in {where}.\n")
+            _print(f"Calling the bot in {where}.\n")
             await hold(telephone)
         result = report(telephone.journal, LINES, date.today(), local=not live)
-        _say("\n" + table(result, shutil.get_terminal_size((110, 24)).columns))
+        _print("\n" + table(result, shutil.get_terminal_size((110, 24)).columns))
         try:
             telephone.save(save)
         except OSError as error:
             raise UsageError(f"{save}: {error.strerror}") from None
-        _say(f"\nThe call is in {save}: the caller on the left, the bot on the right.")
+        _print(f"\nThe call is in {save}: the caller on the left, the bot on the right.")
     return 0 if result.passed else 1
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)

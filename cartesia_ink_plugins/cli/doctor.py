@@ -1,4 +1,4 @@
-"""`cartesia-ink doctor`: what is wrong with this machine, key or bot, before the first call."""
+"""`cartesia-ink doctor`: checks this machine, key and bot before the first call."""
 
 from __future__ import annotations
 
@@ -42,29 +42,29 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "bots", nargs="*", metavar="BOT.py", type=Path, help="files that make a pipeline or session"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--strict", action="store_true", help="a warning is a failure, too")
-    parser.add_argument("--offline", action="store_true", help="ask no network")
+    parser.add_argument("--strict", action="store_true", help="treat a warning as a failure")
+    parser.add_argument("--offline", action="store_true", help="do not use the network")
     parser.add_argument(
-        "--base-url", metavar="URL", help="another endpoint than that of CARTESIA_BASE_URL"
+        "--base-url", metavar="URL", help="endpoint instead of that in CARTESIA_BASE_URL"
     )
     parser.add_argument(
         "--access-token-env",
         metavar="NAME",
-        help=f"the environment variable that holds an access token, instead of {_KEY}",
+        help=f"environment variable with an access token, instead of {_KEY}",
     )
     parser.add_argument(
         "--need",
         action="append",
         default=[],
         choices=tuple(PURPOSES),
-        help="an extra without which it is a problem; those of the bots are found out",
+        help="an extra that is required; those of the bots are detected",
     )
     parser.add_argument(
         "--timeout",
         type=float,
         default=5.0,
         metavar="SECONDS",
-        help="for each step on the network (%(default)g)",
+        help="timeout of each network step (%(default)g)",
     )
     parser.set_defaults(run=run)
 
@@ -95,17 +95,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(findings: list[Finding]) -> str:
     counts = Counter(finding.status for finding in findings)
-    words = [
+    labels = [
         (Status.PROBLEM, "problem", "problems"),
         (Status.WARNING, "warning", "warnings"),
         (Status.UNCHECKED, "not checked", "not checked"),
     ]
-    told = [f"{counts[s]} {one if counts[s] == 1 else more}" for s, one, more in words if counts[s]]
-    return ", ".join(told) if told else "Nothing is wrong."
+    counted = [
+        f"{counts[s]} {one if counts[s] == 1 else more}" for s, one, more in labels if counts[s]
+    ]
+    return ", ".join(counted) if counted else "Nothing is wrong."
 
 
 async def _online(args: argparse.Namespace) -> list[Finding]:
-    """The endpoint, the way to it, and the key."""
+    """Check the endpoint, the network and the key."""
     base_url = args.base_url or os.environ.get("CARTESIA_BASE_URL") or DEFAULT_BASE_URL
     credentials, secret, key = _credentials(args.access_token_env, is_offline=args.offline)
     try:
@@ -129,7 +131,7 @@ async def _online(args: argparse.Namespace) -> list[Finding]:
 def _credentials(
     token_env: str | None, *, is_offline: bool
 ) -> tuple[Credentials | None, str, Finding]:
-    """What there is to offer, what it is called, and the finding about it."""
+    """Return the credentials, their name, and the finding about them."""
     name = token_env or _KEY
     value = os.environ.get(name, "")
     what = "access token" if token_env else "key"
@@ -145,7 +147,7 @@ def _credentials(
                 what,
                 Status.PROBLEM,
                 f"the value of {name} begins or ends with a space, a line end or a quote",
-                "take it off: env files and secrets of Docker and Kubernetes take quotes literally",
+                "remove it: env files and secrets of Docker and Kubernetes take quotes literally",
             ),
         )
     try:

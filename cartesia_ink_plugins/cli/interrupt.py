@@ -1,4 +1,4 @@
-"""Ctrl-C: quiet before a command's event loop runs, and an orderly end as long as it runs."""
+"""Ctrl-C while a command's event loop runs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Result = TypeVar("Result")
 def run_loop(main: Coroutine[Any, Any, Result]) -> Result:
     """Run a command's event loop; Ctrl-C cancels its main task.
 
-    Before and after, Ctrl-C is left to whoever has it: the installed command exits at once.
+    Before and after, the previous handler is in force: the installed command exits at once.
 
     Raises:
-        KeyboardInterrupt: It was interrupted.
+        KeyboardInterrupt: After Ctrl-C.
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

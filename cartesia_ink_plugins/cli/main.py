@@ -1,4 +1,4 @@
-"""`cartesia-ink`: finds the command and turns what goes wrong into one line and an exit status."""
+"""`cartesia-ink`: runs a command; an error becomes one line and an exit status."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.version import __version__
 
 COMMANDS = tuple(tools.COMMANDS)
-"""The commands in the order in which the help lists them; each is a module beside this one."""
+"""The commands in the order of the help; each is a module of this package."""
 
 FAILED = 1
 BAD_INPUT = 2
@@ -31,7 +31,7 @@ before the first call:
   cartesia-ink doctor BOT.py             what is wrong with this machine, key or bot
 
 after a call that was recorded (INK_RECORD=calls/):
-  cartesia-ink timeline calls/*.ink      what happened when, and why a reply was slow
+  cartesia-ink timeline calls/*.ink      when each event happened, and why a reply was slow
 """
 
 
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; those of the process by default.
 
     Returns:
-        The exit status: 0 when all went well, 1 when it did not, 2 for bad input, 130 after Ctrl-C.
+        The exit status: 0 for success, 1 for failure, 2 for invalid input, 130 after Ctrl-C.
     """
     _print_anything()
     parser = make_parser()
@@ -59,21 +59,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cartesia-ink {args.command}: {error}", file=sys.stderr)
         return BAD_INPUT if isinstance(error, UsageError) else FAILED
     except BrokenPipeError:
-        # Whoever read our output has seen enough; Python must not try to write the rest at exit.
+        # The reader closed our output; Python must not write the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     return int(status)
 
 
 def _print_anything() -> None:
-    """Escape what cannot be shown: half a surrogate pair in a transcript or a file name."""
+    """Escape what cannot be encoded, such as half a surrogate pair in a transcript."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line with all its commands."""
+    """Return the parser with all commands."""
     parser = argparse.ArgumentParser(
         prog="cartesia-ink",
         description="Cartesia Ink speech-to-text: try it, test against it.",
@@ -95,16 +95,16 @@ def make_parser() -> argparse.ArgumentParser:
 def _add_missing_parser(
     subparsers: argparse._SubParsersAction[argparse.ArgumentParser], name: str
 ) -> None:
-    """Add a command of `cartesia-ink-tools` where that is not installed."""
-    # No option begins with a null byte, so that every argument is accepted as a positional one.
+    """Add a command of `cartesia-ink-tools`, which is not installed."""
+    # With a null byte as prefix every argument is positional.
     parser = subparsers.add_parser(
         name, help=f"not installed: {tools.COMMANDS[name]}", prefix_chars="\0", add_help=False
     )
     parser.add_argument("arguments", nargs="*")
-    parser.set_defaults(run=_say_how_to_install)
+    parser.set_defaults(run=_not_installed)
 
 
-def _say_how_to_install(args: argparse.Namespace) -> int:
+def _not_installed(args: argparse.Namespace) -> int:
     raise UsageError(f"it is in a package of its own: {tools.COMMANDS[args.command]}")
 
 

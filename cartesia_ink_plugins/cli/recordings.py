@@ -1,4 +1,4 @@
-"""Recordings that a command is given: any format, from a file or a pipe, damaged or not."""
+"""Recordings as arguments of a command: any format, from a file or a pipe, also damaged ones."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 STANDARD_INPUT = Path("-")
 _FRAME_SECONDS = 0.02
 _SAMPLE_RATES = (8_000, 48_000)
-"""Hz. What is slower or faster is resampled: less is no speech, more is no use to Ink."""
+"""Hz. Other rates are resampled: lower ones have too little of speech, higher ones no more."""
 _LARGEST_PIPE = 1 << 30
-"""Bytes. A pipe is read whole, since decoders seek; this much is 9 hours at 16 kHz."""
+"""Bytes. A pipe is read whole, because decoders seek; 9 hours at 16 kHz."""
 _UNKNOWN_FRAMES = 1 << 62
-"""libsndfile's number for a length that the file does not say is larger."""
+"""Frames; libsndfile's value for an unknown length is larger."""
 _MISSING_SECONDS = 0.25
-"""A file that ends so much too early was cut; decoders miss a frame or two of 26 ms."""
+"""A file that ends this much early is truncated; decoders may lack two frames of 26 ms."""
 
 
 class RecordingError(InkError):
-    """A recording turned out to be damaged, or vanished; the message names the file."""
+    """A recording is damaged or missing; the message names the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Recording:
     """A recording that can be read.
 
     Attributes:
-        path: Where it is; `-` is standard input.
-        seconds: How long it is, if it says so.
-        sample_rate: Hz at which it is played: its own, or the nearest that is usual.
+        path: Its path; `-` is standard input.
+        seconds: Its length, if known.
+        sample_rate: Sample rate of `frames` in Hz, from 8,000 to 48,000.
     """
 
     path: Path
@@ -51,14 +51,14 @@ class Recording:
 
     @property
     def length(self) -> str:
-        """How long it is, in words."""
+        """The length as text."""
         return "unknown length" if self.seconds is None else f"{self.seconds:.1f} s"
 
     def frames(self) -> Iterator[bytes]:
-        """Its audio, 16-bit mono, about 20 ms at a time.
+        """Yield its audio, 16-bit mono, in pieces of about 20 ms.
 
         Raises:
-            RecordingError: It is damaged from here on, or has vanished.
+            RecordingError: It is damaged or missing.
         """
         read = 0.0
         try:
@@ -80,10 +80,10 @@ class Recording:
 
 
 def open_recording(path: Path) -> Recording:
-    """Make sure that a recording can be read; read it, if it comes through a pipe.
+    """Check that a recording can be read; read it if it is a pipe.
 
     Raises:
-        UsageError: It cannot, or a library is missing; the message names the file.
+        UsageError: It cannot be read, or a library is missing; the message names the file.
     """
     try:
         import soundfile  # noqa: F401
@@ -96,7 +96,7 @@ def open_recording(path: Path) -> Recording:
     except OSError as error:
         raise _unreadable(path, error) from None
     except _errors():
-        raise UsageError(f"{path}: is no audio file that can be read") from None
+        raise UsageError(f"{path}: is not a supported audio file") from None
     if not frames:
         raise UsageError(f"{path}: has no audio in it")
     seconds = frames / sample_rate if frames < _UNKNOWN_FRAMES else None
@@ -105,10 +105,10 @@ def open_recording(path: Path) -> Recording:
 
 
 def _read_pipe(path: Path) -> bytes | None:
-    """What a pipe gives until it ends; None for a file.
+    """Return the content of a pipe; None for a file.
 
     Raises:
-        UsageError: It cannot be read, or does not end.
+        UsageError: It cannot be read, or is larger than 1 GiB.
     """
     if path == STANDARD_INPUT and sys.stdin is None:
         raise UsageError("-: there is no standard input")
@@ -133,7 +133,7 @@ def _unreadable(path: Path, error: OSError) -> UsageError:
 
 @contextmanager
 def _source(path: Path, piped: bytes | None) -> Iterator[io.BytesIO | int]:
-    """What the decoder reads: no name, for it would go by that, not by what is in it."""
+    """Open it without its name, as the decoder would trust the suffix instead of the content."""
     if piped is not None:
         yield io.BytesIO(piped)
         return
@@ -146,7 +146,7 @@ def _decoder(source: io.BytesIO | int) -> Iterator[SoundFile]:
     import soundfile
 
     class Forwards(soundfile.SoundFile):  # type: ignore[misc]
-        """Is read from its beginning to its end: some codecs cannot seek, and need not."""
+        """Is read sequentially, because some codecs cannot seek."""
 
         def seekable(self) -> bool:
             return False
@@ -158,7 +158,7 @@ def _decoder(source: io.BytesIO | int) -> Iterator[SoundFile]:
 
 
 def _read(file: SoundFile, size: int) -> Samples:
-    """The next frames, as many rows; none at the end."""
+    """Return the next frames as rows; none at the end."""
     if file.format != "MP3":
         return _decode(file, size)
     with _silenced():
@@ -172,7 +172,7 @@ def _decode(file: SoundFile, size: int) -> Samples:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep the MP3 decoder from complaining on standard error, which it cannot be told."""
+    """Suppress what the MP3 decoder writes to standard error; it has no option for that."""
     try:
         kept = os.dup(2)
     except OSError:  # there is no standard error
@@ -189,7 +189,7 @@ def _silenced() -> Iterator[None]:
 
 
 def _errors() -> tuple[type[Exception], ...]:
-    """What the sound library may raise of a file, whatever is in it."""
+    """Return the exceptions that the sound library raises for invalid files."""
     import soundfile
 
     return (soundfile.SoundFileError, OSError, RuntimeError, TypeError, ValueError)
@@ -201,7 +201,7 @@ def _reason(error: Exception) -> str:
 
 
 class _Resampler:
-    """Makes 16-bit mono audio of one rate from frames of another."""
+    """Converts frames to 16-bit mono audio of another sample rate."""
 
     def __init__(self, sample_rate: int, to: int) -> None:
         import soxr
@@ -210,14 +210,14 @@ class _Resampler:
         self._stream: Any = soxr.ResampleStream(sample_rate, to, 1) if sample_rate != to else None
 
     def feed(self, samples: Samples) -> bytes:
-        """Take frames of any number of channels."""
+        """Convert frames of any number of channels."""
         import numpy as np
 
         mono = mix_down(np.nan_to_num(samples, posinf=0.0, neginf=0.0))
         return self._format.encode(self._stream.resample_chunk(mono) if self._stream else mono)
 
     def end(self) -> bytes:
-        """What is still inside."""
+        """Return the rest."""
         import numpy as np
 
         if self._stream is None:

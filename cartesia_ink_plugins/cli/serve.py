@@ -1,4 +1,4 @@
-"""`cartesia-ink serve`: the local Ink server on the command line."""
+"""`cartesia-ink serve`: the local Ink server."""
 
 from __future__ import annotations
 
@@ -26,15 +26,14 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.server.script import Script
 
 DEFAULT_PORT = 8765
-_REMEMBERED = 100
+_KEPT_RECORDS = 100  # ended connections whose records are kept
 
 _EPILOG = """\
 engines:
-  speech (the default) recognises real speech. It needs the extra [speech].
-  script FILE knows beforehand what is said, and hears it only in audio made for it: write that
-  with --audio FILE.wav and speak it to the server as often as you like.
+  speech (the default) recognizes real speech. It needs the extra [speech].
+  script FILE recognizes only the audio of a script: write it with --audio FILE.wav.
 
-a script is plain text, one turn a line:
+a script is plain text, one turn per line:
   # lines like this are skipped; " ... " is a pause inside a turn
   Hello there.
   I'd like a table ... for two people.
@@ -46,22 +45,22 @@ or JSON, in a file named .json:
    "timing": {"start_delay": 0.15, "eager_delay": 0.3, "end_delay": 0.8, "word_delay": 0.2},
    "cues": [{"at": 1.5, "send": [{"type": "turn.start"}, "{malformed", 1011], "connection": 0}]}
   A number in `say` is a pause in seconds, `noise` is sound without words, and a cue sends
-  messages, raw text or a close code at a place of the audio, in one segment.
+  messages, raw text or a close code at a position of the audio, in one segment.
 
 a fault is ACTION[=ARGUMENTS]@POINT[:AMOUNT][+DELAY][~SPREAD][*TIMES][#CONNECTION]:
   reset@turn.update:2               after the second update
   fin<turn.end                      just before the end of a turn
-  close=1011@audio:3.5              when 3.5 s of audio have come
+  close=1011@audio:3.5              after 3.5 s of audio
   refuse=503,2@connect*3            three times, with Retry-After: 2
-  silence=6@turn.start+0.2~0.5      0.2 to 0.7 s after a turn started, for 6 s
-  outage=14@audio:5                 away for 14 s; outage=14,-1 takes calls and never answers
+  silence=6@turn.start+0.2~0.5      0.2 to 0.7 s after the start of a turn, for 6 s
+  outage=14@audio:5                 no service for 14 s; outage=14,-1 accepts and never answers
   latency=0.1,0.05@connect*always   on every connection
   say=malformed@turn.start#0        only on the first connection
   actions  refuse reset fin close silence deaf half-open no-pongs latency throttle slice join
            ignore-close say close-all outage
   points   connect upgrade seconds audio bytes close connected turn.start turn.update
            turn.eager_end turn.resume turn.end error
-  A wrong argument is answered with what there is.
+  The error for an invalid argument lists the valid ones.
 """
 
 
@@ -83,46 +82,50 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         default=["speech"],
         metavar=("speech|script", "FILE"),
-        help="who hears the audio (speech)",
+        help="recognizes the audio (speech)",
     )
-    parser.add_argument("--audio", metavar="FILE.wav", help="write the audio of the script and end")
+    parser.add_argument(
+        "--audio", metavar="FILE.wav", help="write the audio of the script and exit"
+    )
     parser.add_argument(
         "--api-key",
         action="append",
         metavar="KEY",
-        help="accept only this key; may be given again (any key will do)",
+        help="accept only this key; can be repeated (any key)",
     )
     parser.add_argument(
         "--idle-timeout", type=float, default=180.0, metavar="SECONDS", help="(%(default)g)"
     )
-    parser.add_argument("--max-streams", type=int, metavar="N", help="refuse more with 429 (any)")
+    parser.add_argument(
+        "--max-streams", type=int, metavar="N", help="reject more with 429 (no limit)"
+    )
     parser.add_argument(
         "--any-speed",
         action="store_true",
-        help="take audio faster than real time; the real service does not",
+        help="accept audio faster than real time; the real service does not",
     )
     parser.add_argument(
         "--older-ranges", action="store_true", help="threshold ranges until September 2026"
     )
     parser.add_argument(
-        "--extra-fields", action="store_true", help="send fields and types that nobody knows yet"
+        "--extra-fields", action="store_true", help="send undocumented fields and message types"
     )
     parser.add_argument(
         "--fault",
         action="append",
         default=[],
         metavar="FAULT",
-        help="let something go wrong, such as reset@turn.update:2; may be given again",
+        help="inject a fault, such as reset@turn.update:2; can be repeated",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of the chance in the faults (%(default)s)"
+        "--seed", type=int, default=0, help="seed of the random values in faults (%(default)s)"
     )
     parser.add_argument(
         "--allow-origin",
         action="append",
         default=[],
         metavar="ORIGIN",
-        help="let web pages of this origin call; may be given again, * is all (this machine)",
+        help="allow web pages of this origin; can be repeated, * is all (this machine)",
     )
     parser.add_argument("--quiet", action="store_true", help="do not show the turns")
     parser.set_defaults(run=run)
@@ -139,7 +142,7 @@ def run(args: argparse.Namespace) -> int:
     except ImportError as error:
         extra = "pip install 'cartesia-ink-plugins[server]'"
         install = tools.SPEECH if args.engine == ["speech"] else extra
-        return _complain(f"{error.name} is missing: {install}")
+        return _error(f"{error.name} is missing: {install}")
     try:
         engine, script = _engine(args.engine)
         if args.audio:
@@ -153,16 +156,16 @@ def run(args: argparse.Namespace) -> int:
             faults=args.fault,
             seed=args.seed,
             watch=None if args.quiet else Watcher().watch,
-            keep=_REMEMBERED,
+            keep=_KEPT_RECORDS,
             allow_origins=args.allow_origin,
         )
     except UsageError as error:
-        return _complain(str(error))
+        return _error(str(error))
     return run_loop(_serve(server, args))
 
 
 async def _serve(server: InkServer, args: argparse.Namespace) -> int:
-    """Serve until a signal comes; leave nothing behind."""
+    """Serve until a signal; leave no task or socket."""
     stopped: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143)):
         asyncio.get_running_loop().add_signal_handler(number, _stop, stopped, status)
@@ -172,7 +175,7 @@ async def _serve(server: InkServer, args: argparse.Namespace) -> int:
         await server.engine.aclose()
         code = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(code) if code and code > 0 else str(error)
-        return _complain(f"cannot listen on {args.host}:{args.port}: {reason}")
+        return _error(f"cannot listen on {args.host}:{args.port}: {reason}")
     try:
         print(_welcome(server.url, args), flush=True)
         return await stopped
@@ -185,13 +188,13 @@ def _stop(stopped: asyncio.Future[int], status: int) -> None:
         stopped.set_result(status)
 
 
-def _engine(words: list[str]) -> tuple[Engine | Script, Script | None]:
-    """Make the engine that was asked for.
+def _engine(arguments: list[str]) -> tuple[Engine | Script, Script | None]:
+    """Create the engine.
 
     Raises:
-        UsageError: There is no such engine, or it cannot be had.
+        UsageError: The name is unknown, or a package is missing.
     """
-    match words:
+    match arguments:
         case ["speech"]:
             from cartesia_ink_plugins.server.speech import SpeechEngine
 
@@ -204,7 +207,7 @@ def _engine(words: list[str]) -> tuple[Engine | Script, Script | None]:
         case ["script"]:
             raise UsageError("--engine script: name the file of the script")
         case _:
-            raise UsageError(f"--engine: {' '.join(words)!r} is neither speech nor script FILE")
+            raise UsageError(f"--engine: {' '.join(arguments)!r} is neither speech nor script FILE")
 
 
 def _rules(args: argparse.Namespace) -> Rules:
@@ -221,7 +224,7 @@ def _rules(args: argparse.Namespace) -> Rules:
 
 def _write_audio(script: Script | None, path: str) -> int:
     if script is None:
-        return _complain("--audio: only a script has audio; use --engine script FILE")
+        return _error("--audio: only a script has audio; use --engine script FILE")
     try:
         with open(path, "wb") as file, wave.open(file, "wb") as out:
             out.setnchannels(1)
@@ -229,7 +232,7 @@ def _write_audio(script: Script | None, path: str) -> int:
             out.setframerate(16_000)
             out.writeframes(script.audio())
     except OSError as error:
-        return _complain(f"--audio: cannot write {path}: {error.strerror}")
+        return _error(f"--audio: cannot write {path}: {error.strerror}")
     print(f"{path}: {len(script.turns)} turns, {script.seconds:.1f} s, 16-bit mono at 16 kHz")
     return 0
 
@@ -253,14 +256,14 @@ def _welcome(url: str, args: argparse.Namespace) -> str:
 
 
 class Watcher:
-    """Shows on the terminal what happens on the connections."""
+    """Prints the events of the connections."""
 
     def __init__(self) -> None:
-        """Begin with no connection."""
+        """Start without connections."""
         self._answered: set[int] = set()
 
     def watch(self, record: ConnectionRecord, item: WireItem | None) -> None:
-        """Show one item that was sent, or how a connection began or ended."""
+        """Print one sent item, or the start or end of a connection."""
         from cartesia_ink_plugins.core.wire import decode
         from cartesia_ink_plugins.server.engine import Close
 
@@ -278,17 +281,17 @@ class Watcher:
                 message = decode(item)
                 text = getattr(message, "transcript", getattr(message, "message", ""))
                 line = f"{getattr(message, 'type', 'raw'):<15} {text}".rstrip()
-        # A caller chooses the text: it must not write to the terminal anything but text.
+        # The text comes from the client: escape control characters.
         print(f"{time.strftime('%H:%M:%S')} #{record.number} {printable(line)}", flush=True)
 
 
 def _opening(record: ConnectionRecord) -> str:
     if record.status != 101:
-        return f"refused with HTTP {record.status}: {record.client_error}"
+        return f"rejected with HTTP {record.status}: {record.client_error}"
     settings = " ".join(f"{k}={v}" for k, v in record.query if k != "cartesia_version")
     return f"open: {settings}"
 
 
-def _complain(line: str) -> int:
+def _error(line: str) -> int:
     print(f"cartesia-ink serve: {line}", file=sys.stderr)
     return 2

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from cartesia_ink_plugins.demo.telephone import Telephone
 
 _EPILOG = """\
-The bot books tables, as in `cartesia-ink demo`. Interrupt it, change your mind; Ctrl-C hangs up and
-shows what each turn took.
+The bot books tables, as in `cartesia-ink demo`. Interrupt it or change a fact; Ctrl-C hangs up and
+prints the latency of each turn.
 
-Wear headphones: a bot that hears its own voice through your microphone takes it for yours, and
-falls silent. With loudspeakers say --no-interrupt, and it is deaf while it speaks.
+Use headphones: otherwise the bot takes its own voice in your microphone for yours and stops. With
+loudspeakers use --no-interrupt, which mutes the microphone while the bot speaks.
 
-exit status: 0 after a call, 1 if something failed in it, 2 if it could not begin.
+exit status: 0 after a call, 1 after an error in it, 2 if it could not begin.
 """
 
-_LONGEST_CALL = 3600.0
+_LONGEST_CALL = 3600.0  # seconds
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="need no microphone: play recordings, each when the bot is done, then hang up",
+        help="play recordings instead of a microphone, each when the bot is silent, then hang up",
     )
     parser.add_argument(
         "--save",
@@ -65,17 +65,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--framework",
         choices=("pipecat", "livekit"),
         default="pipecat",
-        help="whose pipeline the bot runs in (%(default)s)",
+        help="framework of the bot (%(default)s)",
     )
     parser.add_argument(
         "--live",
         action="store_true",
-        help="hear with Cartesia's Ink and the key in CARTESIA_API_KEY",
+        help="use Cartesia's Ink with the key in CARTESIA_API_KEY",
     )
     parser.add_argument(
         "--no-interrupt",
         action="store_true",
-        help="for loudspeakers: the bot is deaf while it speaks",
+        help="for loudspeakers: mute the microphone while the bot speaks",
     )
     for name in ("--microphone", "--speakers"):
         parser.add_argument(
@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     """
     check_place(_sound(args))
     if args.live:
-        Credentials.from_environment()  # says at once that there is no key
+        Credentials.from_environment()  # raises if there is no key
     quieten(verbose=args.verbose)
     try:
         with ExitStack() as stack:
@@ -124,7 +124,7 @@ def _sound(args: argparse.Namespace) -> Path:
 
 
 def _answering(caller: Caller) -> Telephone:
-    """A telephone for recordings."""
+    """Return a call with a caller of recordings."""
     from cartesia_ink_plugins.demo.show import Live
     from cartesia_ink_plugins.demo.telephone import Telephone
 
@@ -132,8 +132,8 @@ def _answering(caller: Caller) -> Telephone:
 
 
 def _with_microphone(args: argparse.Namespace, stack: ExitStack) -> Telephone:
-    """A telephone for a person."""
-    from cartesia_ink_plugins.demo.journal import Happening
+    """Return a call with a person at the microphone."""
+    from cartesia_ink_plugins.demo.journal import CallEvent
     from cartesia_ink_plugins.demo.person import Person
     from cartesia_ink_plugins.demo.show import Live
     from cartesia_ink_plugins.demo.sound_card import SoundCard
@@ -143,26 +143,26 @@ def _with_microphone(args: argparse.Namespace, stack: ExitStack) -> Telephone:
     try:
         card = stack.enter_context(SoundCard(args.microphone, args.speakers))
     except UsageError as error:
-        raise UsageError(f"{error}; to talk with recordings, say --file FILE.wav") from None
+        raise UsageError(f"{error}; to use recordings: --file FILE.wav") from None
     person = Person(card.read, interrupts=not args.no_interrupt)
 
     def watch(note: Note) -> None:
         person.follow(note)
-        # He knows when he speaks; Ink's side of it is worth a line.
-        if note.what is not Happening.CALLER_SPEAKS:
+        # A person knows when he speaks: show only Ink's events.
+        if note.what is not CallEvent.CALLER_SPEAKS:
             live(note)
 
-    return Telephone(person, watch=watch, hear=card.play, longest=_LONGEST_CALL)
+    return Telephone(person, watch=watch, play=card.play, longest=_LONGEST_CALL)
 
 
 def _recorded(files: Sequence[Path]) -> tuple[Caller, list[RecordingError]]:
-    """A caller who says one recording after the other, whatever is in it.
+    """Return a caller who plays the recordings, one by one.
 
     Returns:
-        The caller, and what was wrong with recordings of which some could be read.
+        The caller, and the errors of recordings that are damaged in part.
 
     Raises:
-        RecordingError: Nothing could be read.
+        RecordingError: No recording could be read.
     """
     from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, Caller, Line
 
@@ -204,7 +204,7 @@ async def _talk(args: argparse.Namespace, telephone: Telephone) -> int:
 
 @contextmanager
 def _on_ctrl_c(hang_up: Callable[[], None]) -> Iterator[None]:
-    """Hang up at the first Ctrl-C; at the second, the program ends as any other."""
+    """Hang up at the first Ctrl-C; the second ends the program."""
     loop = asyncio.get_running_loop()
     before = signal.getsignal(signal.SIGINT)
 
@@ -220,18 +220,18 @@ def _on_ctrl_c(hang_up: Callable[[], None]) -> Iterator[None]:
 
 
 def _summary(telephone: Telephone) -> str:
-    """What was heard and answered, and what it took."""
+    """Return the table of transcripts, answers and latencies."""
     from cartesia_ink_plugins.demo.report import Report, report
     from cartesia_ink_plugins.demo.show import table
 
     lines = [spoken.line for spoken in telephone.caller.spoken]
     result = report(telephone.journal, lines, date.today())
     exchanges = tuple(
-        replace(exchange, said=exchange.heard.strip())
+        replace(exchange, line=exchange.transcript.strip())
         for exchange in result.exchanges
-        if exchange.heard.strip()
+        if exchange.transcript.strip()
     )
     if not exchanges:
-        return "No word was heard."
+        return "No words were recognized."
     width = shutil.get_terminal_size((110, 24)).columns
     return table(Report(exchanges, (), result.booking), width).rstrip()

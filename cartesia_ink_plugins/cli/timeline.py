@@ -1,4 +1,4 @@
-"""`cartesia-ink timeline`: recorded calls as a page, or for another program."""
+"""`cartesia-ink timeline`: recorded calls as a page or in other formats."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from cartesia_ink_plugins.observe.timeline.page import call_page
 from cartesia_ink_plugins.observe.timeline.summary import calls_page
 
 _EPILOG = """\
-A call becomes one HTML file that asks no network for anything. Several calls become one page with
+A call becomes one HTML file that loads nothing from the network. Several calls become one page with
 percentiles and a list. The other formats take one call: perfetto opens in ui.perfetto.dev, audacity
 is a file of labels, webvtt are captions.
 
-exit status: 0 when it is written, 2 when a recording cannot be read.
+exit status: 0 if the file was written, 2 if a recording cannot be read.
 """
 
 _FORMATS: Mapping[str, tuple[str, Callable[[CallTimeline], str]]] = {
@@ -46,12 +46,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--output",
         type=Path,
         metavar="FILE",
-        help="where it is written, - for standard output (CALL.html, or calls.html for several)",
+        help="output file, - for standard output (CALL.html, or calls.html for several)",
     )
     parser.add_argument(
-        "--format", choices=("html", *_FORMATS), default="html", help="what is made (%(default)s)"
+        "--format", choices=("html", *_FORMATS), default="html", help="output format (%(default)s)"
     )
-    parser.add_argument("--no-sound", action="store_true", help="embed no sound")
+    parser.add_argument("--no-sound", action="store_true", help="do not embed audio")
     parser.set_defaults(run=run)
 
 

@@ -1,6 +1,6 @@
-"""The package `cartesia-ink-tools`: what is in it, and what to say where it is not installed.
+"""The commands of the package `cartesia-ink-tools`, and how to install them.
 
-What people use who develop a bot, and a bot in production does not, is in a wheel of its own.
+It has what is used to develop a bot and not needed in production.
 """
 
 from __future__ import annotations
@@ -19,4 +19,4 @@ COMMANDS: Mapping[str, str] = {
     "doctor": TOOLS,
     "timeline": TOOLS,
 }
-"""The commands of that package, and what installs each."""
+"""Each command and how to install it."""

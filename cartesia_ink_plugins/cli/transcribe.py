@@ -29,22 +29,20 @@ from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import TurnsOptions
 
 _EPILOG = """\
-Recordings are played in real time, because that is how Ink takes them. Each turn is printed as it
-ends, verbatim: a second turn begins with a space, and all turns together are the whole text. On a
-terminal, what is no text is escaped.
+Recordings are sent in real time, as Ink requires. Each turn is printed verbatim when it ends: the
+second and later turns begin with a space, so that all turns together are the whole text. On a
+terminal, control characters are escaped.
 
-With --json each turn is one JSON object on a line of its own: file, turn, transcript, and, in
-seconds of the recording, speech_start, speech_end (null when unknown) and position, where the
-turn ended.
+With --json each turn is one JSON object per line: file, turn, transcript, and, in seconds of the
+recording, speech_start, speech_end (null if unknown) and position, where the turn ended.
 
-exit status: 0 when all was transcribed, 1 when audio was lost, a recording is damaged or the
-service rejected it, 2 for bad input.
+exit status: 0 if all was transcribed, 1 if audio was lost, a recording is damaged or the service
+rejected the connection, 2 for invalid input.
 """
 
 _FRAME_SECONDS = 0.02
 _TAIL_SECONDS = 0.5
-# Nobody waits for an answer here: a slow machine may take its time.
-_PATIENCE_SECONDS = 60.0
+_DRAIN_SECONDS = 60.0  # no reply depends on it, so that slow machines are supported
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -68,7 +66,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object for each turn")
     parser.add_argument(
-        "--keyterm", action="append", default=[], metavar="WORDS", help="expect these words"
+        "--keyterm",
+        action="append",
+        default=[],
+        metavar="WORDS",
+        help="words to expect; can be repeated",
     )
     parser.set_defaults(run=run)
 
@@ -89,27 +91,27 @@ class Out:
     """Prints turns to standard output and progress to standard error.
 
     Attributes:
-        lost: Seconds of audio that never became words.
+        lost: Seconds of audio that were not transcribed.
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
-        """Print as the arguments say."""
+        """Print in the format of the arguments."""
         self.lost = 0.0
-        self._trouble = ""
+        self._last_error = ""
         self._json: bool = args.json
-        self._shows = sys.stderr.isatty()
+        self._is_terminal = sys.stderr.isatty()
         self._line = ""
 
     def begin(self, recording: Recording) -> None:
         """Announce a recording."""
-        self._say(f"{recording.path}: {recording.length}")
+        self._print(f"{recording.path}: {recording.length}")
 
-    def progress(self, recording: Recording, position: float, words: str) -> None:
-        """Show how far it is, if somebody watches."""
-        if self._shows:
+    def progress(self, recording: Recording, position: float, text: str) -> None:
+        """Show the position and the text, on a terminal."""
+        if self._is_terminal:
             left = f"{recording.path.name}  {position:.1f} s of {recording.length} "
-            words = printable(words)
-            self._line = (left + words[-max(0, 78 - len(left)) :])[:79]
+            text = printable(text)
+            self._line = (left + text[-max(0, 78 - len(left)) :])[:79]
             print(f"\r\x1b[K{self._line}", end="", file=sys.stderr, flush=True)
 
     def turn(self, recording: Recording, event: TurnEnd, began: float) -> None:
@@ -131,22 +133,22 @@ class Out:
         line = json.dumps(fields, ensure_ascii=False)
         print(line if line.isprintable() else json.dumps(fields), flush=True)
 
-    def trouble(self, text: str) -> None:
-        """Say what went wrong, once as long as it is the same; the transcription goes on."""
-        if text != self._trouble:
-            self._trouble = text
-            self._say(text)
+    def error(self, text: str) -> None:
+        """Print an error, unless it repeats the last one; the transcription goes on."""
+        if text != self._last_error:
+            self._last_error = text
+            self._print(text)
 
     def gap(self, recording: Recording, seconds: float) -> None:
-        """Say that audio was lost; it is not told of in any turn."""
+        """Print that audio was lost."""
         self.lost += seconds
-        self._say(f"{recording.path}: {seconds:.1f} s of audio were lost")
+        self._print(f"{recording.path}: {seconds:.1f} s of audio were lost")
 
     def end(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the progress line."""
         self._wipe()
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         self._wipe()
         print(printable(text), file=sys.stderr, flush=True)
 
@@ -163,18 +165,18 @@ def _seconds(moment: float | None, began: float) -> float | None:
 async def transcribe(
     recordings: Sequence[Recording], *, live: bool, keyterms: Sequence[str], out: Out
 ) -> None:
-    """Play recordings one after the other, each over a connection of its own.
+    """Transcribe recordings one by one, each over its own connection.
 
     Args:
-        recordings: What to play.
-        live: Through Cartesia's service; otherwise through a local server.
+        recordings: The recordings.
+        live: Whether to use Cartesia's service; otherwise a local server.
         keyterms: Words to expect.
-        out: Where the turns go.
+        out: Prints the turns.
 
     Raises:
-        RecordingError: A recording is damaged, or has vanished.
-        RejectedError: The service refuses.
-        UsageError: There is no key, or the keyterms are wrong.
+        RecordingError: A recording is damaged or missing.
+        RejectedError: The service rejected the connection.
+        UsageError: There is no key, or the keyterms are invalid.
     """
     async with AsyncExitStack() as stack:
         where: dict[str, Any] = {}
@@ -195,35 +197,35 @@ async def transcribe(
 async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out) -> None:
     out.begin(recording)
     began = time.time()
-    words = ""
+    interim = ""
 
     async def play() -> None:
         try:
             async for position in _play(recording, client):
-                out.progress(recording, position, words)
+                out.progress(recording, position, interim)
         except Exception:
-            # What has been said so far is printed first: the events end when the client has ended.
-            await client.finish(_PATIENCE_SECONDS)
+            # Print the turns so far first: the events end when the client has ended.
+            await client.finish(_DRAIN_SECONDS)
             raise
-        await client.finish(_PATIENCE_SECONDS)
+        await client.finish(_DRAIN_SECONDS)
 
     playing = asyncio.create_task(play())
     try:
         async for event in client:
             match event:
                 case TurnEnd():
-                    words = ""
+                    interim = ""
                     out.turn(recording, event, began)
                 case TurnUpdate(transcript=text) | TurnEagerEnd(transcript=text):
-                    words = text
+                    interim = text
                 case ConnectFailed(reason=reason):
-                    out.trouble(f"{recording.path}: {reason}; trying again")
+                    out.error(f"{recording.path}: {reason}; trying again")
                 case Unreachable(reason=reason, check=check):
-                    out.trouble(f"{recording.path}: {reason}; check {check}")
+                    out.error(f"{recording.path}: {reason}; check {check}")
                 case AudioGap(seconds=seconds):
                     out.gap(recording, seconds)
                 case ErrorMessage(message=message):
-                    out.trouble(f"{recording.path}: the server says: {message}")
+                    out.error(f"{recording.path}: the server reports: {message}")
         await playing
     finally:
         playing.cancel()
@@ -231,7 +233,7 @@ async def _transcribe_one(recording: Recording, client: InkTurnsClient, out: Out
 
 
 async def _play(recording: Recording, client: InkTurnsClient) -> AsyncIterator[float]:
-    """Send a recording in real time, and silence after it, so that its last turn ends by itself."""
+    """Send a recording and 0.5 s of silence in real time, so that its last turn ends."""
     began = time.monotonic()
     byte_rate = recording.sample_rate * 2
     sent = 0

@@ -1,8 +1,8 @@
-"""A small assistant that books tables: rules, and honest about being no more.
+"""A rule-based assistant that books tables.
 
-It is a pure function of the conversation: the caller's words and the results of the booking in,
-the next reply out. It keeps nothing between two calls, so a reply that was begun on an eager end of
-a turn and is withdrawn leaves no trace, and both frameworks may hand it any context they like.
+It is a pure function of the conversation: from the caller's messages and the result of the booking
+it computes the next reply. It has no state, so a reply that was begun on an eager end and then
+withdrawn has no effect.
 
     COLLECTING ──all facts known──▶ CONFIRMING ──yes──▶ BOOKING ──result──▶ BOOKED ──bye──▶ OVER
                                      ▲      │
@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from cartesia_ink_plugins.demo.phrases import Attitude, Fact, Understanding, understand
 
 BOOK_TABLE = "book_table"
-"""The one function the assistant calls."""
+"""The name of the function that the assistant calls."""
 
 BOOK_TABLE_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -48,25 +48,25 @@ MAX_PARTY = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """The caller said this."""
+class UserMessage:
+    """A message of the caller."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Booked:
-    """The booking was made, under this reference."""
+class BookingResult:
+    """The result of the booking."""
 
     reference: str
 
 
-Message: TypeAlias = Heard | Booked
+Message: TypeAlias = UserMessage | BookingResult
 
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """What is known of the booking so far."""
+    """The known facts of the booking."""
 
     date: date | None = None
     party: int | None = None
@@ -75,7 +75,7 @@ class Booking:
 
     @property
     def missing(self) -> Fact | None:
-        """The first fact that has to be asked for."""
+        """The first fact to ask for."""
         for fact in Fact:
             if getattr(self, fact.value) is None:
                 return fact
@@ -98,14 +98,14 @@ class Booking:
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
-    """A reply in words."""
+class TextReply:
+    """A reply as text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ToolCall:
     """A reply that is a function call."""
 
     name: str
@@ -117,11 +117,11 @@ class Call:
         return json.dumps(self.arguments)
 
 
-Reply: TypeAlias = Say | Call
+Reply: TypeAlias = TextReply | ToolCall
 
 
 class Stage(Enum):
-    """How far the conversation is."""
+    """The stage of the conversation."""
 
     COLLECTING = "collecting"
     CONFIRMING = "confirming"
@@ -132,70 +132,78 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """The conversation so far, as the assistant understands it.
+    """The state of the conversation.
 
     Attributes:
         today: The day of the call.
-        stage: How far it is.
-        booking: What is known.
-        news: The facts that the last utterance told or changed.
-        trouble: Why the last utterance cannot be acted on, said to the caller.
-        reference: Of the booking, once made.
-        utterances: How many times the caller spoke.
+        stage: The stage.
+        booking: The known facts.
+        changed: The facts that the last utterance set or changed.
+        trouble: Why the last utterance was rejected, as a sentence for the caller.
+        reference: Reference of the booking, once made.
+        utterances: Number of utterances of the caller.
     """
 
     today: date
     stage: Stage = Stage.COLLECTING
     booking: Booking = field(default_factory=Booking)
-    news: frozenset[Fact] = frozenset()
+    changed: frozenset[Fact] = frozenset()
     trouble: str = ""
     reference: str = ""
     utterances: int = 0
 
-    def take(self, message: Message) -> Dialogue:
-        """The dialogue after one more message."""
-        if isinstance(message, Booked):
+    def after(self, message: Message) -> Dialogue:
+        """Return the dialogue after one more message."""
+        if isinstance(message, BookingResult):
             return replace(
-                self, stage=Stage.BOOKED, reference=message.reference, news=frozenset(), trouble=""
+                self,
+                stage=Stage.BOOKED,
+                reference=message.reference,
+                changed=frozenset(),
+                trouble="",
             )
         asked = self.booking.missing if self.stage is Stage.COLLECTING else None
-        heard = understand(message.text, self.today, asked)
-        booking, trouble = _merge(self.booking, heard, self.today)
-        news = frozenset(
+        understood = understand(message.text, self.today, asked)
+        booking, trouble = _merge(self.booking, understood, self.today)
+        changed = frozenset(
             fact
             for fact in Fact
             if getattr(booking, fact.value) != getattr(self.booking, fact.value)
         )
         return replace(
             self,
-            stage=self._next_stage(booking, news, heard),
+            stage=self._next_stage(booking, changed, understood),
             booking=booking,
-            news=news,
+            changed=changed,
             trouble=trouble,
             utterances=self.utterances + 1,
         )
 
-    def _next_stage(self, booking: Booking, news: frozenset[Fact], heard: Understanding) -> Stage:
+    def _next_stage(
+        self, booking: Booking, changed: frozenset[Fact], understood: Understanding
+    ) -> Stage:
         match self.stage:
-            case Stage.BOOKED | Stage.OVER if not news:
-                return Stage.OVER if heard.farewell else self.stage
-            case Stage.CONFIRMING | Stage.BOOKING if not news and heard.attitude is Attitude.YES:
+            case Stage.BOOKED | Stage.OVER if not changed:
+                return Stage.OVER if understood.farewell else self.stage
+            case Stage.CONFIRMING | Stage.BOOKING if (
+                not changed and understood.attitude is Attitude.YES
+            ):
                 return Stage.BOOKING
         return Stage.COLLECTING if booking.missing else Stage.CONFIRMING
 
     def reply(self) -> Reply:
-        """What to say or do next."""
+        """Return the next reply."""
         match self.stage:
             case Stage.COLLECTING:
-                return Say(self._ask())
+                return TextReply(self._ask())
             case Stage.CONFIRMING:
-                return Say(self._read_back())
+                return TextReply(self._read_back())
             case Stage.BOOKING:
-                return Call(BOOK_TABLE, self.booking.arguments())
+                return ToolCall(BOOK_TABLE, self.booking.arguments())
             case Stage.BOOKED:
-                return Say(self._done())
+                return TextReply(self._done())
             case Stage.OVER:
-                return Say("You are welcome. Goodbye!")
+                return TextReply("You are welcome. Goodbye!")
 
     def _ask(self) -> str:
         question = _QUESTIONS[self.booking.missing or Fact.DATE]
@@ -203,23 +211,23 @@ class Dialogue:
             return GREETING
         if self.trouble:
             return f"{self.trouble} {question}"
-        if not self.news:
+        if not self.changed:
             return f"Sorry, I did not understand. {question}"
         return f"Very well. {self._acknowledge()} {question}"
 
     def _acknowledge(self) -> str:
-        """Repeat what was understood, so that the caller can object."""
-        told = [_say_fact(fact, self.booking) for fact in Fact if fact in self.news]
-        return _capital(", ".join(told)) + "."
+        """Repeat the changed facts, so that the caller can correct them."""
+        changed = [_say_fact(fact, self.booking) for fact in Fact if fact in self.changed]
+        return _capital(", ".join(changed)) + "."
 
     def _read_back(self) -> str:
         day, party, hour, name = (_say_fact(fact, self.booking) for fact in Fact)
-        opening = "Thank you." if Fact.NAME in self.news else "Very well."
+        opening = "Thank you." if Fact.NAME in self.changed else "Very well."
         if self.trouble:
             opening = self.trouble
-        elif not self.news:
+        elif not self.changed:
             opening = "Please tell me what to change, or say yes."
-        # Short sentences: each is spoken while the next one is still being synthesised.
+        # Short sentences: each is played while the next one is synthesized.
         when = f"{_capital(day)}. {_capital(party)}, {hour}."
         return f"{opening} {when} {_capital(name)}. Shall I book it?"
 
@@ -242,20 +250,20 @@ _QUESTIONS = {
 
 
 def follow(messages: Sequence[Message], today: date) -> Dialogue:
-    """Follow a conversation from its beginning."""
+    """Return the dialogue after a whole conversation."""
     dialogue = Dialogue(today)
     for message in messages:
-        dialogue = dialogue.take(message)
+        dialogue = dialogue.after(message)
     return dialogue
 
 
 def tokens(text: str) -> list[str]:
-    """Cut a reply into the pieces in which it is streamed; joined, they are the reply again."""
+    """Split a reply into the tokens that are streamed; joined, they are the reply."""
     return re.findall(r"\s*\S+|\s+$", text)
 
 
 def make_booking(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Book the table. This restaurant has one for everybody, and no memory.
+    """Book a table; always succeeds, and nothing is stored.
 
     Args:
         arguments: As in `BOOK_TABLE_SCHEMA`.
@@ -301,21 +309,21 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _merge(booking: Booking, heard: Understanding, today: date) -> tuple[Booking, str]:
-    """Lay what was heard over what was known; what cannot be is refused in words."""
+def _merge(booking: Booking, understood: Understanding, today: date) -> tuple[Booking, str]:
+    """Merge new facts into the booking; return it, and a sentence about a rejected fact."""
     trouble = ""
-    if heard.date is not None:
-        if heard.date < today:
+    if understood.date is not None:
+        if understood.date < today:
             trouble = "That day is over."
         else:
-            booking = replace(booking, date=heard.date)
-    if heard.party is not None:
-        if heard.party > MAX_PARTY:
+            booking = replace(booking, date=understood.date)
+    if understood.party is not None:
+        if understood.party > MAX_PARTY:
             trouble = f"Our largest table is for {MAX_PARTY} people."
         else:
-            booking = replace(booking, party=heard.party)
-    if heard.time is not None:
-        booking = replace(booking, time=heard.time)
-    if heard.name is not None:
-        booking = replace(booking, name=heard.name)
+            booking = replace(booking, party=understood.party)
+    if understood.time is not None:
+        booking = replace(booking, time=understood.time)
+    if understood.name is not None:
+        booking = replace(booking, name=understood.name)
     return booking, trouble

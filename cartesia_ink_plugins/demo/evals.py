@@ -1,6 +1,6 @@
-"""Our own voice and judge for `pipecat eval`: a scenario needs no key, no network and no model.
+"""A voice and a judge for `pipecat eval` without key, network and model.
 
-A scenario names them as `factory:`; `examples/evals/book_a_table.yaml` does. Pipecat 1.14 or newer.
+A scenario names them as `factory:`, as in `examples/evals/book_a_table.yaml`. Needs Pipecat 1.14.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ _QUOTED = re.compile(r'"([^"]+)"')
 
 
 def voice(config: Mapping[str, Any]) -> OfflineTTSService:
-    """The caller's voice: offline, and somewhat slower than the bot's.
+    """Return the caller's voice, the offline one.
 
     Args:
-        config: The block that names this factory; its `sample_rate` is in Hz.
+        config: Configuration of the factory; `sample_rate` is in Hz.
     """
     return OfflineTTSService(Voice.load_now(int(config.get("sample_rate", _SAMPLE_RATE))))
 
 
 def judge(config: Mapping[str, Any]) -> BaseClassifier:
-    """The judge: by what is quoted in a criterion.
+    """Return the judge.
 
     Args:
-        config: The block that names this factory.
+        config: Configuration of the factory.
     """
     return QuoteJudge()  # type: ignore[no-untyped-call]
 
 
 class QuoteJudge(BaseClassifier):
-    """Accepts a reply that says everything its criterion has in quotes; needs no language model.
+    """Accepts a reply that contains every quoted phrase of its criterion; needs no language model.
 
-    Case and punctuation count; a reply that lacks something may still be on its way.
+    Case and punctuation count. A reply that lacks a phrase may be incomplete: the verdict waits.
     """
 
     async def _ask(
@@ -58,7 +58,7 @@ class QuoteJudge(BaseClassifier):
         images: Sequence[ClassifierImage] = (),
     ) -> tuple[dict[str, ClassifierResult], LLMTokenUsage | None]:
         if not isinstance(state, dict) or "latest_bot_reply" not in state:
-            raise ClassifierError("this judge only judges replies; ask for `event: response`")
+            raise ClassifierError("this judge supports only `event: response`")
         return {
             name: _verdict(str(state["latest_bot_reply"]), q) for name, q in questions.items()
         }, None
@@ -68,7 +68,7 @@ def _verdict(reply: str, question: ClassifierQuestion) -> ChoiceResult:
     _, _, criterion = str(question.instructions).rpartition("Criterion:")
     phrases = _QUOTED.findall(criterion)
     if not isinstance(question, ChoiceQuestion) or not phrases:
-        raise ClassifierError('a criterion must quote what is to be said, such as: asks "when"')
+        raise ClassifierError('a criterion must have a quoted phrase, such as: asks "when"')
     missing = "continue" if "continue" in question.options else "no"
     choice = "yes" if all(phrase in reply for phrase in phrases) else missing
     options = question.options

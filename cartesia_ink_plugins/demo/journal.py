@@ -1,4 +1,4 @@
-"""What happened in a call, in order, on one clock."""
+"""The events of a call, in order, on one clock."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Happening(Enum):
-    """What can happen in a call."""
+class CallEvent(Enum):
+    """An event of a call."""
 
     CALLER_SPEAKS = "the caller begins a line"
-    CALLER_SPOKE = "the caller has said a line"
+    CALLER_SPOKE = "the caller has finished a line"
     TURN_START = "turn.start"
     TURN_UPDATE = "turn.update"
     TURN_EAGER_END = "turn.eager_end"
@@ -19,54 +19,54 @@ class Happening(Enum):
     TURN_END = "turn.end"
     REPLY_BEGUN = "a reply is begun"
     REPLY_READY = "a reply is ready"
-    SYNTHESIS = "a sentence is given to the voice"
-    BOT_SPEAKS = "the bot is heard"
-    BOT_SILENT = "the bot is quiet"
-    BOT_SAID = "the bot has said a reply"
+    SYNTHESIS = "a sentence is synthesized"
+    BOT_SPEAKS = "the bot is audible"
+    BOT_SILENT = "the bot is silent"
+    BOT_FINISHED = "the bot has finished a reply"
     BOT_INTERRUPTED = "the bot was interrupted in a reply"
     BOOKED = "the table is booked"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One happening.
+    """One entry of the journal.
 
     Attributes:
         at: Seconds since the call began.
-        what: The happening.
-        text: The words in question, verbatim.
+        what: The event.
+        text: Its text, verbatim.
     """
 
     at: float
-    what: Happening
+    what: CallEvent
     text: str = ""
 
 
 class Journal:
-    """Takes notes, and tells whoever watches."""
+    """Keeps the events of a call and reports each to a callback."""
 
     def __init__(
         self, clock: Callable[[], float], watch: Callable[[Note], None] | None = None
     ) -> None:
-        """Begin an empty journal.
+        """Create an empty journal.
 
         Args:
-            clock: Seconds since the call began.
-            watch: Called with every note as it is taken.
+            clock: Returns seconds since the call began.
+            watch: Called with every note.
         """
         self._clock = clock
         self._watch = watch
         self.notes: list[Note] = []
 
-    def note(self, what: Happening, text: str = "", *, at: float | None = None) -> None:
-        """Write down that something happens now, or happened at a moment that is known better."""
+    def note(self, what: CallEvent, text: str = "", *, at: float | None = None) -> None:
+        """Add an event, now or at a known time."""
         note = Note(self._clock() if at is None else at, what, text)
         self.notes.append(note)
         if self._watch is not None:
             self._watch(note)
 
-    def of(self, *kinds: Happening) -> Iterator[Note]:
-        """The notes of some kinds, in order of time."""
+    def of(self, *kinds: CallEvent) -> Iterator[Note]:
+        """Return the notes of some kinds, by time."""
         return (note for note in sorted(self.notes, key=_at) if note.what in kinds)
 
 

@@ -22,21 +22,20 @@ from livekit.agents import (
 from livekit.agents.voice import Agent, io
 
 from cartesia_ink_plugins.demo.caller import SAMPLE_RATE
-from cartesia_ink_plugins.demo.journal import Happening, Journal
+from cartesia_ink_plugins.demo.journal import CallEvent, Journal
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
-from cartesia_ink_plugins.demo.pacing import Pace
+from cartesia_ink_plugins.demo.reply_timing import ReplyTiming
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Loudspeaker, Telephone
 from cartesia_ink_plugins.demo.voice import Speaker
 
-# How far the agent writes ahead of what is heard.
-_AHEAD_SECONDS = 0.2
+_AHEAD_SECONDS = 0.2  # audio that the agent writes ahead of playback, as a device buffers it
 
 
 class TelephoneInput(io.AudioInput):
     """The caller's voice, as frames of 20 ms."""
 
     def __init__(self) -> None:
-        """Begin with nothing said."""
+        """Create an input without audio."""
         super().__init__(label="telephone")
         self._frames: asyncio.Queue[rtc.AudioFrame] = asyncio.Queue()
 
@@ -45,7 +44,7 @@ class TelephoneInput(io.AudioInput):
         return await self._frames.get()
 
     async def deliver(self, pcm: bytes) -> None:
-        """Hand a piece of the caller's voice to the session.
+        """Pass audio of the caller to the session.
 
         Args:
             pcm: 16-bit mono at 16 kHz.
@@ -54,13 +53,13 @@ class TelephoneInput(io.AudioInput):
 
 
 class TelephoneOutput(io.AudioOutput):
-    """The agent's voice; tells the session truthfully what was heard of it."""
+    """The agent's voice; reports to the session how much of it was played."""
 
     def __init__(self, loudspeaker: Loudspeaker) -> None:
         """Write to a loudspeaker.
 
         Args:
-            loudspeaker: Where the voice is heard.
+            loudspeaker: Playback buffer.
         """
         super().__init__(
             label="telephone",
@@ -72,7 +71,7 @@ class TelephoneOutput(io.AudioOutput):
         self._playing: asyncio.Task[None] | None = None
 
     async def capture_frame(self, frame: rtc.AudioFrame) -> None:
-        """Play a frame, and wait while there is enough to be heard.
+        """Queue a frame, and wait until the buffer is short.
 
         Args:
             frame: Mono at `BOT_SAMPLE_RATE`.
@@ -85,50 +84,50 @@ class TelephoneOutput(io.AudioOutput):
         await self._loudspeaker.wait_below(_AHEAD_SECONDS)
 
     def flush(self) -> None:
-        """The reply is complete: tell when it has been heard."""
+        """The reply is complete: report when it has been played."""
         super().flush()
         if self._written:
             self._playing = asyncio.create_task(self._play_out())
 
     def clear_buffer(self) -> None:
-        """Fall silent at once."""
+        """Stop playback at once."""
         if self._playing is not None:
             self._playing.cancel()
-        heard = self._written - self._loudspeaker.seconds
+        played = self._written - self._loudspeaker.seconds
         self._loudspeaker.clear()
         if self._written:
-            self._finish(heard, interrupted=True)
+            self._finish(played, interrupted=True)
 
     async def _play_out(self) -> None:
         await self._loudspeaker.wait_below(0.0)
         self._finish(self._written, interrupted=False)
 
-    def _finish(self, heard: float, *, interrupted: bool) -> None:
+    def _finish(self, played: float, *, interrupted: bool) -> None:
         self._written = 0.0
         self._playing = None
-        self.on_playback_finished(playback_position=heard, interrupted=interrupted)
+        self.on_playback_finished(playback_position=played, interrupted=interrupted)
 
 
 class NotingAgent(BookingAgent):
-    """The booking agent, which also writes down what it hears and books."""
+    """The booking agent, which also adds speech events and bookings to the journal."""
 
     def __init__(self, journal: Journal) -> None:
         """Write to a journal.
 
         Args:
-            journal: Of the call.
+            journal: The journal of the call.
         """
         super().__init__()
         self._journal = journal
 
     def booked(self, facts: dict[str, Any]) -> None:
-        """Write down a booking."""
-        self._journal.note(Happening.BOOKED, json.dumps(facts))
+        """Add a booking to the journal."""
+        self._journal.note(CallEvent.BOOKED, json.dumps(facts))
 
     async def stt_node(
         self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
     ) -> AsyncIterator[stt.SpeechEvent | str]:
-        """Pass the speech events on, and write them down."""
+        """Pass the speech events on and add them to the journal."""
         eager, final = "", ""
         async for event in Agent.default.stt_node(self, audio, model_settings):
             if isinstance(event, stt.SpeechEvent):
@@ -136,20 +135,20 @@ class NotingAgent(BookingAgent):
                 match event.type:
                     case stt.SpeechEventType.START_OF_SPEECH:
                         eager, final = "", ""
-                        self._journal.note(Happening.TURN_START)
+                        self._journal.note(CallEvent.TURN_START)
                     case stt.SpeechEventType.INTERIM_TRANSCRIPT if eager and text == eager:
-                        # That is how a plugin takes a prediction back.
+                        # A plugin withdraws a prediction with an interim of the same text.
                         eager = ""
-                        self._journal.note(Happening.TURN_RESUME)
+                        self._journal.note(CallEvent.TURN_RESUME)
                     case stt.SpeechEventType.INTERIM_TRANSCRIPT:
-                        self._journal.note(Happening.TURN_UPDATE, text)
+                        self._journal.note(CallEvent.TURN_UPDATE, text)
                     case stt.SpeechEventType.PREFLIGHT_TRANSCRIPT:
                         eager = text
-                        self._journal.note(Happening.TURN_EAGER_END, text)
+                        self._journal.note(CallEvent.TURN_EAGER_END, text)
                     case stt.SpeechEventType.FINAL_TRANSCRIPT:
                         final = text
                     case stt.SpeechEventType.END_OF_SPEECH:
-                        self._journal.note(Happening.TURN_END, final)
+                        self._journal.note(CallEvent.TURN_END, final)
             yield event
 
 
@@ -158,38 +157,38 @@ async def hold_livekit_call(
     recogniser: stt.STT[Any],
     voice: Speaker,
     *,
-    pace: Pace | None = None,
+    timing: ReplyTiming | None = None,
     vad: NotGivenOr[vad.VAD | None] = NOT_GIVEN,
 ) -> None:
-    """Let the offline agent answer the telephone in an `AgentSession`, until the caller hangs up.
+    """Run the call in an `AgentSession` until the caller hangs up.
 
-    The session is the one that the README shows: turns are Ink's, and the VAD that LiveKit brings
-    along decides, after half a second of voice, that the agent is interrupted.
+    The session is that of the README: turns are Ink's, and LiveKit's own VAD interrupts the agent
+    after 0.5 s of voice.
 
     Args:
-        telephone: The line with the caller.
-        recogniser: An STT plugin that also detects turns.
+        telephone: The call.
+        recogniser: An STT plugin that detects turns.
         voice: The agent's voice.
-        pace: How fast the agent thinks.
-        vad: What notices that the caller speaks; with None the first words interrupt the agent.
+        timing: Simulated latency of the LLM.
+        vad: The VAD; with None the first words interrupt the agent.
     """
     journal = telephone.journal
     session: AgentSession[None] = AgentSession(
         stt=recogniser,
-        llm=BookingLLM(pace=pace, watch=journal.note),
+        llm=BookingLLM(timing=timing, watch=journal.note),
         tts=OfflineTTS(voice, watch=journal.note),
         vad=vad,
         aec_warmup_duration=None,
         turn_handling={"turn_detection": "stt"},
     )
 
-    def said(event: ConversationItemAddedEvent) -> None:
+    def item_added(event: ConversationItemAddedEvent) -> None:
         item = event.item
         if isinstance(item, llm.ChatMessage) and item.role == "assistant":
-            what = Happening.BOT_INTERRUPTED if item.interrupted else Happening.BOT_SAID
+            what = CallEvent.BOT_INTERRUPTED if item.interrupted else CallEvent.BOT_FINISHED
             journal.note(what, item.text_content or "")
 
-    session.on("conversation_item_added", said)
+    session.on("conversation_item_added", item_added)
     microphone = TelephoneInput()
     session.input.audio = microphone
     session.output.audio = TelephoneOutput(telephone.loudspeaker)

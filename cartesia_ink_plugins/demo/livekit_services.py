@@ -1,7 +1,7 @@
-"""The assistant and the voice as LiveKit plugins, and the agent that they make.
+"""The assistant and the voice as LiveKit LLM and TTS plugins, and the agent.
 
-They need no key and no network and stand where any LLM and TTS plugin stands: the LLM streams
-tokens, calls a function, is cancelled, and answers preemptively.
+They need no key and no network. The LLM streams tokens, calls a function, can be cancelled, and
+supports preemptive generation.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from livekit.agents import (
 
 from cartesia_ink_plugins.demo.booking import (
     INSTRUCTIONS,
-    Booked,
-    Call,
-    Heard,
+    BookingResult,
     Message,
-    Say,
+    TextReply,
+    ToolCall,
+    UserMessage,
     follow,
     make_booking,
     tokens,
 )
-from cartesia_ink_plugins.demo.journal import Happening
-from cartesia_ink_plugins.demo.pacing import Pace
+from cartesia_ink_plugins.demo.journal import CallEvent
+from cartesia_ink_plugins.demo.reply_timing import ReplyTiming
 from cartesia_ink_plugins.demo.voice import Speaker
 
-Watch = Callable[[Happening, str], None]
-"""Is told what a plugin does, for the journal of the demo."""
+Watch = Callable[[CallEvent, str], None]
+"""Called with the events of a plugin, for the journal."""
 
 
 class BookingAgent(Agent):
-    """Answers the telephone of a restaurant; works with the offline LLM and with a real one."""
+    """The agent of a restaurant, for the offline LLM and for a real one."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """Take the instructions of a real LLM along; the offline one needs none.
+        """Create the agent, with instructions for a real LLM.
 
         Args:
             **kwargs: Arguments of LiveKit's `Agent`.
@@ -64,18 +64,18 @@ class BookingAgent(Agent):
         """Book a table in the restaurant.
 
         Args:
-            context: Of the call.
+            context: Context of the run.
             date: The day, as YYYY-MM-DD.
             time: The time of day, as HH:MM on 24 hours.
-            party_size: How many people.
-            name: For whom the table is booked.
+            party_size: Number of people.
+            name: Name of the guest.
         """
         facts = {"date": date, "time": time, "party_size": party_size, "name": name}
         self.booked(facts)
         return make_booking(facts)
 
     def booked(self, facts: dict[str, Any]) -> None:
-        """Is told of every booking; for subclasses.
+        """Handle a booking; for subclasses.
 
         Args:
             facts: The arguments of the function call.
@@ -83,24 +83,24 @@ class BookingAgent(Agent):
 
 
 class BookingLLM(llm.LLM[Any]):
-    """The rule-based assistant in the place of an LLM."""
+    """The rule-based assistant as an LLM."""
 
     def __init__(
         self,
         *,
-        pace: Pace | None = None,
+        timing: ReplyTiming | None = None,
         today: Callable[[], date] = date.today,
         watch: Watch | None = None,
     ) -> None:
-        """Set up the plugin.
+        """Create the plugin.
 
         Args:
-            pace: How fast it thinks.
-            today: The day of the call.
-            watch: Is told when a reply is begun and when it is ready.
+            timing: Simulated latency.
+            today: Returns the day of the call.
+            watch: Called when a reply is begun and when it is ready.
         """
         super().__init__()
-        self.pace = pace or Pace()
+        self.timing = timing or ReplyTiming()
         self.today = today
         self.watch: Watch = watch or (lambda happening, text: None)
 
@@ -122,13 +122,13 @@ class BookingLLM(llm.LLM[Any]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
         **kwargs: Any,
     ) -> llm.LLMStream:
-        """Begin a reply.
+        """Start a reply.
 
         Args:
             chat_ctx: The conversation so far.
-            tools: What may be called; `book_table` is.
-            conn_options: Has no meaning here.
-            **kwargs: What a real LLM may be told; has no meaning here.
+            tools: Ignored; `book_table` is always called.
+            conn_options: Ignored.
+            **kwargs: Ignored.
         """
         return _Reply(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
 
@@ -142,16 +142,16 @@ class _Reply(llm.LLMStream):
         assistant = self._assistant
         messages = list(read_chat(self._chat_ctx.items))
         reply = follow(messages, assistant.today()).reply()
-        assistant.watch(Happening.REPLY_BEGUN, _last_heard(messages))
-        await asyncio.sleep(assistant.pace.first_token)
+        assistant.watch(CallEvent.REPLY_BEGUN, _last_user_text(messages))
+        await asyncio.sleep(assistant.timing.first_token)
         match reply:
-            case Say(text):
+            case TextReply(text):
                 for token in tokens(text):
                     self._send(content=token)
-                    await asyncio.sleep(assistant.pace.token)
-                assistant.watch(Happening.REPLY_READY, text)
-            case Call(name, _):
-                assistant.watch(Happening.REPLY_READY, f"{name}({reply.json})")
+                    await asyncio.sleep(assistant.timing.token)
+                assistant.watch(CallEvent.REPLY_READY, text)
+            case ToolCall(name, _):
+                assistant.watch(CallEvent.REPLY_READY, f"{name}({reply.json})")
                 call = llm.FunctionToolCall(
                     name=name, arguments=reply.json, call_id=uuid.uuid4().hex
                 )
@@ -163,14 +163,14 @@ class _Reply(llm.LLMStream):
 
 
 class OfflineTTS(tts.TTS[Any]):
-    """The offline voice in the place of a TTS plugin."""
+    """The offline voice as a TTS plugin."""
 
     def __init__(self, voice: Speaker, *, watch: Watch | None = None) -> None:
-        """Set up the plugin.
+        """Create the plugin.
 
         Args:
             voice: A loaded voice.
-            watch: Is told when a sentence is given to the voice.
+            watch: Called when a sentence is synthesized.
         """
         super().__init__(
             capabilities=tts.TTSCapabilities(streaming=False),
@@ -193,13 +193,13 @@ class OfflineTTS(tts.TTS[Any]):
     def synthesize(
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.ChunkedStream:
-        """Speak a text.
+        """Synthesize a text.
 
         Args:
-            text: What to say.
-            conn_options: Has no meaning here.
+            text: The text.
+            conn_options: Ignored.
         """
-        self.watch(Happening.SYNTHESIS, text)
+        self.watch(CallEvent.SYNTHESIS, text)
         return _Speech(self, input_text=text, conn_options=conn_options)
 
 
@@ -221,18 +221,18 @@ class _Speech(tts.ChunkedStream):
 
 
 def read_chat(items: Iterable[llm.ChatItem]) -> Iterator[Message]:
-    """Read the items of a `ChatContext` as the assistant knows them."""
+    """Convert the items of a `ChatContext` to messages of the assistant."""
     for item in items:
         match item:
             case llm.ChatMessage(role="user"):
-                yield Heard(item.text_content or "")
+                yield UserMessage(item.text_content or "")
             case llm.FunctionCallOutput():
                 if reference := _reference(item.output):
-                    yield Booked(reference)
+                    yield BookingResult(reference)
 
 
 def _reference(output: str) -> str | None:
-    """The reference in the result of a function call, which LiveKit writes as Python does."""
+    """Return the reference in the result of a function call, which is a Python literal."""
     try:
         result = ast.literal_eval(output)
     except (ValueError, SyntaxError):
@@ -240,5 +240,5 @@ def _reference(output: str) -> str | None:
     return str(result["reference"]) if isinstance(result, dict) and "reference" in result else None
 
 
-def _last_heard(messages: list[Message]) -> str:
-    return next((m.text for m in reversed(messages) if isinstance(m, Heard)), "")
+def _last_user_text(messages: list[Message]) -> str:
+    return next((m.text for m in reversed(messages) if isinstance(m, UserMessage)), "")

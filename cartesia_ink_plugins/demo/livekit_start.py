@@ -1,4 +1,4 @@
-"""Start a LiveKit agent as a newcomer does: with a key or without, and told what is missing."""
+"""Starts an example LiveKit agent with or without an API key, and reports what is missing."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from cartesia_ink_plugins.core.errors import InkError, UsageError
 from cartesia_ink_plugins.server.speech.process import SpeechServer
 
-_WORKS_FOR_A_SERVER = {"dev", "start", "connect"}
-_ANSWERS_CALLS = {"console", *_WORKS_FOR_A_SERVER}
+_NEEDS_SERVER = {"dev", "start", "connect"}
+_ANSWERS_CALLS = {"console", *_NEEDS_SERVER}
 _SERVER = {
     "LIVEKIT_URL": "--url",
     "LIVEKIT_API_KEY": "--api-key",
@@ -24,11 +24,10 @@ _NEEDS_NO_SOUND = {"--help", "--text", "--list-devices"}
 
 @contextmanager
 def offline_without_key() -> Iterator[None]:
-    """Have a local Ink server while the worker runs, unless there is a key for the real one.
+    """Run a local Ink server while the worker runs, unless `CARTESIA_API_KEY` is set.
 
-    The calls, which are processes of their own, find it through their environment. What a person
-    can mend is said in one line, and ends the program with status 2; Ctrl-C ends it with 130, which
-    LiveKit by itself does not.
+    The processes of the calls find it through their environment. A usage error is printed in one
+    line and ends the program with status 2; Ctrl-C ends it with status 130, unlike LiveKit itself.
     """
     with _interruptible(), _offline():
         yield
@@ -36,11 +35,11 @@ def offline_without_key() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """End the program with status 130 if Ctrl-C has ended it, whoever handled that."""
+    """Exit with status 130 after Ctrl-C, whoever handled it."""
     reading, writing = os.pipe()
     for end in (reading, writing):
         os.set_blocking(end, False)
-    # Python writes the number of every signal here, beside calling its handler.
+    # Python writes the number of every signal to this pipe and also calls its handler.
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
         yield
@@ -56,48 +55,48 @@ def _interruptible() -> Iterator[None]:
 def _offline() -> Iterator[None]:
     arguments = {argument.partition("=")[0] for argument in sys.argv[1:]}
     try:
-        if arguments & _WORKS_FOR_A_SERVER and "--help" not in arguments:
+        if arguments & _NEEDS_SERVER and "--help" not in arguments:
             _check_server(arguments)
         if "console" in arguments and not arguments & _NEEDS_NO_SOUND:
             _check_sound()
         if os.environ.get("CARTESIA_API_KEY") or not arguments & _ANSWERS_CALLS:
             yield
             return
-        _say("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
+        _print("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
         with SpeechServer() as ink:
             os.environ.update(ink.environment())
             yield
     except InkError as error:
-        _say(f"{os.path.basename(sys.argv[0])}: {error}")
+        _print(f"{os.path.basename(sys.argv[0])}: {error}")
         sys.exit(2)
 
 
 def _check_server(arguments: set[str]) -> None:
-    """See whether it is said which LiveKit server to work for."""
-    unsaid = [
+    """Check that the LiveKit server is configured."""
+    missing = [
         name
         for name, option in _SERVER.items()
         if not os.environ.get(name) and option not in arguments
     ]
-    if unsaid:
+    if missing:
         raise UsageError(
-            f"{', '.join(unsaid)}: not set; say which LiveKit server to work for. "
-            "To do without one: console, or `make livekit`"
+            f"{', '.join(missing)}: not set; they name the LiveKit server. "
+            "Without a server: console, or `make livekit`"
         )
 
 
 def _check_sound() -> None:
-    """See whether `console` has something to hear and speak with: it would end without a word."""
+    """Check that `console` has audio devices; it would end without a message."""
     try:
         import sounddevice
 
         for kind in ("input", "output"):
             sounddevice.query_devices(kind=kind)
-    except Exception:  # no library, no device, or none that can be asked
+    except Exception:  # no library, no device, or no access
         raise UsageError(
-            "console: no microphone or no loudspeaker was found; to write instead: console --text"
+            "console: no microphone or no loudspeaker found; to type instead: console --text"
         ) from None
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stderr.write(f"{text}\n")

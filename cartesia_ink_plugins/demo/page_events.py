@@ -1,7 +1,7 @@
-"""What happens in a pipeline, told to the page in the browser as it happens.
+"""Sends the events of a pipeline to the page in the browser.
 
-Every event is an RTVI server message whose data is `{"kind": ..., "at": seconds, ...}`, where `at`
-is on the pipeline's own clock. The page makes its time line and its history of these alone.
+Each event is an RTVI server message with the data `{"kind": ..., "at": seconds, ...}`, `at` on the
+pipeline's clock. The page builds its timeline and its history from these alone.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ PageEvent: TypeAlias = dict[str, Any]
 
 
 class PageReporter(BaseObserver):
-    """Tells the page what the caller said, what became of it, and what the bot does.
+    """Reports turn events, replies and latencies to the page.
 
-    How long the caller waited for the bot's voice is what Pipecat's own observer measures.
+    The latency of the bot's voice is that of Pipecat's own observer.
 
     Example::
 
@@ -53,17 +53,17 @@ class PageReporter(BaseObserver):
         """Report to a page.
 
         Args:
-            rtvi: Of the worker; its messages reach the page on the data channel.
+            rtvi: The worker's RTVI processor, which sends on the data channel.
         """
         super().__init__()
         self._rtvi = rtvi
         self._final = ""
         self._last_error = -1
         self._latency = UserBotLatencyObserver()
-        self._latency.add_event_handler("on_latency_measured", self._tell_latency)
+        self._latency.add_event_handler("on_latency_measured", self._report_latency)
 
     def follow(self, stt: STTService) -> None:
-        """Also tell when the connection to Ink is lost, and when it is there again.
+        """Also report when the connection to Ink is lost and restored.
 
         Args:
             stt: A service with the events `on_connected` and `on_disconnected`.
@@ -77,7 +77,7 @@ class PageReporter(BaseObserver):
 
         async def on_connected(service: STTService) -> None:
             nonlocal lost
-            # The first connection is made before there is anyone to tell.
+            # The first connection is made before the page is connected.
             if lost:
                 lost = False
                 await self._rtvi.send_server_message({"kind": "ink.back"})
@@ -86,10 +86,10 @@ class PageReporter(BaseObserver):
         stt.add_event_handler("on_connected", on_connected)
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """See a frame on its way from one processor to the next.
+        """Handle a frame between two processors.
 
         Args:
-            data: The frame, and between which processors.
+            data: The frame and the processors.
         """
         at = round(data.timestamp / 1e9, 3)
         for event in self._describe(data):
@@ -98,17 +98,17 @@ class PageReporter(BaseObserver):
             await self._latency.on_push_frame(data)
 
     async def cleanup(self) -> None:
-        """Let the measuring end, too."""
+        """End the latency observer, too."""
         await self._latency.cleanup()  # type: ignore[no-untyped-call]
         await super().cleanup()  # type: ignore[no-untyped-call]
 
-    async def _tell_latency(self, _: UserBotLatencyObserver, seconds: float) -> None:
+    async def _report_latency(self, _: UserBotLatencyObserver, seconds: float) -> None:
         await self._rtvi.send_server_message(
             {"kind": "latency", "stage": "voice", "seconds": round(seconds, 3)}
         )
 
     def _describe(self, data: FramePushed) -> list[PageEvent]:
-        """The events that a frame stands for; a frame counts at one place of its way only."""
+        """Return the events of a frame, which counts at only one place of the pipeline."""
         frame = data.frame
         if isinstance(frame, ErrorFrame) and frame.id != self._last_error:
             self._last_error = frame.id
@@ -120,7 +120,7 @@ class PageReporter(BaseObserver):
         if isinstance(data.source, BaseOutputTransport):
             return _of_voice(frame)
         if isinstance(frame, FunctionCallResultFrame) and isinstance(data.source, LLMService):
-            # Function calls of frameworks and people need not be simple values.
+            # The arguments of a function call may be any objects.
             arguments = {name: str(value) for name, value in dict(frame.arguments).items()}
             return [{"kind": "call", "name": frame.function_name, "arguments": arguments}]
         if isinstance(frame, LLMContextFrame) and isinstance(data.destination, LLMService):

@@ -1,4 +1,4 @@
-"""A person on the telephone, who is heard by a microphone and does as he likes."""
+"""A person at a microphone, as the caller of a call."""
 
 from __future__ import annotations
 
@@ -10,41 +10,40 @@ from cartesia_ink_plugins.demo.caller import (
     SAMPLE_RATE,
     TICK_BYTES,
     TICK_SECONDS,
+    CallerState,
     Line,
-    Mood,
     Spoken,
 )
-from cartesia_ink_plugins.demo.journal import Happening, Note
+from cartesia_ink_plugins.demo.journal import CallEvent, Note
 
-# What a microphone does not give for longer than this is taken to be silence.
+# A microphone that is later than 0.5 s has its gap filled with silence.
 _LATE_BYTES = int(SAMPLE_RATE * 0.5) * 2
-# A room rings on, and loudspeakers are late, when the bot has fallen silent.
-_RINGING_SECONDS = 0.5
+# Echo and output latency after the bot has stopped, in seconds.
+_ECHO_SECONDS = 0.5
 
 
 class Person:
-    """Stands where the recorded caller stands.
+    """Takes the place of the recorded caller.
 
-    What is said is not known beforehand, so a line is what is heard between the start and the end
-    of a turn; when it began and ended is told by the sound itself.
+    The lines are not known beforehand: each turn is one, and the VAD tells its start and end.
 
     Attributes:
-        mood: Gone once the call is over for him.
+        state: `HUNG_UP` after the call.
         spoken: A line for each turn.
     """
 
     def __init__(self, read: Callable[[], bytes], *, interrupts: bool = True) -> None:
-        """Lift the receiver.
+        """Create a caller.
 
         Args:
-            read: Gives what the microphone has heard since the last call.
-            interrupts: He is also heard while the bot speaks.
+            read: Returns the microphone's audio since its last call.
+            interrupts: Whether the microphone is open while the bot speaks.
         """
-        self.mood = Mood.SPEAKING
+        self.state = CallerState.SPEAKING
         self.spoken: list[Spoken] = []
         self._read = read
         self._interrupts = interrupts
-        self._clock = EnergyVAD(AudioFormat(sample_rate=SAMPLE_RATE))
+        self._vad = EnergyVAD(AudioFormat(sample_rate=SAMPLE_RATE))
         self._ticks = 0
         self._given = 0
         self._bot_spoke: float | None = None
@@ -55,54 +54,54 @@ class Person:
         return self._ticks * TICK_SECONDS
 
     def tick(self, *, bot_speaking: bool) -> bytes:
-        """What the microphone has heard lately.
+        """Return the microphone's audio since the last tick.
 
         Args:
-            bot_speaking: Whether the bot can be heard in this tick.
+            bot_speaking: Whether the bot is audible in this tick.
 
         Returns:
-            16-bit mono audio at 16 kHz; 20 ms in the mean.
+            16-bit mono audio at 16 kHz; 20 ms on average.
         """
-        heard = self._read()
+        audio = self._read()
         if self._ticks == 0:
-            heard = b""  # that was before the call
+            audio = b""  # from before the call
         self._ticks += 1
         if bot_speaking:
             self._bot_spoke = self.now
-        late = self._ticks * TICK_BYTES - self._given - len(heard)
+        late = self._ticks * TICK_BYTES - self._given - len(audio)
         if late > _LATE_BYTES:
-            heard += bytes(late)
-        if self._bot_is_heard() and not self._interrupts:
-            heard = bytes(len(heard))
-        self._given += len(heard)
-        self._clock.audio_received(heard, self.now)
-        return heard
+            audio += bytes(late)
+        if self._bot_is_audible() and not self._interrupts:
+            audio = bytes(len(audio))
+        self._given += len(audio)
+        self._vad.audio_received(audio, self.now)
+        return audio
 
     def follow(self, note: Note) -> None:
-        """See what happens in the call.
+        """Follow the events of the call.
 
         Args:
-            note: From the journal.
+            note: Entry of the journal.
         """
         match note.what:
-            case Happening.TURN_START:
+            case CallEvent.TURN_START:
                 speech = self._last_speech()
                 start = self._time(speech.start) if speech else note.at
                 if self.spoken:
                     start = max(start, self.spoken[-1].end or start)
-                line = Line("", "", interrupts=0.0 if self._bot_is_heard() else None)
+                line = Line("", "", interrupts=0.0 if self._bot_is_audible() else None)
                 self.spoken.append(Spoken(line, start))
-            case Happening.TURN_END if self.spoken and self.spoken[-1].end is None:
+            case CallEvent.TURN_END if self.spoken and self.spoken[-1].end is None:
                 speech = self._last_speech()
                 turn = self.spoken[-1]
                 turn.end = max(turn.start, self._time(speech.end) if speech else note.at)
 
-    def _bot_is_heard(self) -> bool:
-        return self._bot_spoke is not None and self.now - self._bot_spoke < _RINGING_SECONDS
+    def _bot_is_audible(self) -> bool:
+        return self._bot_spoke is not None and self.now - self._bot_spoke < _ECHO_SECONDS
 
     def _last_speech(self) -> Speech | None:
-        return self._clock.last(self._given)
+        return self._vad.last(self._given)
 
     def _time(self, position: int) -> float:
-        time = self._clock.time_of(position)
+        time = self._vad.time_of(position)
         return self.now if time is None else time

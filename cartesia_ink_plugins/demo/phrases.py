@@ -1,9 +1,8 @@
 """What a caller means: dates, times, party sizes, names, yes and no in a verbatim transcript.
 
-Rules, not a model: they know the ways in which people book tables and the ways in which speech
-recognition writes them down ("7.30 PM", "seven thirty", "half past seven"). What they do not
-recognise they leave alone; nothing is guessed. When a caller corrects himself in one breath
-("Friday, no, Saturday"), the last word counts.
+Rules for the phrases with which people book tables, in the spellings of speech recognition
+("7.30 PM", "seven thirty", "half past seven"). Nothing is guessed. If a caller corrects himself in
+one utterance ("Friday, no, Saturday"), the last phrase counts.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from enum import Enum
 
 
 class Fact(Enum):
-    """What has to be known to book a table, in the order in which it is asked."""
+    """The facts of a booking, in the order in which they are asked for."""
 
     DATE = "date"
     PARTY = "party"
@@ -24,7 +23,7 @@ class Fact(Enum):
 
 
 class Attitude(Enum):
-    """How the caller answers a question that wants a yes or a no."""
+    """The answer to a yes-or-no question."""
 
     YES = "yes"
     NO = "no"
@@ -33,7 +32,7 @@ class Attitude(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Understanding:
-    """What one utterance says; None is what it does not say.
+    """The facts in one utterance; None if it does not have a fact.
 
     Attributes:
         date: The day.
@@ -53,21 +52,21 @@ class Understanding:
 
 
 def understand(text: str, today: date, asked: Fact | None = None) -> Understanding:
-    """Read one utterance.
+    """Parse one utterance.
 
     Args:
-        text: The words of the caller, verbatim.
-        today: The day on which they are said.
-        asked: The question they answer, which decides what a bare "eight" means.
+        text: The transcript, verbatim.
+        today: The day of the call.
+        asked: The fact that was asked for, which decides what a bare "eight" means.
 
     Returns:
-        Everything that was recognised.
+        All facts found.
     """
     text = text.replace("\u2019", "'")
-    words = _Words(_normalise(text))
-    day = _find_date(words, today)
-    hour = _find_time(words, bare=asked is Fact.TIME)
-    party = _find_party(words, bare=asked is Fact.PARTY)
+    unparsed = _Unparsed(_normalise(text))
+    day = _find_date(unparsed, today)
+    hour = _find_time(unparsed, bare=asked is Fact.TIME)
+    party = _find_party(unparsed, bare=asked is Fact.PARTY)
     return Understanding(
         date=day,
         time=hour,
@@ -78,8 +77,8 @@ def understand(text: str, today: date, asked: Fact | None = None) -> Understandi
     )
 
 
-class _Words:
-    """An utterance from which what is understood is taken away, so that it means one thing only."""
+class _Unparsed:
+    """The part of an utterance that is not parsed yet, so that no phrase counts twice."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -93,8 +92,8 @@ class _Words:
         return found[-1]
 
 
-def _list(words: str) -> list[str]:
-    return words.split()
+def _list(text: str) -> list[str]:
+    return text.split()
 
 
 # --- Numbers ----------------------------------------------------------------------------------
@@ -116,20 +115,20 @@ for _ten, _value in _TENS.items():
     for _n in range(1, 10):
         _NUMBERS[f"{_ten} {_UNITS[_n]}"] = str(_value + _n)
         _NUMBERS[f"{_ten} {_ORDINALS[_n]}"] = f"{_value + _n}th"
-_NUMBER_WORDS = re.compile(
+_NUMERALS = re.compile(
     r"\b(" + "|".join(sorted(_NUMBERS, key=len, reverse=True)) + r")\b(?! half\b)"
 )
 
 
 def _normalise(text: str) -> str:
-    """Lower case, digits for number words, "7:30" and "pm" in one spelling each."""
+    """Lower case, digits for number unparsed, "7:30" and "pm" in one spelling each."""
     text = text.lower().replace("-", " ")
     text = re.sub(r"\ba couple of\b", "two", text)
     text = re.sub(r"\b(\d{1,2})[.:](\d{2})\b", r"\1:\2", text)
     text = re.sub(r"\b([ap])\.? ?m\b\.?", r"\1m", text)
     text = re.sub(r"(\d)([ap]m)\b", r"\1 \2", text)
     text = re.sub(r"o['\s]?clock", "oclock", text)
-    text = _NUMBER_WORDS.sub(lambda found: _NUMBERS[found[1]], text)
+    text = _NUMERALS.sub(lambda found: _NUMBERS[found[1]], text)
     text = re.sub(r"(\d)(?:st|nd|rd)\b", r"\1th", text)
     text = re.sub(r"[^\w\s:',]", " , ", text)
     return re.sub(r"\s+", " ", text).strip()
@@ -153,12 +152,12 @@ _DATE = re.compile(
 )
 
 
-def _find_date(words: _Words, today: date) -> date | None:
-    # "Friday the 27th of November" says one date twice: what names the month is the exact one.
-    said = list(_DATE.finditer(words.text))
-    exact = [found for found in said if found["month"] or found["month2"]]
-    words.take_last(_DATE)
-    for found in reversed(exact or said):
+def _find_date(unparsed: _Unparsed, today: date) -> date | None:
+    # "Friday the 27th of November" is one date, twice: the part with the month is exact.
+    dates = list(_DATE.finditer(unparsed.text))
+    exact = [found for found in dates if found["month"] or found["month2"]]
+    unparsed.take_last(_DATE)
+    for found in reversed(exact or dates):
         if (day := _read_date(found, today)) is not None:
             return day
     return None
@@ -229,11 +228,11 @@ _BARE_TIME = re.compile(
 )
 
 
-def _find_time(words: _Words, *, bare: bool) -> time | None:
-    found = words.take_last(_TIME)
+def _find_time(unparsed: _Unparsed, *, bare: bool) -> time | None:
+    found = unparsed.take_last(_TIME)
     if found is not None:
         return _read_time(found)
-    if bare and (found := words.take_last(_BARE_TIME)) is not None:
+    if bare and (found := unparsed.take_last(_BARE_TIME)) is not None:
         return _time(int(found["h"]), int(found["m"] or 0), found["part"])
     return None
 
@@ -282,10 +281,10 @@ _PARTY = re.compile(
 _BARE_NUMBER = re.compile(r"\b(?P<n1>\d{1,3})\b")
 
 
-def _find_party(words: _Words, *, bare: bool) -> int | None:
-    found = words.take_last(_PARTY)
+def _find_party(unparsed: _Unparsed, *, bare: bool) -> int | None:
+    found = unparsed.take_last(_PARTY)
     if found is None:
-        found = words.take_last(_BARE_NUMBER) if bare else None
+        found = unparsed.take_last(_BARE_NUMBER) if bare else None
         return _party(int(found["n1"])) if found else None
     if found["alone"]:
         return 1
@@ -329,10 +328,10 @@ def _find_name(text: str, *, bare: bool) -> str | None:
         return None
     rest = _LEAD_IN.sub("", text.strip()).strip(" .,!?")
     rest = re.sub(r"[\s,]+please$", "", rest, flags=re.IGNORECASE)
-    words = rest.split()
-    if not 1 <= len(words) <= 3 or _is_no_name(rest) or not all(map(_is_name_word, words)):
+    parts = rest.split()
+    if not 1 <= len(parts) <= 3 or _is_no_name(rest) or not all(map(_is_name_word, parts)):
         return None
-    return " ".join(word[0].upper() + word[1:] for word in words)
+    return " ".join(word[0].upper() + word[1:] for word in parts)
 
 
 def _is_name_word(word: str) -> bool:

@@ -1,4 +1,4 @@
-"""One call through a Pipecat pipeline: a transport over the demo's telephone, and the bot.
+"""One call through a Pipecat pipeline, with the demo's telephone as its transport.
 
 telephone → transport → STT → aggregator → LLM → TTS → transport → telephone
 """
@@ -41,25 +41,24 @@ from pipecat.transports.base_transport import BaseTransport, TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from cartesia_ink_plugins.demo.caller import SAMPLE_RATE
-from cartesia_ink_plugins.demo.journal import Happening, Journal
-from cartesia_ink_plugins.demo.pacing import Pace
+from cartesia_ink_plugins.demo.journal import CallEvent, Journal
 from cartesia_ink_plugins.demo.pipecat_services import (
     BookingLLMService,
     OfflineTTSService,
     book_table,
 )
+from cartesia_ink_plugins.demo.reply_timing import ReplyTiming
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Loudspeaker, Telephone
 from cartesia_ink_plugins.demo.voice import Speaker
 
-# How far the bot writes ahead of what is heard, like any transport with a small buffer.
-_AHEAD_SECONDS = 0.06
+_AHEAD_SECONDS = 0.06  # audio that the bot writes ahead of playback, as a transport buffers it
 
 
 class TelephoneInput(BaseInputTransport):
     """The caller's voice, as frames of 20 ms."""
 
     async def start(self, frame: StartFrame) -> None:
-        """Get ready to hear.
+        """Start input.
 
         Args:
             frame: The start frame.
@@ -68,7 +67,7 @@ class TelephoneInput(BaseInputTransport):
         await self.set_transport_ready(frame)
 
     async def deliver(self, pcm: bytes) -> None:
-        """Hand a piece of the caller's voice to the pipeline.
+        """Pass audio of the caller to the pipeline.
 
         Args:
             pcm: 16-bit mono at 16 kHz.
@@ -78,20 +77,20 @@ class TelephoneInput(BaseInputTransport):
 
 
 class TelephoneOutput(BaseOutputTransport):
-    """The bot's voice, written no faster than it is heard."""
+    """The bot's voice, written in real time."""
 
     def __init__(self, loudspeaker: Loudspeaker, params: TransportParams) -> None:
         """Write to a loudspeaker.
 
         Args:
-            loudspeaker: Where the voice is heard.
+            loudspeaker: Playback buffer.
             params: The transport's parameters.
         """
         super().__init__(params)
         self._loudspeaker = loudspeaker
 
     async def start(self, frame: StartFrame) -> None:
-        """Get ready to speak.
+        """Start output.
 
         Args:
             frame: The start frame.
@@ -100,11 +99,11 @@ class TelephoneOutput(BaseOutputTransport):
         await self.set_transport_ready(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Fall silent at once when interrupted.
+        """Stop playback at once when interrupted.
 
         Args:
             frame: The frame.
-            direction: Where it goes.
+            direction: Its direction.
         """
         await super().process_frame(frame, direction)
         if isinstance(frame, InterruptionFrame):
@@ -128,10 +127,10 @@ class TelephoneTransport(BaseTransport):
     """A Pipecat transport over the demo's telephone."""
 
     def __init__(self, telephone: Telephone) -> None:
-        """Connect a pipeline to a telephone.
+        """Create a transport.
 
         Args:
-            telephone: The line with the caller.
+            telephone: The call.
         """
         super().__init__()
         params = TransportParams(
@@ -155,13 +154,13 @@ class TelephoneTransport(BaseTransport):
 
 
 class TurnNotes(FrameProcessor):
-    """Writes down what an STT service hears, before anything that comes after it acts on it."""
+    """Adds the frames of an STT service to the journal, before other processors get them."""
 
     def __init__(self, journal: Journal) -> None:
         """Write to a journal.
 
         Args:
-            journal: Of the call.
+            journal: The journal of the call.
         """
         super().__init__()
         self._journal = journal
@@ -172,7 +171,7 @@ class TurnNotes(FrameProcessor):
 
         Args:
             frame: The frame.
-            direction: Where it goes.
+            direction: Its direction.
         """
         await super().process_frame(frame, direction)
         if direction is FrameDirection.DOWNSTREAM:
@@ -183,33 +182,33 @@ class TurnNotes(FrameProcessor):
         note = self._journal.note
         match frame:
             case ProposedUserStartedSpeakingFrame():
-                note(Happening.TURN_START)
+                note(CallEvent.TURN_START)
             case EagerTranscriptionFrame():
-                note(Happening.TURN_EAGER_END, frame.text)
+                note(CallEvent.TURN_EAGER_END, frame.text)
             case InterimTranscriptionFrame():
-                note(Happening.TURN_UPDATE, frame.text)
+                note(CallEvent.TURN_UPDATE, frame.text)
             case EagerEndOfTurnCancelFrame():
-                note(Happening.TURN_RESUME)
+                note(CallEvent.TURN_RESUME)
             case TranscriptionFrame():
                 self._final = frame.text
             case ProposedUserStoppedSpeakingFrame():
-                note(Happening.TURN_END, self._final)
+                note(CallEvent.TURN_END, self._final)
                 self._final = ""
 
 
 async def hold_pipecat_call(
-    telephone: Telephone, stt: STTService, voice: Speaker, *, pace: Pace | None = None
+    telephone: Telephone, stt: STTService, voice: Speaker, *, timing: ReplyTiming | None = None
 ) -> None:
-    """Let the offline bot answer the telephone in a Pipecat pipeline, until the caller hangs up.
+    """Run the call in a Pipecat pipeline until the caller hangs up.
 
     Args:
-        telephone: The line with the caller.
-        stt: An STT service that also detects turns.
+        telephone: The call.
+        stt: An STT service that detects turns.
         voice: The bot's voice.
-        pace: How fast the bot thinks.
+        timing: Simulated latency of the LLM.
     """
     transport = TelephoneTransport(telephone)
-    worker = _make_bot(telephone, transport, stt, voice, pace)
+    worker = _make_bot(telephone, transport, stt, voice, timing)
     ready = asyncio.Event()
 
     async def started(worker: PipelineWorker, frame: Frame) -> None:
@@ -243,15 +242,15 @@ def _make_bot(
     transport: TelephoneTransport,
     stt: STTService,
     voice: Speaker,
-    pace: Pace | None,
+    timing: ReplyTiming | None,
 ) -> PipelineWorker:
-    """Put the pipeline together."""
+    """Create the pipeline."""
     journal = telephone.journal
 
     @functools.wraps(book_table)
     async def book_and_note(params: FunctionCallParams, **arguments: Any) -> None:
         await book_table(params, **arguments)
-        journal.note(Happening.BOOKED, json.dumps(arguments))
+        journal.note(CallEvent.BOOKED, json.dumps(arguments))
 
     aggregators = LLMContextAggregatorPair(LLMContext(tools=[book_and_note]))
     note_bot(aggregators, telephone)
@@ -261,7 +260,7 @@ def _make_bot(
             stt,
             TurnNotes(journal),
             aggregators.user(),
-            BookingLLMService(pace=pace, watch=journal.note),
+            BookingLLMService(timing=timing, watch=journal.note),
             OfflineTTSService(voice, watch=journal.note),
             transport.output(),
             aggregators.assistant(),
@@ -271,7 +270,7 @@ def _make_bot(
 
 
 async def _first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
-    """Wait until the pipeline has started, or failed to."""
+    """Wait until the pipeline has started or failed."""
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait([waiting, running], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -280,10 +279,10 @@ async def _first(ready: asyncio.Event, running: asyncio.Task[None]) -> None:
 
 
 def note_bot(aggregators: LLMContextAggregatorPair, telephone: Telephone) -> None:
-    """Write down what the bot said, as far as it was heard."""
+    """Add the bot's replies, as far as they were played, to the journal."""
 
-    async def said(aggregator: object, message: AssistantTurnStoppedMessage) -> None:
-        what = Happening.BOT_INTERRUPTED if message.interrupted else Happening.BOT_SAID
+    async def turn_stopped(aggregator: object, message: AssistantTurnStoppedMessage) -> None:
+        what = CallEvent.BOT_INTERRUPTED if message.interrupted else CallEvent.BOT_FINISHED
         telephone.journal.note(what, message.content)
 
-    aggregators.assistant().add_event_handler("on_assistant_turn_stopped", said)
+    aggregators.assistant().add_event_handler("on_assistant_turn_stopped", turn_stopped)

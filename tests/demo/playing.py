@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.demo.caller import Caller, Line, Manners
-from cartesia_ink_plugins.demo.pacing import Pace
+from cartesia_ink_plugins.demo.caller import Caller, CallerTiming, Line
+from cartesia_ink_plugins.demo.reply_timing import ReplyTiming
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE
 from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from cartesia_ink_plugins.testing import Script
 
-QUICK = Pace(first_token=0.05, token=0.001)
-IMPATIENT = Manners(answer_after=0.5, patience=4.0, hang_up_after=0.5)
+QUICK = ReplyTiming(first_token=0.05, token=0.001)
+IMPATIENT = CallerTiming(answer_after=0.5, patience=4.0, hang_up_after=0.5)
 
 LINES = (
     Line("1_date", "A table for next Friday, please."),
@@ -38,13 +38,13 @@ def script(lines: tuple[Line, ...] = LINES) -> Script:
     return Script(*(line.text for line in lines), timing=timing)
 
 
-def caller(lines: tuple[Line, ...] = LINES, *, manners: Manners = IMPATIENT) -> Caller:
+def caller(lines: tuple[Line, ...] = LINES, *, timing: CallerTiming = IMPATIENT) -> Caller:
     """A caller who says the lines in the sound that the script hears."""
     heard = script(lines)
     audio = heard.audio()
     cut = [tuple(AudioFormat().size(s) for s in span) for span in heard.spans]
     spoken = [audio[start:end] for start, end in cut]
-    return Caller(lines, manners=manners, audio=spoken)
+    return Caller(lines, timing=timing, audio=spoken)
 
 
 @dataclass(slots=True)

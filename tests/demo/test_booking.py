@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from cartesia_ink_plugins.demo.booking import (
     BOOK_TABLE_SCHEMA,
     GREETING,
-    Booked,
-    Call,
-    Heard,
+    BookingResult,
     Message,
     Reply,
-    Say,
     Stage,
+    TextReply,
+    ToolCall,
+    UserMessage,
     follow,
     make_booking,
     tokens,
@@ -28,13 +28,13 @@ ALL_FACTS = "Taylor here, my name is Taylor, a table for four tomorrow at 7.30 P
 
 
 def reply_to(*messages: str | Message) -> Reply:
-    heard = [Heard(m) if isinstance(m, str) else m for m in messages]
+    heard = [UserMessage(m) if isinstance(m, str) else m for m in messages]
     return follow(heard, SATURDAY).reply()
 
 
 def said(*messages: str | Message) -> str:
     reply = reply_to(*messages)
-    assert isinstance(reply, Say)
+    assert isinstance(reply, TextReply)
     return reply.text
 
 
@@ -64,24 +64,24 @@ def test_it_reads_everything_back_and_books_on_yes() -> None:
     readback = said(ALL_FACTS)
     for fact in ("Sunday the 22nd of November", "4 people", "7:30 in the evening", "Taylor"):
         assert fact.lower() in readback.lower()
-    assert reply_to(ALL_FACTS, "Yes, please.") == Call(
+    assert reply_to(ALL_FACTS, "Yes, please.") == ToolCall(
         "book_table",
         {"date": "2026-11-22", "time": "19:30", "party_size": 4, "name": "Taylor"},
     )
 
 
 def test_the_result_of_the_call_is_told() -> None:
-    text = said(ALL_FACTS, "Yes.", Booked("417"))
+    text = said(ALL_FACTS, "Yes.", BookingResult("417"))
     assert "4 1 7" in text
     assert "Sunday the 22nd of November" in text
 
 
 def test_goodbye_ends_it() -> None:
     messages: list[Message] = [
-        Heard(ALL_FACTS),
-        Heard("Yes."),
-        Booked("417"),
-        Heard("Thank you, goodbye."),
+        UserMessage(ALL_FACTS),
+        UserMessage("Yes."),
+        BookingResult("417"),
+        UserMessage("Thank you, goodbye."),
     ]
     assert follow(messages, SATURDAY).stage is Stage.OVER
     assert said(*messages).endswith("Goodbye!")
@@ -91,7 +91,7 @@ def test_a_fact_can_be_changed_when_it_is_read_back() -> None:
     assert "8 o'clock in the evening" in said(ALL_FACTS, "Could you make it eight o'clock?").lower()
     assert "For 5 people" in said(ALL_FACTS, "No, five people.")
     reply = reply_to(ALL_FACTS, "Sorry, eight o'clock.", "Yes.")
-    assert isinstance(reply, Call)
+    assert isinstance(reply, ToolCall)
     assert reply.arguments["time"] == "20:00"
 
 
@@ -101,13 +101,13 @@ def test_a_no_without_a_change_asks_what_to_change() -> None:
 
 def test_a_call_that_was_withdrawn_is_made_again() -> None:
     """The framework may drop a call begun on an eager end; the next words decide anew."""
-    assert isinstance(reply_to(ALL_FACTS, "Yes."), Call)
-    assert isinstance(reply_to(ALL_FACTS, "Yes.", "Yes, please."), Call)
-    assert isinstance(reply_to(ALL_FACTS, "Yes.", "No, for five people."), Say)
+    assert isinstance(reply_to(ALL_FACTS, "Yes."), ToolCall)
+    assert isinstance(reply_to(ALL_FACTS, "Yes.", "Yes, please."), ToolCall)
+    assert isinstance(reply_to(ALL_FACTS, "Yes.", "No, for five people."), TextReply)
 
 
 def test_a_booking_can_be_changed_after_it_was_made() -> None:
-    text = said(ALL_FACTS, "Yes.", Booked("417"), "Oh, make it five people.")
+    text = said(ALL_FACTS, "Yes.", BookingResult("417"), "Oh, make it five people.")
     assert "For 5 people" in text
     assert text.endswith("Shall I book it?")
 
@@ -118,18 +118,20 @@ def test_what_is_not_understood_is_asked_again() -> None:
 
 @pytest.mark.parametrize("text", ["", " ", "you"])
 def test_noise_is_not_a_fact(text: str) -> None:
-    assert follow([Heard(text)], SATURDAY).booking.missing is not None
+    assert follow([UserMessage(text)], SATURDAY).booking.missing is not None
 
 
 def test_what_the_house_cannot_do_is_refused() -> None:
     assert "20 people" in said("tomorrow", "we are 200 people")
-    assert follow([Heard("tomorrow"), Heard("200 people")], SATURDAY).booking.party is None
+    assert (
+        follow([UserMessage("tomorrow"), UserMessage("200 people")], SATURDAY).booking.party is None
+    )
 
 
 def test_half_a_sentence_and_the_whole_one_give_the_same_end() -> None:
     """A reply to an eager transcript leaves nothing behind: the same words, the same dialogue."""
-    follow([Heard("A table for")], SATURDAY).reply()
-    whole = [Heard("A table for six tomorrow.")]
+    follow([UserMessage("A table for")], SATURDAY).reply()
+    whole = [UserMessage("A table for six tomorrow.")]
     assert follow(whole, SATURDAY) == follow(whole, SATURDAY)
     assert follow(whole, SATURDAY).booking.party == 6
 
@@ -148,10 +150,14 @@ def test_tokens_are_the_reply_again(text: str) -> None:
     assert "".join(tokens(text)) == text
 
 
-@given(st.lists(st.one_of(st.text(max_size=40).map(Heard), st.just(Booked("123"))), max_size=8))
+@given(
+    st.lists(
+        st.one_of(st.text(max_size=40).map(UserMessage), st.just(BookingResult("123"))), max_size=8
+    )
+)
 def test_any_conversation_has_a_reply(messages: list[Message]) -> None:
     match follow(messages, SATURDAY).reply():
-        case Say(text):
+        case TextReply(text):
             assert text.strip()
-        case Call(_, arguments):
+        case ToolCall(_, arguments):
             assert all(arguments.values())

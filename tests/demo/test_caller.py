@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.demo.booking import Call, Heard, follow
+from cartesia_ink_plugins.demo.booking import ToolCall, UserMessage, follow
 from cartesia_ink_plugins.demo.caller import (
     LINES,
     TICK_BYTES,
     TICK_SECONDS,
     Caller,
+    CallerState,
+    CallerTiming,
     Line,
-    Manners,
-    Mood,
     expected_booking,
     recording,
 )
 
-MANNERS = Manners(answer_after=0.5, patience=2.0, hang_up_after=0.5)
+TIMING = CallerTiming(answer_after=0.5, patience=2.0, hang_up_after=0.5)
 
 
 def sound(seconds: float) -> bytes:
@@ -31,7 +31,7 @@ def sound(seconds: float) -> bytes:
 
 
 def a_caller(*lines: Line, seconds: float = 1.0, greeted: bool = True) -> Caller:
-    return Caller(lines, manners=MANNERS, audio=[sound(seconds)] * len(lines), greeted=greeted)
+    return Caller(lines, timing=TIMING, audio=[sound(seconds)] * len(lines), greeted=greeted)
 
 
 def pass_time(caller: Caller, seconds: float, *, bot: bool = False) -> bytes:
@@ -92,8 +92,8 @@ def test_he_knows_when_he_spoke() -> None:
 
 def test_he_interrupts_when_his_line_says_so() -> None:
     caller = a_caller(Line("a", "Hello."), Line("b", "Wait!", interrupts=0.8), greeted=False)
-    pass_until(caller, lambda: caller.mood is Mood.SPEAKING)
-    pass_until(caller, lambda: caller.mood is Mood.LISTENING)
+    pass_until(caller, lambda: caller.state is CallerState.SPEAKING)
+    pass_until(caller, lambda: caller.state is CallerState.LISTENING)
     waited = pass_until(caller, lambda: len(caller.spoken) == 2, bot=True)
     assert waited == pytest.approx(0.8, abs=0.05)
 
@@ -101,16 +101,18 @@ def test_he_interrupts_when_his_line_says_so() -> None:
 def test_a_bot_that_is_interrupted_and_still_heard_has_not_answered() -> None:
     caller = a_caller(Line("a", "Wait!", interrupts=0.5), Line("b", "Yes."), seconds=0.4)
     pass_until(caller, lambda: bool(caller.spoken), bot=True)
-    pass_until(caller, lambda: caller.mood is Mood.LISTENING, bot=True)
+    pass_until(caller, lambda: caller.state is CallerState.LISTENING, bot=True)
     assert pass_until(caller, lambda: len(caller.spoken) == 2) == pytest.approx(2.0, abs=0.05)
 
 
 def test_he_hangs_up_when_the_bot_has_answered_his_last_line() -> None:
     caller = a_caller(Line("a", "Goodbye."), greeted=False)
-    pass_until(caller, lambda: caller.mood is Mood.SPEAKING)
-    pass_until(caller, lambda: caller.mood is Mood.LISTENING)
+    pass_until(caller, lambda: caller.state is CallerState.SPEAKING)
+    pass_until(caller, lambda: caller.state is CallerState.LISTENING)
     pass_time(caller, 1.0, bot=True)
-    assert pass_until(caller, lambda: caller.mood is Mood.GONE) == pytest.approx(0.5, abs=0.03)
+    assert pass_until(caller, lambda: caller.state is CallerState.HUNG_UP) == pytest.approx(
+        0.5, abs=0.03
+    )
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.name)
@@ -134,7 +136,7 @@ def test_one_line_interrupts_and_there_are_at_least_five() -> None:
 
 @pytest.mark.parametrize("today", [date(2026, 11, day) for day in range(21, 29)])
 def test_the_booking_he_wants_is_what_his_words_say(today: date) -> None:
-    said = [Heard(line.words) for line in LINES[:-1]]
+    said = [UserMessage(line.spoken_text) for line in LINES[:-1]]
     reply = follow(said, today).reply()
-    assert isinstance(reply, Call)
+    assert isinstance(reply, ToolCall)
     assert reply.arguments == expected_booking(today)

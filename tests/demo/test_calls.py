@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from cartesia_ink_plugins.demo.journal import Happening
+from cartesia_ink_plugins.demo.journal import CallEvent
 from cartesia_ink_plugins.demo.livekit_call import hold_livekit_call
 from cartesia_ink_plugins.demo.pipecat_call import hold_pipecat_call
 from cartesia_ink_plugins.demo.report import Exchange, Report, report
@@ -22,13 +22,13 @@ Hold = Callable[[Telephone, str, Hum], Awaitable[None]]
 
 async def in_pipecat(telephone: Telephone, url: str, voice: Hum) -> None:
     stt = InkTurnsSTTService(url=url, api_key="any")
-    await hold_pipecat_call(telephone, stt, voice, pace=QUICK)
+    await hold_pipecat_call(telephone, stt, voice, timing=QUICK)
 
 
 async def in_livekit(telephone: Telephone, url: str, voice: Hum) -> None:
     # What the script hears no VAD takes for a voice: here words interrupt.
     stt = STT(base_url=url, api_key="any")
-    await hold_livekit_call(telephone, stt, voice, pace=QUICK, vad=None)
+    await hold_livekit_call(telephone, stt, voice, timing=QUICK, vad=None)
 
 
 @pytest.fixture(params=[in_pipecat, in_livekit], ids=["pipecat", "livekit"])
@@ -49,12 +49,12 @@ async def test_the_table_is_booked_as_the_caller_wants(hold: Hold) -> None:
     assert [
         (check.what, check.passed, check.detail) for check in result.checks if not check.passed
     ] == []
-    assert [e.heard.strip() for e in result.exchanges] == [line.words for line in LINES]
+    assert [e.transcript.strip() for e in result.exchanges] == [line.spoken_text for line in LINES]
     _the_pause_is_no_end(result.exchanges[1])
     _the_readback_is_cut_off(result.exchanges[3], result.exchanges[4])
     _replies_are_ready_before_their_turn_ends(result)
     assert voice.texts[-1].endswith("Goodbye!")
-    assert len(list(telephone.journal.of(Happening.BOOKED))) == 1
+    assert len(list(telephone.journal.of(CallEvent.BOOKED))) == 1
 
 
 def _the_pause_is_no_end(exchange: Exchange) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import TICK_BYTES, TICK_SECONDS
-from cartesia_ink_plugins.demo.journal import Happening, Note
+from cartesia_ink_plugins.demo.journal import CallEvent, Note
 from cartesia_ink_plugins.demo.person import Person
 
 QUIET = bytes(TICK_BYTES)
@@ -38,9 +38,9 @@ def test_what_was_said_before_the_call_is_nobodys_business() -> None:
 def test_a_line_lasts_as_long_as_the_sound_whenever_the_turn_is_seen() -> None:
     person = Person(microphone([QUIET] * 50 + loud(50)))
     play(person, 65)
-    person.follow(Note(person.now, Happening.TURN_START))
+    person.follow(Note(person.now, CallEvent.TURN_START))
     play(person, 75)
-    person.follow(Note(person.now, Happening.TURN_END, "Hello."))
+    person.follow(Note(person.now, CallEvent.TURN_END, "Hello."))
     [spoken] = person.spoken
     assert spoken.start == pytest.approx(50 * TICK_SECONDS, abs=0.05)
     assert spoken.end == pytest.approx(100 * TICK_SECONDS, abs=0.05)
@@ -50,7 +50,7 @@ def test_a_line_lasts_as_long_as_the_sound_whenever_the_turn_is_seen() -> None:
 def test_who_speaks_while_the_bot_does_interrupts_it() -> None:
     person = Person(microphone(loud(20)))
     assert any(play(person, 20, bot_speaking=True))
-    person.follow(Note(person.now, Happening.TURN_START))
+    person.follow(Note(person.now, CallEvent.TURN_START))
     assert person.spoken[0].line.interrupts is not None
 
 
@@ -69,5 +69,5 @@ def test_a_microphone_that_gives_nothing_is_silent() -> None:
 
 def test_the_end_of_a_turn_that_was_not_seen_to_start_is_no_line() -> None:
     person = Person(lambda: QUIET)
-    person.follow(Note(0.0, Happening.TURN_END, "Hello."))
+    person.follow(Note(0.0, CallEvent.TURN_END, "Hello."))
     assert person.spoken == []

@@ -15,7 +15,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import MissingExtraError
 from cartesia_ink_plugins.demo import livekit_services, pipecat_services
-from cartesia_ink_plugins.demo.booking import Booked, Heard, make_booking
+from cartesia_ink_plugins.demo.booking import BookingResult, UserMessage, make_booking
 from cartesia_ink_plugins.demo.voice import Voice
 
 ARGUMENTS = {"date": "2026-11-27", "time": "20:00", "party_size": 6, "name": "O'Brien"}
@@ -34,9 +34,9 @@ def test_a_pipecat_context_is_read() -> None:
         ]
     )
     assert list(pipecat_services.read_chat(context.get_messages())) == [
-        Heard("A table."),
-        Heard("Friday."),
-        Booked(RESULT["reference"]),
+        UserMessage("A table."),
+        UserMessage("Friday."),
+        BookingResult(RESULT["reference"]),
     ]
 
 
@@ -57,8 +57,8 @@ def test_a_livekit_context_is_read(output: str) -> None:
         llm.FunctionCallOutput(call_id="1", name="book_table", output=output, is_error=False)
     )
     assert list(livekit_services.read_chat(context.items)) == [
-        Heard("A table."),
-        Booked(RESULT["reference"]),
+        UserMessage("A table."),
+        BookingResult(RESULT["reference"]),
     ]
 
 

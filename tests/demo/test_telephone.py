@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.demo.caller import TICK_BYTES, Caller, Line, Manners
-from cartesia_ink_plugins.demo.journal import Happening, Note
+from cartesia_ink_plugins.demo.caller import TICK_BYTES, Caller, CallerTiming, Line
+from cartesia_ink_plugins.demo.journal import CallEvent, Note
 from cartesia_ink_plugins.demo.telephone import BOT_SAMPLE_RATE, Loudspeaker, Telephone
 
-MANNERS = Manners(answer_after=0.1, patience=0.6, hang_up_after=0.1)
+TIMING = CallerTiming(answer_after=0.1, patience=0.6, hang_up_after=0.1)
 
 
 def tone(seconds: float, rate: int = 16_000) -> bytes:
@@ -25,7 +25,7 @@ def tone(seconds: float, rate: int = 16_000) -> bytes:
 
 
 def a_telephone(watch: Callable[[Note], None] | None = None) -> Telephone:
-    caller = Caller([Line("a", "Hello.")], manners=MANNERS, audio=[tone(0.3)], greeted=False)
+    caller = Caller([Line("a", "Hello.")], timing=TIMING, audio=[tone(0.3)], greeted=False)
     return Telephone(caller, watch=watch)
 
 
@@ -54,10 +54,10 @@ async def test_what_happens_is_noted_in_order() -> None:
     telephone = a_telephone(seen.append)
     await hold(telephone)
     assert seen == telephone.journal.notes
-    notes = [note.what for note in telephone.journal.of(*Happening)]
-    assert notes[0] is Happening.CALLER_SPEAKS
-    assert notes.index(Happening.CALLER_SPEAKS) < notes.index(Happening.BOT_SPEAKS)
-    assert Happening.CALLER_SPOKE in notes
+    notes = [note.what for note in telephone.journal.of(*CallEvent)]
+    assert notes[0] is CallEvent.CALLER_SPEAKS
+    assert notes.index(CallEvent.CALLER_SPEAKS) < notes.index(CallEvent.BOT_SPEAKS)
+    assert CallEvent.CALLER_SPOKE in notes
     assert seen[0].text == "Hello."
 
 
@@ -120,8 +120,8 @@ async def test_a_writer_does_not_wait_for_someone_who_has_hung_up() -> None:
 
 async def test_the_caller_hears_what_is_played() -> None:
     heard = bytearray()
-    caller = Caller([Line("a", "Hello.")], manners=MANNERS, audio=[tone(0.1)], greeted=False)
-    telephone = Telephone(caller, hear=heard.extend)
+    caller = Caller([Line("a", "Hello.")], timing=TIMING, audio=[tone(0.1)], greeted=False)
+    telephone = Telephone(caller, play=heard.extend)
     await hold(telephone)
     assert bytes(heard) == tone(0.2, BOT_SAMPLE_RATE)
 
@@ -143,10 +143,10 @@ async def test_the_end_of_a_voice_that_was_cut_off_is_noted_even_if_the_next_fol
             loudspeaker.write(tone(0.2, BOT_SAMPLE_RATE))
 
     await telephone.run(deliver)
-    bot = list(telephone.journal.of(Happening.BOT_SPEAKS, Happening.BOT_SILENT))
+    bot = list(telephone.journal.of(CallEvent.BOT_SPEAKS, CallEvent.BOT_SILENT))
     assert [note.what for note in bot[:3]] == [
-        Happening.BOT_SPEAKS,
-        Happening.BOT_SILENT,
-        Happening.BOT_SPEAKS,
+        CallEvent.BOT_SPEAKS,
+        CallEvent.BOT_SILENT,
+        CallEvent.BOT_SPEAKS,
     ]
     assert bot[2].at - bot[1].at < 0.1

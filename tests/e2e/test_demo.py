@@ -19,7 +19,7 @@ from cartesia_ink_plugins.observe.reader import read_recording
 from cartesia_ink_plugins.observe.timeline.model import build_timeline
 
 MUST_HOLD = (
-    "every line was said and heard",
+    "every line was played and recognized",
     "the booking has every fact right",
     "the table was booked once",
     "nothing was spoken before its turn.end",
@@ -45,7 +45,7 @@ def test_the_table_is_booked(framework: str, tmp_path: Path) -> None:
         assert event in result.stdout
     assert "Traceback" not in result.stderr
     _both_are_recorded(path)
-    assert f"What happened in it is in {path.with_suffix('.html')}" in result.stdout
+    assert f"The timeline of the call is in {path.with_suffix('.html')}" in result.stdout
     _is_shown(path)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import LINES
-from cartesia_ink_plugins.demo.journal import Happening
+from cartesia_ink_plugins.demo.journal import CallEvent
 from cartesia_ink_plugins.observe.reader import read_recording
 from cartesia_ink_plugins.observe.timeline.latency import explanation, latencies
 from cartesia_ink_plugins.observe.timeline.model import build_timeline
@@ -24,7 +24,7 @@ from tests.e2e.calling import web_call
 @pytest.mark.parametrize("example", ["pipecat_bot.py", "pipecat_foundational.py"])
 async def test_a_caller_is_greeted_and_understood(example: str) -> None:
     lines = LINES[:2]
-    script = Script(*(line.words for line in lines))
+    script = Script(*(line.spoken_text for line in lines))
     format = AudioFormat()
     audio = [
         script.audio()[format.size(start - 0.2) : format.size(end + 0.2)]
@@ -44,11 +44,11 @@ async def test_a_caller_is_greeted_and_understood(example: str) -> None:
     assert "For which day may I book?" in said
     assert "For how many people?" in said
     # The bot's track carries speech: a greeting, and an answer to each line.
-    assert len(list(call.telephone.journal.of(Happening.BOT_SPEAKS))) >= 3
+    assert len(list(call.telephone.journal.of(CallEvent.BOT_SPEAKS))) >= 3
 
 
 async def test_a_call_has_a_timeline_when_it_is_over(tmp_path: Path) -> None:
-    line, script = LINES[0], Script(LINES[0].words)
+    line, script = LINES[0], Script(LINES[0].spoken_text)
     async with InkServer(script) as ink:
         environment = {
             "CARTESIA_BASE_URL": ink.url,

@@ -132,7 +132,7 @@ async def test_a_person_talks_interrupts_and_hangs_up(tmp_path: Path) -> None:
         sound.listening() as heard,
         talking(server, environment=sound.environment) as process,
     ):
-        await shows(process, "is heard")
+        await shows(process, "is audible")
         heard.clear()
         async with asyncio.timeout(60):
             while loudness(np.frombuffer(bytes(heard[: len(heard) // 2 * 2]), "<i2")) < 0.05:
@@ -141,7 +141,7 @@ async def test_a_person_talks_interrupts_and_hangs_up(tmp_path: Path) -> None:
         await shows(process, "turn.start")
         await shows(process, "was interrupted")
         await shows(process, "turn.end")
-        await shows(process, "is heard")
+        await shows(process, "is audible")
         process.send_signal(signal.SIGINT)
         rest, err = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0

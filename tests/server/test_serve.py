@@ -195,5 +195,5 @@ def test_a_missing_extra_is_named(engine: list[str], package: str) -> None:
 def test_help_tells_how_to_write_scripts_and_faults() -> None:
     told = run("--help")
     assert told.returncode == 0
-    for words in ("one turn a line", '"eager": false', "reset@turn.update:2"):
+    for words in ("one turn per line", '"eager": false', "reset@turn.update:2"):
         assert words in told.stdout

@@ -218,11 +218,11 @@ async def _secure(
             await writer.start_tls(context, server_hostname=target.host)
     except ssl.SSLCertVerificationError as error:
         message, advice = _CERTIFICATES.get(error.verify_code, _UNTRUSTED)
-        words = {"reason": error.verify_message, "now": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
+        details = {"reason": error.verify_message, "now": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"}
         raise _Failed(
             "tls",
-            f"the certificate {message.format(**words)}",
-            advice.format(**words),
+            f"the certificate {message.format(**details)}",
+            advice.format(**details),
             is_about_time=error.verify_code in _ABOUT_TIME,
         ) from None
     except (OSError, TimeoutError) as error:

@@ -42,7 +42,7 @@ class Answer:
 
     Attributes:
         status: HTTP status, or that of an error message; None if there was none.
-        message: What was said or what went wrong, without our secrets.
+        message: What was answered or what went wrong, without our secrets.
         request_id: To quote to Cartesia's support.
         seconds: Until the connection was accepted; None if it was not.
         round_trips: Seconds of each ping.
@@ -161,13 +161,13 @@ def _judged(name: str, options: ConnectionOptions, answer: Answer, secret: str) 
     if answer.seconds is not None:
         took = f"{1000 * answer.seconds:.0f} ms"
         return Finding(name, Status.OK, f"{secret} is accepted by {host} ({took})")
-    said = f"{answer.status}" if answer.status is not None else ""
-    said = " ".join(filter(None, (said, answer.message))) or "the connection was closed"
+    answered = f"{answer.status}" if answer.status is not None else ""
+    answered = " ".join(filter(None, (answered, answer.message))) or "the connection was closed"
     quote = f" (request id {answer.request_id})" if answer.request_id else ""
     # Too many streams at the moment: the key is right, and the bot asks again.
     status = Status.WARNING if answer.status == 429 else Status.PROBLEM
     advice = _ADVICE.get(answer.status or 0, "try again; if it stays so, ask Cartesia's support")
-    return Finding(name, status, f"{secret} is not accepted by {host}: {said}{quote}", advice)
+    return Finding(name, status, f"{secret} is not accepted by {host}: {answered}{quote}", advice)
 
 
 def _distance(round_trips: list[float]) -> Finding:

@@ -1,8 +1,8 @@
-"""The recorded caller: what he says, when he says it, and what must come of it.
+"""The recorded caller: its lines, when it speaks, and the expected booking.
 
 In a checkout the recordings are beside this file, 16 kHz mono, Ogg Opus; `make.py` made them with
-the offline voice, higher and slower than the bot, so that the two are easily told apart. The wheel
-leaves them out: there they are made on the first use, which takes some seconds.
+the offline voice, higher and slower than the bot's. The wheel does not have them: they are
+synthesized on the first use, which takes some seconds.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ TICK_BYTES = int(SAMPLE_RATE * TICK_SECONDS) * 2
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One thing the caller says.
+    """One line of the caller.
 
     Attributes:
-        name: Of the recording.
-        text: What is said in it.
-        interrupts: Said while the bot is speaking, this many seconds after it began; None for a
-            caller who waits until the bot is done.
-        pause: Seconds of silence in the middle of the sentence, before `text` goes on after "…".
+        name: Name of the recording.
+        text: The text.
+        interrupts: Seconds after the bot begins to speak at which the caller interrupts it; None
+            waits until the bot is silent.
+        pause: Seconds of silence at the "…" in `text`.
     """
 
     name: str
@@ -46,8 +46,8 @@ class Line:
     pause: float | None = None
 
     @property
-    def words(self) -> str:
-        """The text without the mark of the pause."""
+    def spoken_text(self) -> str:
+        """The text without the "…"."""
         return self.text.replace(" …", "")
 
 
@@ -63,7 +63,7 @@ LINES: tuple[Line, ...] = (
 
 
 def expected_booking(today: date) -> dict[str, Any]:
-    """What the caller's lines, said today, must be booked as."""
+    """The booking that the lines must lead to on the day `today`."""
     next_monday = today + timedelta(days=7 - today.weekday())
     friday = next_monday + timedelta(days=4)
     return {"date": friday.isoformat(), "time": "20:00", "party_size": 6, "name": "Taylor"}
@@ -78,7 +78,7 @@ def recording(line: Line) -> bytes:
     """
     path = FOLDER / f"{line.name}.opus"
     if not path.is_file():
-        return _made(line)
+        return _synthesized(line)
     try:
         import soundfile
     except ImportError:
@@ -90,8 +90,8 @@ def recording(line: Line) -> bytes:
 
 
 @cache
-def _made(line: Line) -> bytes:
-    """Speak a line with the offline voice, as `make.py` does."""
+def _synthesized(line: Line) -> bytes:
+    """Synthesize a line with the offline voice, as `make.py` does."""
     from cartesia_ink_plugins.core.audio import AudioFormat
     from cartesia_ink_plugins.demo.caller.make import record
 
@@ -102,23 +102,22 @@ def _made(line: Line) -> bytes:
         voice.close()
 
 
-class Mood(Enum):
-    """What the caller is doing."""
+class CallerState(Enum):
+    """The state of the caller."""
 
     LISTENING = "listening"
     SPEAKING = "speaking"
-    GONE = "gone"
+    HUNG_UP = "hung up"
 
 
 @dataclass(frozen=True, slots=True)
-class Manners:
-    """How the caller behaves, in seconds.
+class CallerTiming:
+    """The caller's delays, in seconds.
 
     Attributes:
-        answer_after: How long the bot must be quiet until the caller takes it to be done.
-        patience: How long the caller waits for a bot that says nothing until he goes on by himself.
-        hang_up_after: How long the caller stays on the line once he has said his last line and the
-            bot has answered.
+        answer_after: Silence of the bot before the caller answers.
+        patience: Silence of a bot that does not answer before the caller goes on.
+        hang_up_after: Silence after the answer to the last line before the caller hangs up.
     """
 
     answer_after: float = 1.2
@@ -128,12 +127,12 @@ class Manners:
 
 @dataclass(slots=True)
 class Spoken:
-    """When a line was said, in seconds of the call.
+    """A line that was spoken; times are seconds since the start of the call.
 
     Attributes:
-        line: What was said.
-        start: When its first sound was made.
-        end: When its last sound was made; None until then.
+        line: The line.
+        start: Time of its first sound.
+        end: Time of its last sound; None until then.
     """
 
     line: Line
@@ -142,37 +141,37 @@ class Spoken:
 
 
 class Caller:
-    """Plays the lines into a call, one 20 ms tick after the other, and listens in between.
+    """Plays the lines into a call, in ticks of 20 ms, and waits for the bot between them.
 
-    Knows no clock and no event loop: a tick is a tick, so a test may play a call in no time.
+    It has no clock and no event loop, so a test can run a call faster than real time.
     """
 
     def __init__(
         self,
         lines: Sequence[Line] = LINES,
         *,
-        manners: Manners | None = None,
+        timing: CallerTiming | None = None,
         greeted: bool = True,
         audio: Sequence[bytes] | None = None,
     ) -> None:
-        """Lift the receiver.
+        """Create a caller.
 
         Args:
-            lines: What to say.
-            manners: How to behave.
-            greeted: The bot speaks first; otherwise the first line is said at once.
-            audio: The recordings of the lines, if not those of the package.
+            lines: The lines.
+            timing: Delays.
+            greeted: Whether the bot speaks first; otherwise the first line is played at once.
+            audio: Recordings of the lines instead of those of the package.
         """
         recordings = audio if audio is not None else [recording(line) for line in lines]
         self._next = deque(zip(lines, recordings, strict=True))
-        self._manners = manners or Manners()
+        self._timing = timing or CallerTiming()
         self._playing: Iterator[bytes] = iter(())
         self._ticks = 0
         self._quiet = 0.0
         self._bot_spoke_for = 0.0
         self._answered = not greeted
         self._last_sound = 0.0
-        self.mood = Mood.LISTENING
+        self.state = CallerState.LISTENING
         self.spoken: list[Spoken] = []
 
     @property
@@ -181,19 +180,19 @@ class Caller:
         return self._ticks * TICK_SECONDS
 
     def tick(self, *, bot_speaking: bool) -> bytes:
-        """Say the next 20 ms, or nothing for as long.
+        """Return the next 20 ms of speech or silence.
 
         Args:
-            bot_speaking: Whether the bot can be heard in this tick.
+            bot_speaking: Whether the bot is audible in this tick.
 
         Returns:
             640 bytes of 16-bit mono audio at 16 kHz.
         """
         self._listen(bot_speaking)
-        if self.mood is Mood.LISTENING and self._wants_to_speak():
+        if self.state is CallerState.LISTENING and self._wants_to_speak():
             self._speak()
         self._ticks += 1
-        if self.mood is Mood.SPEAKING:
+        if self.state is CallerState.SPEAKING:
             chunk = next(self._playing, None)
             if chunk is not None:
                 return chunk
@@ -204,7 +203,7 @@ class Caller:
         if not bot_speaking:
             self._quiet += TICK_SECONDS
             return
-        if self._quiet > self._manners.answer_after or not self._bot_spoke_for:
+        if self._quiet > self._timing.answer_after or not self._bot_spoke_for:
             self._bot_spoke_for = 0.0
         self._quiet = 0.0
         self._bot_spoke_for += TICK_SECONDS
@@ -212,16 +211,16 @@ class Caller:
 
     def _wants_to_speak(self) -> bool:
         if not self._next:
-            waited = self._manners.hang_up_after if self._answered else self._manners.patience
+            waited = self._timing.hang_up_after if self._answered else self._timing.patience
             if self._quiet >= waited:
-                self.mood = Mood.GONE
+                self.state = CallerState.HUNG_UP
             return False
         line, _ = self._next[0]
         if line.interrupts is not None and self._bot_spoke_for >= line.interrupts:
             return True
         if not self._answered:
-            return self._quiet >= self._manners.patience
-        return self._quiet >= self._manners.answer_after
+            return self._quiet >= self._timing.patience
+        return self._quiet >= self._timing.answer_after
 
     def _speak(self) -> None:
         line, audio = self._next.popleft()
@@ -230,15 +229,15 @@ class Caller:
         self._last_sound = self.now + end
         self._playing = _ticks(audio)
         self._answered = False
-        self.mood = Mood.SPEAKING
+        self.state = CallerState.SPEAKING
 
     def _fall_silent(self) -> None:
         self.spoken[-1].end = self._last_sound
         self._quiet = 0.0
-        # An interrupted bot may still be heard for a moment: that is no answer.
+        # An interrupted bot may be audible for a moment: that is not an answer.
         self._bot_spoke_for = 0.0
         self._answered = False
-        self.mood = Mood.LISTENING
+        self.state = CallerState.LISTENING
 
 
 def _ticks(audio: bytes) -> Iterator[bytes]:
@@ -247,7 +246,7 @@ def _ticks(audio: bytes) -> Iterator[bytes]:
 
 
 def _sound(audio: bytes) -> tuple[float, float]:
-    """Where the sound of a recording begins and ends, in seconds."""
+    """Start and end of the sound in a recording, in seconds."""
     samples = np.abs(np.frombuffer(audio, "<i2").astype(np.int32))
     loud = np.flatnonzero(samples > max(200, int(samples.max(initial=0)) // 50))
     if not loud.size:

@@ -1,8 +1,8 @@
 """Record the caller anew: `python -m cartesia_ink_plugins.demo.caller.make`.
 
-The offline voice, played 14 % faster after it spoke 20 % slower, which makes it higher: a caller
-that nobody takes for the bot. A pause is made by stretching the silence that the voice itself makes
-at a comma, so that the melody stays that of an unfinished sentence.
+The offline voice, 20 % slower and then played 14 % faster, so that its pitch is above the bot's. A
+pause is the voice's own silence at a comma, extended, so that the intonation is that of an
+unfinished sentence.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HIGHER = 1.14
 SLOWNESS = 1.2
 EDGE_SECONDS = 0.1
 COMPRESSION_LEVEL = 0.985
-"""Of libsndfile, from 0 to 1: about 10 kbit/s. At 0.99 the codec drops what is above 4 kHz."""
+"""Of libsndfile, 0 to 1; about 10 kbit/s. At 0.99 the codec drops what is above 4 kHz."""
 
 
 def main() -> int:
@@ -44,8 +44,8 @@ def main() -> int:
 
 
 def record(voice: Voice, line: Line) -> Samples:
-    """Speak one line in the caller's voice, at 16 kHz."""
-    pcm = voice.say(line.words, slowness=SLOWNESS)
+    """Synthesize one line in the caller's voice, at 16 kHz."""
+    pcm = voice.synthesize(line.spoken_text, slowness=SLOWNESS)
     samples = AudioFormat(Encoding.PCM_S16LE, voice.sample_rate).decode(pcm)
     samples = _trim(resample(samples, voice.sample_rate * HIGHER, SAMPLE_RATE))
     if line.pause is not None:
@@ -61,7 +61,7 @@ def _trim(samples: Samples) -> Samples:
 
 
 def _stretch_silence(samples: Samples, *, around: float, seconds: float) -> Samples:
-    """Make the quietest place near a share of the audio last `seconds`."""
+    """Extend the quietest part near a share of the audio to `seconds`."""
     window = int(0.04 * SAMPLE_RATE)
     power = np.convolve(samples**2, np.ones(window) / window, "same")
     first, last = (int(len(samples) * (around + side)) for side in (-0.12, 0.12))

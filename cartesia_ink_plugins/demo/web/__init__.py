@@ -1,8 +1,8 @@
-"""A page to talk to a bot, as one file: served beside the routes of Pipecat's runner.
+"""A web page to talk to a bot, in one file, served beside the routes of Pipecat's runner.
 
-The page needs nothing from the internet. It calls the bot with WebRTC (`POST /api/offer`, as every
-client of Pipecat's small WebRTC transport does) and shows what `PageReporter` tells it. The lines
-of the recorded caller come with it, for those who have no microphone.
+The page loads nothing from the internet. It connects with WebRTC (`POST /api/offer`, as every
+client of Pipecat's small WebRTC transport) and shows the events of `PageReporter`. The lines of the
+recorded caller are included, for use without a microphone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def page() -> str:
-    """The page, with all its style and script."""
+    """Return the page, with its style and script."""
     return files(__package__).joinpath("index.html").read_text(encoding="utf-8")
 
 
@@ -27,16 +27,16 @@ def serve_page(app: FastAPI) -> None:
     """Add the page at `/`, and the recorded caller's lines at `/caller`.
 
     Args:
-        app: The application, before the runner adds routes of its own: the first route counts.
+        app: The application; call this before the runner adds its routes, as the first match wins.
     """
     from fastapi import HTTPException, Response
 
-    # No annotations that FastAPI would have to look up: the imports above are local.
+    # Without annotations, as FastAPI could not resolve the local imports.
     def show_page():  # type: ignore[no-untyped-def]
         return Response(page(), media_type="text/html", headers={"Cache-Control": "no-cache"})
 
     def list_lines():  # type: ignore[no-untyped-def]
-        return [{"name": line.name, "text": line.words} for line in LINES]
+        return [{"name": line.name, "text": line.spoken_text} for line in LINES]
 
     def play_line(name):  # type: ignore[no-untyped-def]
         line = next((line for line in LINES if line.name == name), None)
@@ -50,7 +50,7 @@ def serve_page(app: FastAPI) -> None:
 
 
 def _wav(pcm: bytes) -> bytes:
-    """16-bit mono audio as a WAV file: not every browser plays Opus in Ogg."""
+    """Return 16-bit mono audio as a WAV file; not every browser plays Ogg Opus."""
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setnchannels(1)

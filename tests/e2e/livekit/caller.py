@@ -17,8 +17,8 @@ from cartesia_ink_plugins.demo.caller import (
     SAMPLE_RATE,
     TICK_SECONDS,
     Caller,
-    Manners,
-    Mood,
+    CallerState,
+    CallerTiming,
 )
 from tests.livekit.harness import until
 
@@ -28,7 +28,7 @@ STATE = "lk.agent.state"
 AGENT_RATE = 24_000
 _LOUD = 0.004
 # The machine that runs the tests may be busy.
-PATIENT = Manners(answer_after=2.0, patience=60.0, hang_up_after=2.0)
+PATIENT = CallerTiming(answer_after=2.0, patience=60.0, hang_up_after=2.0)
 _PAUSE_SECONDS = 0.25
 # A source that runs dry gives a gap in the middle of a word: it is kept so far ahead, and further
 # while the caller speaks. It holds one second.
@@ -59,7 +59,7 @@ class RoomCaller:
 
     url: str
     token: str
-    caller: Caller = field(default_factory=lambda: Caller(manners=PATIENT))
+    caller: Caller = field(default_factory=lambda: Caller(timing=PATIENT))
     sample_rate: int = SAMPLE_RATE
     said: list[Said] = field(default_factory=list)
     agent_sounds: list[float] = field(default_factory=list)
@@ -144,10 +144,10 @@ class RoomCaller:
         began = self._began = time.monotonic()
         spoken = 0.0
         async with asyncio.timeout(timeout):
-            while self.caller.mood is not Mood.GONE:
+            while self.caller.state is not CallerState.HUNG_UP:
                 await self._capture(self.caller.tick(bot_speaking=self._agent_speaks()))
                 spoken += TICK_SECONDS
-                speaking = self.caller.mood is Mood.SPEAKING
+                speaking = self.caller.state is CallerState.SPEAKING
                 ahead = _SPEAKING_AHEAD_SECONDS if speaking else _AHEAD_SECONDS
                 await asyncio.sleep(max(0.0, began + spoken - ahead - time.monotonic()))
 

@@ -64,7 +64,7 @@ async def test_a_caller_books_a_table_and_interrupts_the_agent(
     monkeypatch.setenv("CARTESIA_API_KEY", ANY_KEY)
     async with InkServer(script()) as ink:
         monkeypatch.setenv("CARTESIA_BASE_URL", ink.url)
-        call = await watch.hold(tmp_path / "agent.wav", caller(manners=PATIENT))
+        call = await watch.hold(tmp_path / "agent.wav", caller(timing=PATIENT))
     heard = [words for connection in ink.connections for words in connection.transcripts]
     assert call.own_words == heard
     if heard != script().transcripts:

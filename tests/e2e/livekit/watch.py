@@ -66,7 +66,7 @@ async def hold(path: Path, voice: Caller | None = None) -> RoomCaller:
         voice: Who calls; the recorded caller by default.
     """
     screen = Screen()
-    voice = voice or Caller(manners=PATIENT)
+    voice = voice or Caller(timing=PATIENT)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="livekit-")))
         environment: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""How fast the assistant thinks."""
+"""The simulated latency of the assistant."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """The time a reply takes; the rules themselves need none.
+class ReplyTiming:
+    """The time a reply takes, which the rules themselves do not need.
 
-    By default that of a very fast model, so that a demo shows what answering early is worth; a test
-    may set both to zero.
+    The defaults are those of a very fast model, so that a demo shows the value of an early reply.
 
     Attributes:
         first_token: Seconds until the first token.
