@@ -182,7 +182,7 @@ class PreemptiveReplies:
         read, written = metrics.prompt_tokens, metrics.completion_tokens
         if reply is not None:
             self._spent(self._estimate.usage(reply.characters, read, written), reply)
-        else:
+        elif read or written:
             self._spent(TokenUsage(read, written), None)
         if reply is not None and reply.outcome is not None:
             self._ended(reply)
