@@ -163,6 +163,11 @@ def is_behind(text: str, shown: str) -> bool:
     return len(tokens) < len(known) and tokens[-1:] != known[-1:]
 
 
+def rest_of(shown: str, text: str) -> str:
+    """Return the words that were shown and that text of another connection, behind it, lacks."""
+    return " ".join(shown.split()[len(text.split()) :])
+
+
 def extended(shown: str, text: str) -> str:
     """Return text that was shown with what another connection recognized behind it.
 

@@ -59,8 +59,9 @@ class TurnReplay:
     @property
     def is_replaying(self) -> bool:
         """Whether events may still be about audio that the former connection was sent."""
-        sender, lost_at = self._sender, self._lost_at
-        return lost_at > 0 and sender.sent < lost_at + sender.format.size(_REPLAY_LATENCY)
+        end = self._lost_at + self._sender.format.size(_REPLAY_LATENCY)
+        # What was sent may still be under way: only what the server has received tells.
+        return self._lost_at > 0 and self._sender.server.at_least < end
 
     @property
     def has_pending_transcript(self) -> bool:

@@ -29,7 +29,7 @@ from cartesia_ink_plugins.core.events import (
 from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.text import Seam, join_at, with_space
 from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
-from cartesia_ink_plugins.core.turns.alignment import Overlap, Repeat, extended, is_behind
+from cartesia_ink_plugins.core.turns.alignment import Overlap, Repeat, extended, is_behind, rest_of
 
 _MAX_REPEAT = 400  # characters of former turns that a replay may repeat: some 20 s of speech
 
@@ -198,7 +198,7 @@ class TurnTranscript:
         Args:
             event: As decoded.
             timing: Position and speech times; the turn's number is filled in here.
-            is_replaying: The connection has not yet been sent all that its predecessor was.
+            is_replaying: The event may still be about audio that another connection was sent.
 
         Returns:
             What the application receives, in order; often just the event.
@@ -362,10 +362,13 @@ class TurnTranscript:
     def _end(self, event: TurnEnd, *, is_replaying: bool) -> list[TurnEvent]:
         events, text = self._missing_start(event), event.transcript
         if self._continuity is Continuity.CONTINUED:
-            if is_replaying and is_behind(text, self._text):
+            if is_behind(text, self._text):
                 # The new connection ended the turn before the point its predecessor had reached.
-                self._await_replay(Step.CUT_SHORT, text, Seam.NEW_CONNECTION)
-                return events
+                if is_replaying:
+                    self._await_replay(Step.CUT_SHORT, text, Seam.NEW_CONNECTION)
+                    return events
+                # Long after the replay it most likely recognized less. If not, the rest follows.
+                self._repeat = Repeat(rest_of(self._text, text))
             text = extended(self._text, text)
         elif not text.strip():
             # Text is append-only: an empty end removes nothing.

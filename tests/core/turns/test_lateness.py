@@ -164,6 +164,20 @@ class TestShownText:
     def test_is_not_sent_again_while_the_replay_is_behind(self, text: str) -> None:
         assert self.continued("one two three", TurnUpdate(text)) == []
 
+    def test_and_what_follows_such_an_end_may_be_the_rest_of_it(self) -> None:
+        """The new connection ended the turn at a pause within it, and says so late."""
+        rest = TurnStart(), TurnUpdate("three"), TurnUpdate("three four"), TurnEnd("three four")
+        end, new = TurnEnd("one two three"), TurnUpdate(" four")
+        told = self.continued("one two three", TurnUpdate("one"), TurnEnd("one two"), *rest)
+        assert told == [end, TurnStart(), new, TurnEnd(" four")]
+
+    def test_or_something_else(self) -> None:
+        other = TurnStart(), TurnUpdate(" five"), TurnEnd(" five")
+        assert self.continued("one two three", TurnEnd("one two"), *other) == [
+            TurnEnd("one two three"),
+            *other,
+        ]
+
     @pytest.mark.parametrize("text", ["one", "one two", "one two free"])
     def test_is_the_end_of_a_turn_of_which_less_is_recognized(self, text: str) -> None:
         assert self.continued("one two three", TurnEnd(text)) == [TurnEnd("one two three")]

@@ -242,3 +242,22 @@ class TestAfterALoss:
         hand.silence(4.0)
         hand.receives(TurnStart(), TurnUpdate(" four"), TurnEnd(" four"))
         assert without_times(turn_events(hand)) == [TurnUpdate(" four"), TurnEnd(" four")]
+
+
+class TestAReplay:
+    """Whether the server may still speak about what the former connection was sent."""
+
+    @pytest.mark.parametrize("answers", [False, True])
+    def test_is_over_once_the_server_has_received_it(self, *, answers: bool) -> None:
+        """What was sent may be under way: 2.3 s behind the loss have been sent here."""
+        hand = second_turn()
+        hand.receives(TurnUpdate(" four five six"))
+        hand.close(1006)
+        hand.wait(0.1)
+        hand.open()
+        hand.server_lives = answers
+        hand.silence(2.3)
+        hand.forget()
+        hand.receives(TurnStart(), TurnEnd(" four"), TurnStart(), TurnEnd(" five six seven"))
+        ends = [event.transcript for event in turn_events(hand) if isinstance(event, TurnEnd)]
+        assert ends == ([" four five six", " seven"] if answers else [" four five six seven"])
