@@ -17,6 +17,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from datetime import date
 from functools import cache
 from typing import Any
@@ -31,6 +32,7 @@ try:
     from pipecat.pipeline.worker import PipelineParams, PipelineWorker
     from pipecat.processors.aggregators.llm_context import LLMContext
     from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+    from pipecat.processors.frame_processor import FrameProcessor
     from pipecat.runner.types import RunnerArguments
     from pipecat.runner.utils import create_transport
     from pipecat.services.llm_service import LLMService
@@ -79,24 +81,11 @@ async def bot(arguments: RunnerArguments) -> None:
 
 async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None:
     """Hold the conversation until the caller leaves."""
-    # Decides when the caller's turn is over, and predicts it.
     stt = InkTurnsSTTService(record=RECORDINGS)
-    context = LLMContext(tools=[book_table])
-    aggregators = LLMContextAggregatorPair(context)
-    pipeline = Pipeline(
-        [
-            transport.input(),
-            stt,
-            aggregators.user(),
-            make_llm(),
-            make_voice(),
-            transport.output(),
-            aggregators.assistant(),
-        ]
-    )
-    worker = PipelineWorker(
-        pipeline,
-        params=PipelineParams(enable_metrics=True),
+    worker = make_worker(
+        stt,
+        before=[transport.input()],
+        behind=[transport.output()],
         idle_timeout_secs=arguments.pipeline_idle_timeout_secs,
     )
 
@@ -121,6 +110,27 @@ async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None
         print(f"What happened in this call: {page}", flush=True)
 
 
+def make_worker(
+    stt: InkTurnsSTTService,
+    *,
+    before: Sequence[FrameProcessor] = (),
+    behind: Sequence[FrameProcessor] = (),
+    **options: Any,
+) -> PipelineWorker:
+    """The bot, with a transport around it; without one for a recorded call (docs/recording.md).
+
+    Args:
+        stt: Decides when the caller's turn is over, and predicts it.
+        before: What gives it the caller's audio.
+        behind: What speaks.
+        **options: Of the worker.
+    """
+    aggregators = LLMContextAggregatorPair(LLMContext(tools=[book_table]))
+    parts = [*before, stt, aggregators.user(), make_llm(), make_voice(), *behind]
+    pipeline = Pipeline([*parts, aggregators.assistant()])
+    return PipelineWorker(pipeline, params=PipelineParams(enable_metrics=True), **options)
+
+
 def make_llm() -> LLMService[Any]:
     """The assistant: by rules, or any model that speaks OpenAI's protocol."""
     if not os.environ.get("OPENAI_API_KEY"):
@@ -137,7 +147,7 @@ def make_llm() -> LLMService[Any]:
 
 def make_voice() -> TTSService:
     """The bot's voice: offline, or Cartesia's Sonic."""
-    if OFFLINE in os.environ:
+    if OFFLINE in os.environ or "CARTESIA_API_KEY" not in os.environ:
         return OfflineTTSService(offline_voice())
     from pipecat.services.cartesia.tts import CartesiaTTSService
 

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 
 import pytest
+from pipecat.frames.frames import TTSSpeakFrame
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.demo.caller import LINES
@@ -16,9 +17,20 @@ from cartesia_ink_plugins.demo.journal import CallEvent
 from cartesia_ink_plugins.observe.reader import read_recording
 from cartesia_ink_plugins.observe.timeline.latency import explanation, latencies
 from cartesia_ink_plugins.observe.timeline.model import build_timeline
-from cartesia_ink_plugins.testing import InkServer, Script
+from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+from cartesia_ink_plugins.testing import (
+    Caller,
+    InkServer,
+    LocalInk,
+    Recording,
+    Script,
+    assert_answered,
+    assert_no_reply_before_turn_end,
+)
+from examples.pipecat_bot import make_worker
 from tests.e2e.bots import run_example, running_bot
 from tests.e2e.calling import web_call
+from tests.testing.test_recording import VERSION_1
 
 
 @pytest.mark.parametrize("example", ["pipecat_bot.py", "pipecat_foundational.py"])
@@ -73,6 +85,28 @@ def shows_the_call(page: Path, folder: Path, script: Script) -> None:
     [latency] = latencies(timeline)
     assert latency.is_whole
     assert escape(explanation(latency, timeline)) in page.read_text("utf-8")
+
+
+@pytest.mark.ink_server(Recording(VERSION_1), strict=False)
+@pytest.mark.parametrize("answers_too_early", [False, True])
+async def test_a_recorded_call_is_a_regression_test(
+    answers_too_early: bool, ink_server: LocalInk, ink_caller: Caller
+) -> None:
+    """As docs/recording.md has it; the bot thinks and speaks as it does in a call."""
+    stt = InkTurnsSTTService(api_key="any", url=ink_server.url)
+
+    async def interrupt(*_: object) -> None:
+        await stt.push_frame(TTSSpeakFrame("I know!"))
+
+    if answers_too_early:
+        stt.add_event_handler("on_turn_update", interrupt)
+    call = await ink_caller.play(make_worker(stt), clock="virtual")
+    if answers_too_early:
+        with pytest.raises(AssertionError, match=r"before turn.end:\n  turn 1 'Hello there.'"):
+            assert_no_reply_before_turn_end(call)
+    else:
+        assert_no_reply_before_turn_end(call)
+        assert_answered(call)
 
 
 @pytest.mark.parametrize("example", ["pipecat_bot.py"])
