@@ -32,10 +32,10 @@ $(BIN)/python -m pytest $(1) $(PYTEST_ARGS) || [ $$? -eq 5 ]
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-engine bench-latency bench-livekit bench-manual bench-pipecat bench-replays bench-telemetry bench-timeline dist sbom clean
+.PHONY: help demo bot livekit test check format test-floors test-core test-next test-python environments docs docs-links pictures node-clients fuzz soak mutants bench-end-of-turn bench-engine bench-latency bench-livekit bench-manual bench-pipecat bench-replays bench-telemetry bench-timeline dist sbom clean
 
 help: ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.has-demo ## Hear and see a booking call, offline (DEMO_ARGS="--framework livekit")
 	$(BIN)/cartesia-ink demo $(DEMO_ARGS)
@@ -99,8 +99,11 @@ soak: $(VENV)/.has-dev ## Let a session live a day in virtual time, losing its c
 mutants: $(CORE)/.has-server,test ## Change the core in many small ways, and see that tests notice (MUTANTS="turns/replay.py")
 	$(CORE)/bin/python -m tests.mutants $(MUTANTS)
 
+bench-end-of-turn: $(VENV)/.has-dev ## Measure how soon and how rightly the local server's speech engine ends turns
+	$(BIN)/python -m benchmarks.end_of_turn $(BENCH_ARGS)
+
 bench-engine: $(VENV)/.has-dev ## Measure the local server's speech engine on real speech
-	$(BIN)/python -m benchmarks.$(if $(wildcard benchmarks/engine.py),engine,engine_table) $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.engine_table $(BENCH_ARGS)
 
 bench-latency: $(VENV)/.has-dev ## Measure how right Pipecat's own observers are without a VAD
 	$(BIN)/python -m benchmarks.pipecat_latency $(BENCH_ARGS)

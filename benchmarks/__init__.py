@@ -4,6 +4,7 @@
     make bench-livekit     the same in LiveKit
     make bench-manual      `finalize` over the bare socket, and push-to-talk in LiveKit
     make bench-engine      the local server's speech engine, on real speech
+    make bench-end-of-turn how soon and how rightly that engine ends turns
 
 Each is a module with a `--help` of its own: `python -m benchmarks.pipecat_streams --help`.
 """

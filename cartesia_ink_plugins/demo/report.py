@@ -12,7 +12,7 @@ from typing import Any
 from cartesia_ink_plugins.demo.caller import Line, expected_booking
 from cartesia_ink_plugins.demo.journal import CallEvent, Journal, Note
 
-# The local engine spaces turn.eager_end and turn.end by 0.26 s of audio or more. Where they come
+# The local engine spaces turn.eager_end and turn.end by 0.16 s of audio or more. Where they come
 # closer together in most turns, it was behind with the audio.
 _SPACED = 0.13
 

@@ -32,7 +32,6 @@ from cartesia_ink_plugins.server.speech.features import FRAMES_PER_SECOND, LogMe
 from cartesia_ink_plugins.server.speech.likelihood import (
     STEP_SECONDS,
     Decision,
-    Finality,
     Likelihood,
     decide,
 )
@@ -68,8 +67,7 @@ class _Turn:
         moved: The frame up to which it had listened when it last heard something new.
         guess: What it heard then.
         late: Whether there was a sound of speech after the audio of the last decode of a pause.
-        sentence: Chance that the words are a whole sentence.
-        complete: Chance that the voice sounds complete.
+        final: Chance that it ends with the newest pause.
     """
 
     begin: int
@@ -81,8 +79,7 @@ class _Turn:
     moved: int = 0
     guess: str = ""
     late: bool = True
-    sentence: float = 0.5
-    complete: float = 0.5
+    final: float = 0.5
 
     @property
     def wordless(self) -> float:
@@ -141,6 +138,11 @@ class Listener:
     def likelihood(self) -> float:
         """The likelihood, 0 to 1, that the user is in a turn."""
         return self._likelihood.value
+
+    @property
+    def pause(self) -> float:
+        """Seconds since the last speech of the open turn; infinite when none is open."""
+        return self._likelihood.pause
 
     @property
     def waiting(self) -> bool:
@@ -273,13 +275,11 @@ class Listener:
 
     def _judge(self, turn: _Turn, answer: Answer) -> None:
         """Let the pause lower the likelihood, as far as it sounds like an end."""
-        if answer.sentence is not None:
-            turn.sentence = answer.sentence
+        if answer.final is not None:
+            turn.final = answer.final
         elif not turn.words.text and not answer.following:
-            turn.sentence = 1.0  # a noise: nobody waits for the rest of it
-        if answer.complete is not None:
-            turn.complete = answer.complete
-        self._likelihood.judge(Finality(turn.sentence, turn.complete))
+            turn.final = 1.0  # a noise: nobody waits for the rest of it
+        self._likelihood.judge(turn.final)
 
     def _eager_end(self, turn: _Turn) -> list[TurnEvent]:
         self._settle(turn)

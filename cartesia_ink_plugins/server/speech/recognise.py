@@ -5,23 +5,23 @@ Runs on a worker thread; knows nothing of streams and turns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
+from cartesia_ink_plugins.server.speech.ending import Evidence, chance_of_end
 from cartesia_ink_plugins.server.speech.features import Features
 from cartesia_ink_plugins.server.speech.onnx import SmartTurn
-from cartesia_ink_plugins.server.speech.whisper import Decoded, Whisper
-from cartesia_ink_plugins.server.speech.words import after, split, unfinished
+from cartesia_ink_plugins.server.speech.whisper import After, Decoded, Whisper
+from cartesia_ink_plugins.server.speech.words import after, split
 
 # Nobody says more than this; what has more is a loop on noise.
 _TOKENS_PER_SECOND = 9
+_WORDS_PER_SECOND = 4.5
 _TOKENS_AT_LEAST = 8
 # In a pause, where what is heard is final, the text is worth some more milliseconds.
 _BEAMS = 5
-# After "a table for" it is no sentence, even if Whisper likes to put a full stop.
-_UNFINISHED = 0.2
 # How probable a word must be, if another follows it and if none does, to be called sure. Only the
 # first words are asked: they decide how soon there is an interim.
 _SURE, _SURE_AT_LAST, _SURE_TOKENS = 0.4, 0.6, 8
@@ -72,16 +72,14 @@ class Answer:
         following: The text after the prefix; empty when nothing credible was heard.
         sure: The words it begins with, as far as the model itself is sure of them; what stands
             after the last of them is open.
-        sentence: Chance, 0 to 1, that prefix and text are a whole sentence; None when unknown.
-        complete: Chance, 0 to 1, that the voice sounds complete; None when not asked.
+        final: Chance, 0 to 1, that the turn ends here; None when nobody asked, or without words.
         cut: Where the window may be shortened: so many characters of the prefix are said in so
             many frames. Zeros when it may not.
     """
 
     following: str
     sure: str = ""
-    sentence: float | None = None
-    complete: float | None = None
+    final: float | None = None
     cut: tuple[int, int] = (0, 0)
 
 
@@ -114,12 +112,19 @@ class Asked:
 class Recogniser:
     """Answers requests; thread-safe."""
 
-    __slots__ = ("_smart_turn", "_whisper")
+    __slots__ = ("_judge_end", "_smart_turn", "_whisper")
 
-    def __init__(self, whisper: Whisper, smart_turn: SmartTurn) -> None:
-        """Use these models."""
+    def __init__(
+        self,
+        whisper: Whisper,
+        smart_turn: SmartTurn,
+        *,
+        judge_end: Callable[[Evidence], float] = chance_of_end,
+    ) -> None:
+        """Use these models, and this judge of pauses."""
         self._whisper = whisper
         self._smart_turn = smart_turn
+        self._judge_end = judge_end
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request; blocks for a tenth of a second or two."""
@@ -135,15 +140,17 @@ class Recogniser:
                 cut = self._cut(heard, tokens, settled, request.frames, latest)
                 answer = replace(answer, cut=cut)
             return answer
-        following, sentence = self._pause(heard, request)
-        if sentence is not None and unfinished(request.prefix + following):
-            sentence = min(sentence, _UNFINISHED)
-        complete = self._smart_turn(request.melody)
+        following, after_it = self._pause(heard, request)
+        final = None
+        if after_it is not None:
+            text = request.prefix + following
+            complete = self._smart_turn(request.melody)
+            final = self._judge_end(Evidence(text, after_it, complete))
         # Nothing is cut off in a pause, and five beams are sure of what they settle on.
-        return Answer(following, following.rstrip(_MARKS), sentence, complete)
+        return Answer(following, following.rstrip(_MARKS), final)
 
-    def _pause(self, heard: Any, request: Request) -> tuple[str, float | None]:
-        """What follows the prefix, and the chance that all of it is a whole sentence.
+    def _pause(self, heard: Any, request: Request) -> tuple[str, After | None]:
+        """What follows the prefix, and what Whisper would write after all of it.
 
         The text is found anew, as what follows is best found without being tied to the prefix; only
         when it turns out differently up to there, the prefix is forced on it.
@@ -157,12 +164,14 @@ class Recogniser:
             decoded = replace(decoded, tokens=())
         if not prefix and not decoded.tokens:
             prefix = request.prefix
+        if not prefix and said_twice(self._whisper.text(decoded.tokens), request.voiced):
+            decoded = replace(decoded, tokens=decoded.tokens[: len(decoded.tokens) // 2])
         settled = self._tokens(prefix)
-        tokens, sentence = self._judge(heard, settled + decoded.tokens, len(settled), request)
+        tokens, after_it = self._judge(heard, settled + decoded.tokens, len(settled), request)
         following = self._whisper.text(tokens[len(settled) :])
         if not prefix:
             following = after(request.prefix, following) or ""
-        return following, sentence
+        return following, after_it
 
     def _decode(self, heard: Any, request: Request, prefix: str) -> Decoded:
         return self._whisper.decode(
@@ -190,20 +199,21 @@ class Recogniser:
 
     def _judge(
         self, heard: Any, tokens: tuple[int, ...], settled: int, request: Request
-    ) -> tuple[tuple[int, ...], float | None]:
-        """Say whether a text is a whole sentence; go on with one that was broken off.
+    ) -> tuple[tuple[int, ...], After | None]:
+        """Say what stands after a text; go on with one that was broken off.
 
         A search with several beams sometimes stops where there is no end in sight.
         """
-        sentence = self._whisper.sentence(heard, tokens)
+        after_it = self._whisper.after(heard, tokens)
         bare = self._whisper.without_marks(tokens)
-        if sentence is None or sentence > _BROKEN_OFF or len(bare) < settled:
-            return tokens, sentence
+        if after_it is None or after_it.sentence > _BROKEN_OFF or len(bare) < settled:
+            return tokens, after_it
         cap = _cap(request, request.prefix)
         more = self._whisper.decode(heard, prefix=bare, max_tokens=cap).tokens
-        if not more:
-            return tokens, sentence
-        return bare + more, self._whisper.sentence(heard, bare + more)
+        text = self._whisper.text(bare)
+        if not more or after(text, self._whisper.text(more)) is not None:
+            return tokens, after_it  # nothing follows, or everything is said once more
+        return bare + more, self._whisper.after(heard, bare + more)
 
     def _tokens(self, text: str) -> tuple[int, ...]:
         return self._whisper.tokens(text) if text else ()
@@ -222,6 +232,18 @@ class Recogniser:
             if self._whisper.text(tokens[number : number + 1]).startswith(" "):
                 best = (len(self._whisper.text(tokens[:number])), ends[number - 1])
         return best
+
+
+def said_twice(text: str, voiced: float) -> bool:
+    """Whether a text is one phrase twice, for which there was no time: a loop of the decoder.
+
+    Args:
+        text: What was heard.
+        voiced: Seconds of speech in it.
+    """
+    words = [word.strip(_MARKS + " ").lower() for word in split(text)]
+    half = len(words) // 2
+    return words[:half] == words[half:] and len(words) > _WORDS_PER_SECOND * voiced
 
 
 def sure(text: str, pieces: Sequence[tuple[str, float]]) -> str:

@@ -38,11 +38,39 @@ class Decoded:
     chances: tuple[float, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class After:
+    """What stands after the last word of a text: chances, 0 to 1, that leave one for a word.
+
+    Attributes:
+        stop: A full stop or an exclamation mark.
+        question: A question mark.
+        comma: A comma.
+        dots: Three dots, or a dash: the speaker breaks off.
+        nothing: The end of the text, without a mark.
+    """
+
+    stop: float
+    question: float
+    comma: float
+    dots: float
+    nothing: float
+
+    @property
+    def sentence(self) -> float:
+        """The chance, 0 to 1, that a sentence ends here.
+
+        Nothing counts half: without a mark Whisper writes a phrase, such as "book a room", as well
+        as the beginning of something.
+        """
+        return self.stop + self.question + 0.5 * self.nothing
+
+
 class Whisper:
     """A Whisper model; thread-safe, decodes run beside each other."""
 
     __slots__ = (
-        "_closing",
+        "_after",
         "_end",
         "_marks",
         "_model",
@@ -89,7 +117,10 @@ class Whisper:
         self._previous = self._id("<|startofprev|>")
         self._end = self._id("<|endoftext|>")
         self._marks = {self.tokens(mark)[0] for mark in (".", ",", "?", "!", "...")}
-        self._closing = [self.tokens(mark)[0] for mark in (".", "?", "!")]
+        self._after = [
+            [self.tokens(mark)[0] for mark in marks]
+            for marks in ((".", "!"), ("?",), (",",), ("...", "-", " -", " ..."))
+        ]
 
     def encode(self, features: Features) -> Any:
         """Listen to features (`LogMel.whisper`), for what follows; most of the work.
@@ -145,13 +176,8 @@ class Whisper:
             ),
         )
 
-    def sentence(self, heard: Any, tokens: tuple[int, ...]) -> float | None:
-        """The chance, 0 to 1, that a text ends with the end of a sentence; None without words.
-
-        It is the chance that a mark which ends a sentence follows the last word, and half the
-        chance that nothing follows: without a mark Whisper writes a phrase, such as "book a room",
-        as well as the beginning of something. Anything else is no end.
-        """
+    def after(self, heard: Any, tokens: tuple[int, ...]) -> After | None:
+        """What stands after the last word of a text; None without words."""
         tokens = self.without_marks(tokens)
         if not tokens:
             return None
@@ -164,7 +190,7 @@ class Whisper:
             return_logits_vocab=True,
         )[0]
         row = _distribution(result.logits[0][len(tokens)])
-        return float(row[self._closing].sum() + 0.5 * row[self._end])
+        return After(*(float(row[marks].sum()) for marks in (*self._after, [self._end])))
 
     def without_marks(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
         """A text without the punctuation at its end."""

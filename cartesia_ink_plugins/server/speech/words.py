@@ -1,8 +1,9 @@
 """Which words of a turn are certain enough to be said: text that is never revised.
 
 Pure. Each decode of a turn is a guess at all that follows the words already settled. A word is
-settled when two decodes in a row are sure of it, or three have it and a word after it, because what
-is heard last is heard worst; in a pause everything is settled, as there is nothing more to come.
+settled when two decodes in a row are sure of it, or three have it and two words after it, because
+what is heard last is heard worst: "what you" is the beginning of "what your country". In a pause
+everything is settled, as there is nothing more to come.
 """
 
 from __future__ import annotations
@@ -12,16 +13,10 @@ from collections.abc import Sequence
 
 # So many decodes in a row must have a word, and so many words after it.
 _AGREEING = 3
-_HELD_BACK = 1
+_HELD_BACK = 2
 
 _WORD = re.compile(r"\s*\S+")
 _BARE = re.compile(r"[a-z0-9']+")
-_NEVER_LAST = frozenset(
-    (
-        "a an the my your our their every and but or because if than as of for to at from with "
-        "into i i'm i'd i'll i've we're you're um uh er"
-    ).split()
-)
 # A word said over and over: what Whisper makes of noise. Three times may be meant.
 _LOOP = 4
 _LOOP_WORDS = 6
@@ -111,12 +106,6 @@ def after(settled: str, text: str) -> str | None:
 
 def _bare(word: str) -> str:
     return "".join(_BARE.findall(word.lower())) or word.strip()
-
-
-def unfinished(text: str) -> bool:
-    """Tell whether a text stops at a word with which only a question may end."""
-    words = _BARE.findall(text.lower())
-    return bool(words) and words[-1] in _NEVER_LAST and not text.endswith("?")
 
 
 def split(text: str) -> list[str]:

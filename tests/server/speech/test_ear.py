@@ -33,7 +33,7 @@ CALL = FORMAT.silence(0.5) + SPEECH + FORMAT.silence(1.0)
 
 
 def hello(request: Request) -> Answer:
-    return Answer(" Hello.".removeprefix(request.prefix), sentence=1.0, complete=1.0)
+    return Answer(" Hello.".removeprefix(request.prefix), final=1.0)
 
 
 class Heard:

@@ -11,13 +11,12 @@ from cartesia_ink_plugins.server.engine import TurnThresholds
 from cartesia_ink_plugins.server.speech.likelihood import (
     STEP_SECONDS,
     Decision,
-    Finality,
     Likelihood,
     decide,
+    patience,
 )
 
-CERTAIN = Finality(words=1.0, melody=1.0)
-OPEN = Finality(words=0.1, melody=0.1)
+CERTAIN, OPEN = 0.95, 0.1
 chances = st.floats(0.0, 1.0)
 
 
@@ -29,11 +28,11 @@ def spoken(seconds: float = 1.0) -> Likelihood:
     return likelihood
 
 
-def pause_until(likelihood: Likelihood, threshold: float, finality: Finality) -> float:
+def pause_until(likelihood: Likelihood, threshold: float, final: float) -> float:
     """How long a pause must be for the likelihood to fall below the threshold."""
     while likelihood.value >= threshold:
         likelihood.step(0.0)
-        likelihood.judge(finality)
+        likelihood.judge(final)
         assert likelihood.pause < 60
     return likelihood.pause
 
@@ -65,34 +64,39 @@ def test_a_higher_start_is_met_later() -> None:
 
 
 @settings(deadline=None)
-@given(chances, chances, st.floats(0.05, 0.75), st.floats(0.05, 0.75))
-def test_a_higher_threshold_is_met_no_later(
-    words: float, melody: float, one: float, other: float
-) -> None:
-    finality = Finality(words, melody)
+@given(chances, st.floats(0.05, 0.75), st.floats(0.05, 0.75))
+def test_a_higher_threshold_is_met_no_later(final: float, one: float, other: float) -> None:
     higher, lower = max(one, other), min(one, other)
-    assert pause_until(spoken(), higher, finality) <= pause_until(spoken(), lower, finality)
+    assert pause_until(spoken(), higher, final) <= pause_until(spoken(), lower, final)
 
 
-@given(chances, chances, chances)
-def test_the_more_final_it_sounds_the_shorter_the_pause(
-    one: float, other: float, fix: float
-) -> None:
-    more, less = max(one, other), min(one, other)
-    assert Finality(more, fix).patience <= Finality(less, fix).patience
-    assert Finality(fix, more).patience <= Finality(fix, less).patience
+@given(chances, chances)
+def test_the_more_final_it_sounds_the_shorter_the_pause(one: float, other: float) -> None:
+    assert patience(max(one, other)) <= patience(min(one, other))
 
 
 def test_a_whole_sentence_ends_soon_and_an_open_one_late() -> None:
     end = TurnThresholds().end
-    assert pause_until(spoken(), end, CERTAIN) < 0.7
-    assert pause_until(spoken(), end, OPEN) > 2.5
+    assert pause_until(spoken(), end, CERTAIN) < 0.55
+    assert pause_until(spoken(), end, OPEN) > 1.3
+
+
+@pytest.mark.parametrize("final", [0.0, 0.3, 0.5, 0.78])
+def test_what_may_go_on_is_not_cut_by_a_pause_of_less_than_800_ms(final: float) -> None:
+    assert pause_until(spoken(), TurnThresholds().end, final) >= 0.8
 
 
 def test_the_eager_end_leads_the_end() -> None:
     limits = TurnThresholds()
     eager = pause_until(spoken(), limits.eager_end, CERTAIN)
     assert pause_until(spoken(), limits.end, CERTAIN) - eager > 0.15
+
+
+def test_an_eager_end_that_is_most_likely_none_comes_late() -> None:
+    limits = TurnThresholds()
+    eager = pause_until(spoken(), limits.eager_end, OPEN)
+    assert eager > 0.9
+    assert 0.25 < pause_until(spoken(), limits.end, OPEN) - eager < 0.6
 
 
 def test_it_does_not_fall_while_nobody_has_judged_the_pause() -> None:

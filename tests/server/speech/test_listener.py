@@ -21,11 +21,9 @@ Event = tuple[float, str, str]
 class Stage:
     """A listener, a voice that says what it is told to, and words that were said at some time."""
 
-    def __init__(
-        self, *, thresholds: TurnThresholds | None = None, sentence: float = WHOLE
-    ) -> None:
+    def __init__(self, *, thresholds: TurnThresholds | None = None, final: float = WHOLE) -> None:
         self.chance = 0.0
-        self.sentence = sentence
+        self.final = final
         self.sure = False
         self.said = ""
         self.answering = True
@@ -62,8 +60,7 @@ class Stage:
             answer = Answer(
                 following,
                 sure=following if self.sure else "",
-                sentence=self.sentence if judge else None,
-                complete=0.5 if judge else None,
+                final=self.final if judge else None,
             )
             self._take(self.listener.answer(asked, answer), now_saying)
 
@@ -130,7 +127,7 @@ def test_the_first_word_comes_half_a_second_after_it_was_said_when_it_is_sure() 
 
 
 def test_a_word_before_a_pause_does_not_wait_for_the_end_of_it() -> None:
-    stage = Stage(sentence=OPEN)
+    stage = Stage(final=OPEN)
     stage.sure = True
     stage.speak(0.2, " Wait,")
     stage.speak(0.2)
@@ -154,22 +151,22 @@ def test_on_a_machine_that_decodes_as_rarely_as_may_be_a_turn_is_not_silent_for_
 
 
 def test_a_whole_sentence_ends_soon_and_an_open_one_late() -> None:
-    def pause_before_end(sentence: float) -> float:
-        stage = Stage(sentence=sentence)
+    def pause_before_end(final: float) -> float:
+        stage = Stage(final=final)
         stage.speak(1, " Book", " a", " table.")
         stage.pause(6)
         return stage.at("turn.end") - 1
 
-    assert pause_before_end(WHOLE) < 0.75
-    assert 2 < pause_before_end(OPEN) < 3.5
+    assert pause_before_end(WHOLE) < 0.55
+    assert 1.3 < pause_before_end(OPEN) < 2.0
 
 
 def test_a_pause_inside_a_sentence_is_eager_end_and_resume() -> None:
-    stage = Stage(sentence=0.6)
+    stage = Stage(final=0.4)
     stage.speak(1, " Isolated", " tornadoes")
-    stage.pause(1)
+    stage.pause(0.7)
     stage.speak(1, " and", " rain.")
-    stage.sentence = WHOLE
+    stage.final = WHOLE
     stage.pause(1)
     assert stage.kinds == [
         "turn.start",
@@ -182,7 +179,7 @@ def test_a_pause_inside_a_sentence_is_eager_end_and_resume() -> None:
 
 
 def test_a_short_pause_is_nothing() -> None:
-    stage = Stage(sentence=OPEN)
+    stage = Stage(final=OPEN)
     stage.speak(1, " one", " two")
     stage.pause(0.4)
     stage.speak(1, " three", " four")
@@ -216,7 +213,7 @@ def test_a_click_is_no_turn() -> None:
 
 
 def test_the_timeout_ends_a_turn_that_sounds_open() -> None:
-    stage = Stage(thresholds=TurnThresholds(timeout_ms=1000), sentence=OPEN)
+    stage = Stage(thresholds=TurnThresholds(timeout_ms=1000), final=OPEN)
     stage.speak(1, " A", " table", " for")
     stage.pause(3)
     assert stage.at("turn.end") - 1 == pytest.approx(1.0, abs=0.05)
@@ -249,9 +246,9 @@ def test_any_start_threshold_starts_a_turn_that_lasts(start: float) -> None:
 
 
 def test_thresholds_can_change_in_mid_turn() -> None:
-    stage = Stage(sentence=0.5)
+    stage = Stage(final=0.5)
     stage.speak(1, " Hello")
-    stage.pause(0.6)
+    stage.pause(0.4)
     assert stage.kinds == ["turn.start"]
     stage.listener.thresholds = TurnThresholds(start=0.99, eager_end=0.98, end=0.9)
     stage.pause(0.1)
@@ -328,7 +325,7 @@ class Tape:
             words = request.prefix.count(" ") - 1
             frames = (int(request.prefix.split()[words][1:])) * 100 - (end - request.frames)
             cut = (request.prefix.rindex(" "), frames)
-        return Answer(heard.removeprefix(request.prefix), sentence=1.0, complete=1.0, cut=cut)
+        return Answer(heard.removeprefix(request.prefix), final=1.0, cut=cut)
 
 
 def test_a_turn_may_be_much_longer_than_the_window() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from benchmarks.engine_clips import distance, load, words_of
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.events import Transcript
 from cartesia_ink_plugins.server.manual_engine import ManualRequest
 from cartesia_ink_plugins.server.speech import SpeechEngine
-from cartesia_ink_plugins.server.speech.bench import distance, load, words_of
 
 CLIP = Path(__file__).parents[2] / "audio" / "ps_librivox_0930.wav"
 SENTENCE = "he might even have been made amiable himself".split()

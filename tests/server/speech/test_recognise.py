@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cartesia_ink_plugins.server.speech.recognise import credible, sure
+from cartesia_ink_plugins.server.speech.recognise import credible, said_twice, sure
 from cartesia_ink_plugins.server.speech.whisper import Decoded
-from cartesia_ink_plugins.server.speech.words import unfinished
 
 
 def decoded(confidence: float, no_speech: float) -> Decoded:
@@ -57,11 +56,17 @@ def test_a_word_is_sure_by_its_least_probable_piece_and_the_last_must_be_more_so
     assert sure("".join(piece for piece, _ in pieces), pieces) == known
 
 
-@pytest.mark.parametrize("text", ["A table for.", "Well, um", "It's because", "I'd like the"])
-def test_what_no_sentence_ends_with(text: str) -> None:
-    assert unfinished(text)
-
-
-@pytest.mark.parametrize("text", ["", "Book a room", "Where are you from?", "That's what I said."])
-def test_what_a_sentence_may_end_with(text: str) -> None:
-    assert not unfinished(text)
+@pytest.mark.parametrize(
+    ("text", "voiced", "twice"),
+    [
+        (" Book a room Book a room", 0.8, True),
+        (" Book a room. Book a room.", 3.0, False),
+        (" Book a room", 0.6, False),
+        (" 5, 5.", 1.0, False),
+        ("", 0.1, False),
+    ],
+)
+def test_a_phrase_said_twice_in_the_time_of_one_is_a_loop(
+    text: str, voiced: float, twice: bool
+) -> None:
+    assert said_twice(text, voiced) is twice

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks import engine_clips as bench
+from benchmarks.engine_clips import Clip, Outcome, distance, words_of
 from cartesia_ink_plugins.core.audio import Samples
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart, TurnUpdate
-from cartesia_ink_plugins.server.speech import bench
-from cartesia_ink_plugins.server.speech.bench import Clip, Outcome, distance, words_of
 
 NOTHING = np.zeros(16_000, np.float32)
 
