@@ -17,7 +17,16 @@ from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.testing import InkServer, Script, Turn
 from tests.livekit.conftest import BOTH, MakeSTT
-from tests.livekit.harness import ROOM_RATE, Received, call, paced, transcribe, until
+from tests.livekit.harness import (
+    ROOM_RATE,
+    Received,
+    Speaker,
+    Tts,
+    call,
+    paced,
+    transcribe,
+    until,
+)
 from tests.livekit.outages import KINDS, outage_at, unused_url
 from tests.parity import (
     Offer,
@@ -224,6 +233,57 @@ class TestBehaviour:
                 speaking.cancel()
         told = [event.error.recoverable for event in running.errors[:6]]
         assert told == [True, True, False] * 2
+
+
+TALK = Script("Tell me everything.", Turn("Stop it now.", gap=0.6))
+POLITE: list[Any] = [
+    {"enabled": False, "discard_audio_if_uninterruptible": False},
+    {"min_words": 9},
+]
+
+
+class TestSessionOptions:
+    """What an application sets on its session has the same effect with either."""
+
+    @SAME
+    @pytest.mark.parametrize("interruption", POLITE, ids=["not at all", "nine words"])
+    async def test_the_agent_is_not_interrupted(self, make: MakeSTT, interruption: Any) -> None:
+        async with (
+            InkServer(TALK) as server,
+            call(
+                make(server.url),
+                speaker=Speaker(real_time=True),
+                voice=Tts(seconds=3.0),
+                turn_handling={"interruption": interruption},
+            ) as running,
+        ):
+            await running.microphone.speak(TALK.audio(ROOM))
+            await until(lambda: running.speaker.interrupted)
+        assert running.speaker.interrupted[0] is False
+
+    @SAME
+    async def test_no_reply_is_begun_before_the_turn_ends(self, make: MakeSTT) -> None:
+        script = Script("A table ... for two.")
+        turns: Any = {"preemptive_generation": {"enabled": False}}
+        async with (
+            InkServer(script) as server,
+            call(make(server.url), turn_handling=turns) as running,
+        ):
+            await running.microphone.speak(script.audio(ROOM))
+            await running.answered(1)
+        assert [text.strip() for text in running.answers.texts] == script.transcripts
+
+    @SAME
+    async def test_a_user_who_says_nothing_is_away_and_may_come_back(self, make: MakeSTT) -> None:
+        script = Script("Hello there.")
+        async with (
+            InkServer(script) as server,
+            call(make(server.url), user_away_timeout=0.5) as running,
+        ):
+            await until(lambda: running.user_state == "away")
+            await running.microphone.speak(script.audio(ROOM))
+            await running.answered(1)
+        assert [text.strip() for text in running.user_texts] == script.transcripts
 
 
 def listen(recogniser: stt.STT[Any]) -> list[bool]:

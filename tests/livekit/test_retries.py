@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from livekit.agents import (
 )
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
+from cartesia_ink_plugins import Resilience
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.livekit.retries import RetryBudget
 from cartesia_ink_plugins.server.faults import At, Fault, Silence
@@ -40,6 +42,12 @@ ERRORS = {
     "hung_upgrade": (APITimeoutError, None),
     "closed_at_once": (APIConnectionError, None),
 }
+
+
+@pytest.fixture
+def make_ink(make_ink: MakeSTT) -> MakeSTT:
+    """Makes our STT, which waits for the last text as long as a busy machine takes."""
+    return partial(make_ink, resilience=Resilience(drain_timeout=60.0))
 
 
 def adapter(*recognisers: stt.STT[Any], **options: Any) -> stt.FallbackAdapter:
