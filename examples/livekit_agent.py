@@ -17,7 +17,7 @@ import sys
 from typing import Any
 
 if __name__ == "__main__":
-    # Until the agent runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    # Until the agent runs, Ctrl-C ends the program at once: the imports take some seconds.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
@@ -42,7 +42,7 @@ def load(server: AgentServer) -> float:
 
 
 def prepare(process: JobProcess) -> None:
-    """Load the offline voice before there is a call; each call has a process of its own."""
+    """Load the offline voice before the call; each call has its own process."""
     if os.environ.get("CARTESIA_API_KEY") == ANY_KEY:
         process.userdata["voice"] = Voice.load_now()
 
@@ -51,7 +51,7 @@ server = AgentServer(
     setup_fnc=prepare,
     load_fnc=load,
     load_threshold=0.99,
-    initialize_process_timeout=60.0,  # the offline voice takes a while on a busy machine
+    initialize_process_timeout=60.0,  # loading the offline voice is slow on a busy machine
 )
 
 
@@ -60,9 +60,9 @@ async def answer(context: JobContext) -> None:
     """Answer a call."""
     session: AgentSession[None] = AgentSession(
         stt=ink.STT(),
-        llm=BookingLLM(),  # here stands the LLM of your choice
+        llm=BookingLLM(),  # replace it by your LLM
         tts=make_voice(context.proc),
-        # The first word interrupts the agent; with a VAD of LiveKit's, that one decides.
+        # The first word interrupts the agent; with a VAD, the VAD does.
         vad=None,
         turn_handling={"turn_detection": "stt"},
     )
@@ -70,7 +70,7 @@ async def answer(context: JobContext) -> None:
 
 
 def make_voice(process: JobProcess) -> tts.TTS[Any]:
-    """The agent's voice: offline, or Cartesia's."""
+    """Return the agent's voice: offline, or Cartesia's."""
     if "voice" in process.userdata:
         return OfflineTTS(process.userdata["voice"])
     from livekit.plugins import cartesia

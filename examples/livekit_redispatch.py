@@ -14,25 +14,25 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    # Until it listens, Ctrl-C ends the program at once: what follows takes some seconds.
+    # Until it listens, Ctrl-C ends the program at once: the imports take some seconds.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 from aiohttp import web
 from livekit import api
 
-# An agent that leaves by itself has ended the call; one that is lost says no such thing.
+# An agent that leaves has ended the call; a lost one has another disconnect reason.
 ON_PURPOSE = {api.DisconnectReason.CLIENT_INITIATED, api.DisconnectReason.ROOM_DELETED}
 
 
 def is_lost_agent(event: api.WebhookEvent) -> bool:
-    """Whether an agent has gone without having meant to."""
+    """Whether an agent was lost instead of leaving."""
     left = event.event == "participant_left"
     is_agent = event.participant.kind == api.ParticipantInfo.AGENT
     return left and is_agent and event.participant.disconnect_reason not in ON_PURPOSE
 
 
 async def receive(request: web.Request) -> web.Response:
-    """Take one webhook; what is not signed with our secret is refused."""
+    """Handle a webhook; one without our signature is rejected."""
     receiver = api.WebhookReceiver(api.TokenVerifier())
     try:
         event = receiver.receive(await request.text(), request.headers.get("Authorization", ""))
@@ -54,7 +54,7 @@ def main() -> None:
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8090"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     web.run_app(app, host=host, port=port, handle_signals=False)
-    sys.exit(130)  # it only returns after Ctrl-C
+    sys.exit(130)  # returns only after Ctrl-C
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from functools import cache
 from typing import Any
 
 if __name__ == "__main__":
-    # Until the bot runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    # Until the bot runs, Ctrl-C ends the program at once: the imports take some seconds.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
@@ -74,13 +74,13 @@ TRANSPORTS = {
 
 
 async def bot(arguments: RunnerArguments) -> None:
-    """Answer one caller; Pipecat's runner calls this for everyone who connects."""
+    """Answer one caller; Pipecat's runner calls this for each connection."""
     transport = await create_transport(arguments, TRANSPORTS)
     await converse(transport, arguments)
 
 
 async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None:
-    """Hold the conversation until the caller leaves."""
+    """Run the call until the caller disconnects."""
     stt = InkTurnsSTTService(record=RECORDINGS)
     worker = make_worker(
         stt,
@@ -89,7 +89,7 @@ async def converse(transport: BaseTransport, arguments: RunnerArguments) -> None
         idle_timeout_secs=arguments.pipeline_idle_timeout_secs,
     )
 
-    reporter = PageReporter(worker.rtvi)  # tells the page what happens; a bot needs none
+    reporter = PageReporter(worker.rtvi)  # sends events to the page; optional
     reporter.follow(stt)
     worker.add_observer(reporter)
 
@@ -132,7 +132,7 @@ def make_worker(
 
 
 def make_llm() -> LLMService[Any]:
-    """The assistant: by rules, or any model that speaks OpenAI's protocol."""
+    """Return the LLM: rules, or any model with OpenAI's API."""
     if not os.environ.get("OPENAI_API_KEY"):
         return BookingLLMService()
     from pipecat.services.openai.llm import OpenAILLMService
@@ -146,7 +146,7 @@ def make_llm() -> LLMService[Any]:
 
 
 def make_voice() -> TTSService:
-    """The bot's voice: offline, or Cartesia's Sonic."""
+    """Return the bot's voice: offline, or Cartesia's Sonic."""
     if OFFLINE in os.environ or "CARTESIA_API_KEY" not in os.environ:
         return OfflineTTSService(offline_voice())
     from pipecat.services.cartesia.tts import CartesiaTTSService
@@ -159,7 +159,7 @@ def make_voice() -> TTSService:
 
 @cache
 def offline_voice() -> Voice:
-    """Load the offline voice once, for all callers."""
+    """Load the offline voice once, for all calls."""
     return Voice.load_now(24_000)
 
 
@@ -169,5 +169,5 @@ if __name__ == "__main__":
     serve_page(app)
     with offline_without_key():
         if OFFLINE in os.environ:
-            offline_voice()  # before anyone calls
+            offline_voice()  # before the first call
         main()

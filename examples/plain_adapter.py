@@ -1,4 +1,4 @@
-"""An adapter for any framework that has audio in and wants turns out, in some sixty lines.
+"""An adapter for any framework with audio input and turn output, in about sixty lines.
 
     cartesia-ink serve    # or the real service: set CARTESIA_API_KEY only
     export CARTESIA_BASE_URL=http://127.0.0.1:8700 CARTESIA_API_KEY=any
@@ -38,7 +38,7 @@ from cartesia_ink_plugins import (
 
 @dataclass
 class TurnAdapter:
-    """Audio frames in, turns out.
+    """Converts audio frames to turns.
 
     Attributes:
         on_start: The user began to speak: interrupt the bot.
@@ -54,19 +54,19 @@ class TurnAdapter:
     _converter: FrameConverter | None = None
 
     async def start(self) -> None:
-        """Connect, beside whatever the framework does next."""
+        """Start to connect; returns at once."""
         self.client.on_event = self._receive
         self.client.start()
 
     def push_frame(self, pcm: bytes, sample_rate: int, channels: int = 1) -> None:
-        """Take a 16-bit frame; the first one tells the rate."""
+        """Send a 16-bit frame; the first one sets the sample rate."""
         if self._converter is None:
             self.client.set_sample_rate(sample_rate)
             self._converter = FrameConverter(self.client.options.format)
         self.client.send_audio(self._converter.encode(pcm, channels))
 
     async def stop(self, timeout: float = 5.0) -> float:
-        """Wait for the last turn; return the seconds of audio that are billed."""
+        """Wait for the last turn; return the billed seconds of audio."""
         await self.client.finish(timeout)
         if self.client.rejection is not None:
             raise self.client.rejection

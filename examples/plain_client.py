@@ -1,4 +1,4 @@
-"""Turns of a recording, with nothing but asyncio: `python examples/plain_client.py [FILE.wav]`.
+"""Turns of a recording, with plain asyncio: `python examples/plain_client.py [FILE.wav]`.
 
 With CARTESIA_API_KEY it hears with Cartesia's Ink. With no key it starts a local Ink server and
 needs no network. Without a file it plays a recorded caller; a file must be 16-bit mono.
@@ -14,7 +14,7 @@ import wave
 from contextlib import AsyncExitStack
 
 if __name__ == "__main__":
-    # Until the event loop runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    # Until the event loop runs, Ctrl-C ends the program at once: the imports take some seconds.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 from cartesia_ink_plugins import (
@@ -33,16 +33,16 @@ from cartesia_ink_plugins.server.speech.process import SpeechServer
 
 
 async def speak(pcm: bytes, sample_rate: int, client: InkTurnsClient) -> None:
-    """Play the recording in real time, as a microphone would give it."""
+    """Send the recording in real time, as a microphone does."""
     size = sample_rate // 20 * 2  # 50 ms
     for start in range(0, len(pcm), size):
-        client.send_audio(pcm[start : start + size])  # returns at once, whatever the network does
+        client.send_audio(pcm[start : start + size])  # never blocks
         await asyncio.sleep(0.05)
-    await client.finish(timeout=30)  # seconds; the last words are still to come
+    await client.finish(timeout=30)  # seconds, for the last words
 
 
 async def listen(client: InkTurnsClient) -> None:
-    """Show what is heard."""
+    """Print the turns."""
     async for event in client:
         match event:
             case TurnStart():
@@ -60,7 +60,7 @@ async def listen(client: InkTurnsClient) -> None:
 
 
 def load(path: str) -> tuple[bytes, int]:
-    """The audio of a WAV file, and its sample rate in Hz."""
+    """Return the audio of a WAV file and its sample rate in Hz."""
     try:
         with wave.open(path, "rb") as file:
             if (file.getnchannels(), file.getsampwidth()) == (1, 2):
@@ -86,9 +86,9 @@ if __name__ == "__main__":
             recording = load(sys.argv[1])
         else:
             recording = caller.recording(caller.LINES[0]), caller.SAMPLE_RATE
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio takes it from here
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio handles it from here
         asyncio.run(main(*recording))
-    except InkError as error:  # refused, such as for a wrong key
+    except InkError as error:  # such as a wrong key
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

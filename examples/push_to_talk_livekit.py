@@ -15,7 +15,7 @@ import sys
 from typing import Any
 
 if __name__ == "__main__":
-    # Until the agent runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    # Until the agent runs, Ctrl-C ends the program at once: the imports take some seconds.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
@@ -32,12 +32,12 @@ from cartesia_ink_plugins.server.speech.process import ANY_KEY
 
 
 def prepare(process: JobProcess) -> None:
-    """Load the offline voice before there is a call."""
+    """Load the offline voice before the call."""
     if os.environ.get("CARTESIA_API_KEY") == ANY_KEY:
         process.userdata["voice"] = Voice.load_now()
 
 
-# The offline voice takes a while on a busy machine.
+# Loading the offline voice is slow on a busy machine.
 server = AgentServer(setup_fnc=prepare, initialize_process_timeout=60.0)
 
 
@@ -46,45 +46,45 @@ async def answer(context: JobContext) -> None:
     """Answer a call."""
     session: AgentSession[None] = AgentSession(
         stt=ink.STT(endpoint="manual"),
-        llm=BookingLLM(),  # here stands the LLM of your choice
+        llm=BookingLLM(),  # replace it by your LLM
         tts=make_voice(context.proc),
         vad=None,
         turn_handling={"turn_detection": "manual"},
     )
     await session.start(agent=BookingAgent(), room=context.room)
-    session.input.set_audio_enabled(False)  # nobody presses the button yet
+    session.input.set_audio_enabled(False)  # the button is not pressed yet
     button = Button(session)
     for method in (button.start_turn, button.end_turn, button.cancel_turn):
         context.room.local_participant.register_rpc_method(method.__name__, method)
 
 
 class Button:
-    """What the application may do with the button."""
+    """The RPC methods of the button."""
 
     def __init__(self, session: AgentSession[None]) -> None:
         self.session = session
 
     async def start_turn(self, call: rtc.RpcInvocationData) -> str:
-        """The button is pressed: the agent falls silent and listens."""
+        """Handle a press: the agent stops speaking and listens."""
         await self.session.interrupt()
         self.session.clear_user_turn()
         self.session.input.set_audio_enabled(True)
         return ""
 
     async def end_turn(self, call: rtc.RpcInvocationData) -> str:
-        """The button is let go: the agent answers. Returns the words."""
+        """Handle a release: the agent answers. Returns the transcript."""
         self.session.input.set_audio_enabled(False)
         return await self.session.commit_user_turn()
 
     async def cancel_turn(self, call: rtc.RpcInvocationData) -> str:
-        """Never mind."""
+        """Cancel the press: the speech is dropped."""
         self.session.input.set_audio_enabled(False)
         self.session.clear_user_turn()
         return ""
 
 
 def make_voice(process: JobProcess) -> tts.TTS[Any]:
-    """The agent's voice: offline, or Cartesia's."""
+    """Return the agent's voice: offline, or Cartesia's."""
     if "voice" in process.userdata:
         return OfflineTTS(process.userdata["voice"])
     from livekit.plugins import cartesia

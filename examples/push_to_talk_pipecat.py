@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Until the bot runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    # Until the bot runs, Ctrl-C ends the program at once: the imports take some seconds.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
@@ -62,7 +62,7 @@ TRANSPORTS = {
 
 
 class Button(FrameProcessor):
-    """Stands where a VAD would stand: between a press and a release the user speaks.
+    """Replaces a VAD: between a press and a release the user speaks.
 
     The page sends the client message `{"t": "button", "d": {"pressed": true}}`.
     """
@@ -72,7 +72,7 @@ class Button(FrameProcessor):
         self.pressed = False
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Turn the button's messages into what the pipeline understands."""
+        """Convert the messages of the button to frames."""
         await super().process_frame(frame, direction)
         match frame:
             case RTVIClientMessageFrame(type="button", data={"pressed": bool(pressed)}):
@@ -82,13 +82,13 @@ class Button(FrameProcessor):
                         VADUserStartedSpeakingFrame() if pressed else VADUserStoppedSpeakingFrame()
                     )
             case InputAudioRawFrame() if not self.pressed:
-                return  # nobody is meant to hear this
+                return  # audio outside a press is dropped
             case _:
                 await self.push_frame(frame, direction)
 
 
 async def bot(arguments: RunnerArguments) -> None:
-    """Answer one caller; Pipecat's runner calls this for everyone who connects."""
+    """Answer one caller; Pipecat's runner calls this for each connection."""
     transport = await create_transport(arguments, TRANSPORTS)
     worker = PipelineWorker(
         make_pipeline(transport),
@@ -110,7 +110,7 @@ async def bot(arguments: RunnerArguments) -> None:
 
 
 def make_pipeline(transport: BaseTransport) -> Pipeline:
-    """From the caller's microphone to his loudspeaker."""
+    """Return the pipeline, from microphone to loudspeaker."""
     aggregators = LLMContextAggregatorPair(
         LLMContext(tools=[book_table]),
         user_params=LLMUserAggregatorParams(user_turn_strategies=push_to_talk()),
@@ -121,7 +121,7 @@ def make_pipeline(transport: BaseTransport) -> Pipeline:
             Button(),
             InkManualSTTService(),
             aggregators.user(),
-            BookingLLMService(),  # here stands the LLM of your choice
+            BookingLLMService(),  # replace it by your LLM
             make_voice(),
             transport.output(),
             aggregators.assistant(),
@@ -130,7 +130,7 @@ def make_pipeline(transport: BaseTransport) -> Pipeline:
 
 
 def push_to_talk() -> UserTurnStrategies:
-    """The turn is over with the final transcription of what was said while the button was held."""
+    """The turn ends with the final transcript of the speech during the press."""
     return UserTurnStrategies(
         start=[VADUserTurnStartStrategy()],
         stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=0)],
@@ -138,7 +138,7 @@ def push_to_talk() -> UserTurnStrategies:
 
 
 def make_voice() -> FrameProcessor:
-    """The bot's voice: offline, or Cartesia's Sonic."""
+    """Return the bot's voice: offline, or Cartesia's Sonic."""
     if "CARTESIA_BASE_URL" in os.environ:
         return OfflineTTSService(Voice.load_now(24_000))
     from pipecat.services.cartesia.tts import CartesiaTTSService

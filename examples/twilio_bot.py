@@ -1,17 +1,16 @@
 """A Pipecat bot that answers the telephone: `python examples/twilio_bot.py --proxy YOUR.ngrok.io`.
 
 Twilio calls the webhook (`POST /`) at the public name given with `--proxy`, then streams the call
-to `/ws` as 8 kHz μ-law. That is what Ink gets: nothing is resampled on the way. What the bot has
-not said yet is cleared at Twilio when the caller interrupts.
+to `/ws` as 8 kHz μ-law, which is sent to Ink without resampling. When the caller interrupts, the
+bot's queued audio is cleared at Twilio.
 
-Only Twilio gets in: it signs the address of the stream with the account's TWILIO_AUTH_TOKEN, which
-has to be set. An open `/ws` is found by whoever scans the web, and costs you: each connection is a
-stream of Ink, an LLM and a voice for as long as it is held, and takes one of the streams that your
-plan allows from a caller. To try the bot without Twilio, on a machine that nobody else can reach,
-set ALLOW_UNSIGNED=1.
+Only Twilio can connect: it signs the URL of the stream with the account's TWILIO_AUTH_TOKEN, which
+must be set. Scanners find an open `/ws`, and each connection costs an Ink stream of your plan, an
+LLM and a voice as long as it is open. To try the bot without Twilio, on a machine that is not
+reachable from outside, set ALLOW_UNSIGNED=1.
 
-With no key it hears and speaks offline, like `examples/pipecat_bot.py`. With TWILIO_ACCOUNT_SID,
-too, the bot can hang up.
+Without a key, recognition and voice are offline, as in `examples/pipecat_bot.py`. With
+TWILIO_ACCOUNT_SID the bot can also hang up.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
-    # Until the bot runs, Ctrl-C ends the program at once: what follows takes some seconds.
+    # Until the bot runs, Ctrl-C ends the program at once: the imports take some seconds.
     signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 try:
@@ -64,7 +63,7 @@ SAMPLE_RATE = 8_000
 
 
 async def bot(arguments: WebSocketRunnerArguments) -> None:
-    """Answer one call; Pipecat's runner calls this for everyone who connects to `/ws`."""
+    """Answer one call; Pipecat's runner calls this for each connection to `/ws`."""
     if not is_allowed(arguments):
         await arguments.websocket.close(1008, "not signed by Twilio")
         return
@@ -116,10 +115,10 @@ async def bot(arguments: WebSocketRunnerArguments) -> None:
 
 
 def is_allowed(arguments: WebSocketRunnerArguments) -> bool:
-    """Whether it is Twilio that has connected, or anybody may."""
+    """Whether Twilio has connected, or unsigned connections are allowed."""
     if UNSIGNED in os.environ:
         return True
-    # The name that Twilio was told; without --proxy the one that the client says.
+    # The host name given to Twilio; without --proxy that of the Host header.
     proxy = arguments.cli_args.proxy if arguments.cli_args else None
     host = proxy or arguments.websocket.headers.get("host", "")
     return is_signed(arguments.websocket, host, os.environ["TWILIO_AUTH_TOKEN"])
@@ -134,7 +133,7 @@ def is_signed(websocket: WebSocket, host: str, token: str) -> bool:
 
 
 def make_voice() -> TTSService:
-    """The bot's voice: offline, or Cartesia's Sonic."""
+    """Return the bot's voice: offline, or Cartesia's Sonic."""
     if OFFLINE in os.environ:
         return OfflineTTSService(offline_voice())
     from pipecat.services.cartesia.tts import CartesiaTTSService
@@ -147,7 +146,7 @@ def make_voice() -> TTSService:
 
 @cache
 def offline_voice() -> Voice:
-    """Load the offline voice once, for all callers."""
+    """Load the offline voice once, for all calls."""
     return Voice.load_now(SAMPLE_RATE)
 
 
@@ -161,5 +160,5 @@ if __name__ == "__main__":
         sys.argv += ["--transport", "twilio"]
     with offline_without_key():
         if OFFLINE in os.environ:
-            offline_voice()  # before anyone calls
+            offline_voice()  # before the first call
         main()
