@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import shutil
@@ -145,6 +146,22 @@ def check_place(file: Path) -> None:
         raise UsageError(f"{file}: is a directory")
     if not os.access(file if file.exists() else file.parent, os.W_OK):
         raise UsageError(f"{file}: cannot be written")
+
+
+def add_call_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a call with the bot."""
+    parser.add_argument(
+        "--framework",
+        choices=("pipecat", "livekit"),
+        default="pipecat",
+        help="framework of the bot (%(default)s)",
+    )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="use Cartesia's Ink with the key in CARTESIA_API_KEY",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the framework's log")
 
 
 def quieten(*, verbose: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cartesia_ink_plugins.cli import tools
 from cartesia_ink_plugins.cli.calls import (
+    add_call_arguments,
     answering_bot,
     check_place,
     quieten,
@@ -36,17 +37,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--framework",
-        choices=("pipecat", "livekit"),
-        default="pipecat",
-        help="framework of the bot (%(default)s)",
-    )
-    parser.add_argument(
-        "--live",
-        action="store_true",
-        help="use Cartesia's Ink with the key in CARTESIA_API_KEY",
-    )
+    add_call_arguments(parser)
     parser.add_argument(
         "--save",
         type=Path,
@@ -54,7 +45,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="recording of the call, caller left, bot right (demo-FRAMEWORK.wav); its timeline "
         "is written beside it, as .html and .ink",
     )
-    parser.add_argument("--verbose", action="store_true", help="show the framework's log")
     parser.set_defaults(run=run)
 
 

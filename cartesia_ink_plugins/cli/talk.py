@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cartesia_ink_plugins.cli import tools
-from cartesia_ink_plugins.cli.calls import answering_bot, check_place, quieten, recorded
+from cartesia_ink_plugins.cli.calls import (
+    add_call_arguments,
+    answering_bot,
+    check_place,
+    quieten,
+    recorded,
+)
 from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.cli.recordings import RecordingError, open_recording
 from cartesia_ink_plugins.core.credentials import Credentials
@@ -61,17 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="save the sound of the call, caller left, bot right; its timeline is written beside "
         "it, as .html and .ink (without --save as talk-FRAMEWORK.html)",
     )
-    parser.add_argument(
-        "--framework",
-        choices=("pipecat", "livekit"),
-        default="pipecat",
-        help="framework of the bot (%(default)s)",
-    )
-    parser.add_argument(
-        "--live",
-        action="store_true",
-        help="use Cartesia's Ink with the key in CARTESIA_API_KEY",
-    )
+    add_call_arguments(parser)
     parser.add_argument(
         "--no-interrupt",
         action="store_true",
@@ -84,7 +80,6 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             metavar="NAME",
             help="a device, by name or number, as `python -m sounddevice` lists them",
         )
-    parser.add_argument("--verbose", action="store_true", help="show the framework's log")
     parser.set_defaults(run=run)
 
 

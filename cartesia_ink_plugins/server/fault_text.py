@@ -13,52 +13,24 @@ from __future__ import annotations
 
 import re
 from dataclasses import Field, fields
-from typing import Any
+from typing import Any, get_args
 
 from cartesia_ink_plugins.core.errors import UsageError
-from cartesia_ink_plugins.server.engine import Close
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
     MEASURES,
     NAMED_MESSAGES,
     Action,
     At,
-    CloseAll,
-    Deaf,
     Fault,
-    Fin,
-    HalfOpen,
-    IgnoreClose,
-    Join,
-    Latency,
-    NoPongs,
-    Outage,
-    Refuse,
-    Reset,
     Say,
-    Silence,
-    Slice,
-    Throttle,
 )
 
 _ACTIONS: dict[str, type[Any]] = {
-    "refuse": Refuse,
-    "reset": Reset,
-    "fin": Fin,
-    "close": Close,
-    "silence": Silence,
-    "deaf": Deaf,
-    "half-open": HalfOpen,
-    "no-pongs": NoPongs,
-    "latency": Latency,
-    "throttle": Throttle,
-    "slice": Slice,
-    "join": Join,
-    "ignore-close": IgnoreClose,
-    "say": Say,
-    "close-all": CloseAll,
-    "outage": Outage,
+    re.sub("(?<=[a-z])(?=[A-Z])", "-", action.__name__).lower(): action
+    for action in get_args(Action)
 }
+"""Every action by its name in kebab case, such as `half-open`."""
 _NAMES = {action: name for name, action in _ACTIONS.items()}
 
 _SYNTAX = re.compile(
