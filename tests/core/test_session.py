@@ -682,6 +682,14 @@ class TestSettingsInMidSession:
         assert hand.session.rejection.code == "quota_exceeded"
 
 
+    def test_a_fault_of_the_server_does_not_revert_them(self) -> None:
+        hand = connected()
+        hand.session.configure(TurnSettings(turn_eager_end_threshold=0.5), hand.now)
+        hand.receives(ErrorMessage(500, "internal"))
+        assert hand.session.options.turn.turn_eager_end_threshold == 0.5
+        assert of(SettingsRejected, hand.events) == []
+
+
 class TestKeyterms:
     def test_a_new_connection_between_turns(self) -> None:
         hand = connected()

@@ -71,6 +71,17 @@ def connected() -> Network:
     return network
 
 
+class TestPolicyClose:
+    def test_of_a_connection_in_use_is_no_answer_to_a_later_attempt(self) -> None:
+        network = connected()
+        network.supervisor.accepted()
+        for at in (0.0, 30.0, 61.0):  # three of them would end the session
+            assert not network.supervisor.is_rejected_by_close(1008, at)
+            network.lose(0.0)
+            network.connect()
+            network.open()
+
+
 class TestConnecting:
     def test_there_is_one_attempt_at_a_time(self) -> None:
         network = Network()

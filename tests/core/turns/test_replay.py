@@ -243,6 +243,46 @@ class TestAfterALoss:
         hand.receives(TurnStart(), TurnUpdate(" four"), TurnEnd(" four"))
         assert without_times(turn_events(hand)) == [TurnUpdate(" four"), TurnEnd(" four")]
 
+    def test_it_is_not_over_while_somebody_speaks_again(self) -> None:
+        hand = self.begun_by_a_short_sound()
+        hand.silence(2.2)
+        hand.speak(words(1))
+        hand.silence(1.5)
+        hand.receives(TurnStart(), TurnUpdate(" four"), TurnEnd(" four"))
+        assert without_times(turn_events(hand)) == [TurnUpdate(" four"), TurnEnd(" four")]
+
+    def test_a_turn_that_goes_on_behind_its_last_pause_is_not_over(self) -> None:
+        hand = second_turn()
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five six"))
+        hand.speak(words())
+        hand.receives(TurnResume())
+        hand.forget()
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.open()
+        hand.silence(1.0)
+        assert turn_events(hand) == []
+        hand.receives(TurnStart(), TurnEnd("seven"))
+        assert hand.events[-1].transcript == " four five six seven"  # type: ignore[union-attr]
+
+    def test_a_second_loss_in_the_replay_does_not_shorten_it(self) -> None:
+        """Until all that the first connection was sent is sent again, no end is the turn's."""
+        hand = second_turn()
+        hand.speak(words(10))
+        hand.receives(TurnUpdate(" four five six seven eight"))
+        hand.forget()
+        for pause in (0.02, 1.0):
+            hand.close(1006)
+            hand.silence(pause)
+            hand.open()
+            hand.silence(0.02)
+        hand.silence(1.7)
+        hand.receives(TurnStart(), TurnEnd(" four"))
+        assert turn_events(hand) == []
+        hand.receives(TurnStart(), TurnEnd(" five six seven eight"))
+        assert [event.transcript for event in turn_events(hand)] == [" four five six seven eight"]  # type: ignore[union-attr]
+
 
 class TestAReplay:
     """Whether the server may still speak about what the former connection was sent."""
