@@ -613,6 +613,16 @@ class TestAudioThatStopsInMidTurn:
         assert hand.session.sender.buffer.end == len(words())
 
 
+def test_a_connection_that_is_lost_says_nothing_more() -> None:
+    hand = connected()
+    hand.close(1006)
+    hand.forget()
+    hand.receives(TurnStart(), TurnUpdate("Hey"))
+    hand.silence(0.1)
+    hand.receives(TurnStart(), TurnUpdate("Hey"))
+    assert of(TurnStart, hand.events) == of(TurnUpdate, hand.events) == []
+
+
 class TestSettingsInMidSession:
     def test_thresholds_go_by_config_over_the_same_connection(self) -> None:
         hand = connected()
@@ -680,7 +690,6 @@ class TestSettingsInMidSession:
         hand.receives(ErrorMessage(402, "No credit.", code="quota_exceeded"))
         assert hand.session.rejection is not None
         assert hand.session.rejection.code == "quota_exceeded"
-
 
     def test_a_fault_of_the_server_does_not_revert_them(self) -> None:
         hand = connected()

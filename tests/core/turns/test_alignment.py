@@ -7,7 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.audio import AudioFormat
-from cartesia_ink_plugins.core.turns.alignment import Overlap, SettledText, UpdateHistory
+from cartesia_ink_plugins.core.turns.alignment import (
+    Overlap,
+    SettledText,
+    UpdateHistory,
+    extended,
+    is_behind,
+)
 from cartesia_ink_plugins.core.turns.speech import SpeechTracker
 from cartesia_ink_plugins.server.script import Script
 
@@ -200,3 +206,38 @@ class TestUpdateHistory:
         for _ in range(64):
             history.add(PCM16.size(11.0), text_of(35))
         assert history.short_replay(text_of(35), 0, speech) is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "text", "expected"),
+    [
+        ("one two", "one two three", "one two three"),
+        ("one two three", "one two", "one two three"),
+        ("one two three", "one too three four", "one two three four"),
+        # Of several places, that which is as many words from the start as were shown.
+        ("one two three", "three one too three four", "one two three four"),
+        ("one two three", "one too three four five three", "one two three four five three"),
+        # Nothing is repeated: as many words as were shown are skipped.
+        ("one two", "won too three", "one two three"),
+    ],
+)
+def test_what_another_connection_recognized_behind_it_is_added(
+    shown: str, text: str, expected: str
+) -> None:
+    assert extended(shown, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "is_so"),
+    [
+        ("", True),
+        ("one two", True),
+        ("one two three", False),
+        ("won too", True),
+        ("won three", False),  # fewer words, but the last one is there
+        ("won too tree", False),
+        ("one two three four", False),
+    ],
+)
+def test_text_is_behind_until_it_reaches_what_was_shown(text: str, is_so: bool) -> None:
+    assert is_behind(text, "one two three") is is_so

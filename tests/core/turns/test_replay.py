@@ -212,6 +212,38 @@ class TestAfterALoss:
         assert not [e for e in hand.events[-3:] if isinstance(e, TurnEnd)]
         assert hand.session.transcript.is_awaiting_replay
 
+    @pytest.mark.parametrize(
+        ("repeated", "more"),
+        [([TurnStart(), TurnEnd(" four five six")], []), ([TurnStart()], [TurnUpdate(" seven")])],
+    )
+    def test_what_it_ended_with_is_not_given_again(
+        self, repeated: list[TurnEvent], more: list[TurnEvent]
+    ) -> None:
+        hand = second_turn()
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five six"))
+        hand.close(1006)
+        hand.silence(4.0)
+        hand.open()
+        hand.forget()
+        hand.receives(*repeated)
+        assert turn_events(hand) == []
+        if more:
+            hand.receives(TurnUpdate(" four five six seven"))
+            assert without_times(turn_events(hand))[1:] == more
+
+    def test_words_that_left_the_buffer_are_not_expected_again(self) -> None:
+        hand = second_turn(Resilience(replay_buffer_seconds=3.0))
+        hand.receives(TurnUpdate(" four five six"))
+        hand.speak(words(15))
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.open()
+        hand.silence(3.0)
+        hand.receives(TurnStart(), TurnEnd("seven eight nine ten"))
+        text = hand.events[-1].transcript  # type: ignore[union-attr]
+        assert text == " four five six seven eight nine ten"
+
     @staticmethod
     def begun_by_a_short_sound() -> Hand:
         """The second turn has no text; its connection was lost, and another one is open."""

@@ -255,3 +255,26 @@ class TestWhatASessionLearns:
         hand.silence(0.6)
         hand.receives(TurnStart(), TurnEnd("one two three"))
         assert not hand.session.speech.knows_end_silence
+
+
+class TestEnoughSpeech:
+    @staticmethod
+    def behind(until: float, speech: float, within: float = 10.0) -> float | None:
+        position = analysed().position_before(at(until), speech, within)
+        return None if position is None else seconds(position)
+
+    def test_is_cut_in_the_middle_of_a_long_stretch(self) -> None:
+        cut = self.behind(FIRST_END, 0.2)
+        assert cut == pytest.approx(FIRST_END - 0.2, abs=0.05)
+
+    def test_begins_in_the_pause_before_a_stretch_whose_start_is_near(self) -> None:
+        length = FIRST_END - FIRST_START - 0.1
+        assert FIRST_START - 0.5 < (self.behind(FIRST_END, length) or 0.0) < FIRST_START - 0.05
+
+    def test_goes_on_in_the_stretch_before(self) -> None:
+        length = SECOND_END - PAUSE_END + 0.15
+        assert self.behind(SECOND_END, length) == pytest.approx(PAUSE_START - 0.15, abs=0.2)
+
+    def test_may_be_missing(self) -> None:
+        assert self.behind(SECOND_END, 60.0) is None
+        assert self.behind(SECOND_END, 0.9, within=0.5) is None
