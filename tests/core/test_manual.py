@@ -241,6 +241,14 @@ class TestLostConnections:
         world.run()
         assert "".join(world.finals) == script.transcripts[0]
 
+    def test_so_it_does_after_a_second_loss_in_the_replay(self) -> None:
+        script = Script(Turn(" ".join(f"word{n}" for n in range(40)), after=2.0))
+        world = ManualWorld(script, resilience=Resilience(replay_buffer_seconds=3.0))
+        world.at(8.0, world.cut)
+        world.at(8.1, world.cut)
+        world.run()
+        assert "".join(world.finals) == script.transcripts[0]
+
     def test_an_error_of_the_server_is_reported_and_survived(self) -> None:
         world = ManualWorld(SCRIPT)
         error = encode(ErrorMessage(500, "The server says so.", "Internal Server Error"))

@@ -178,6 +178,23 @@ class TestTheEnd:
             connection.abort()
             assert recorder.reports == []
 
+    async def test_an_attempt_that_was_aborted_sends_no_request(self) -> None:
+        received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+        async def talk(peer: Peer) -> None:
+            try:
+                received.set_result(await peer.reader.read(1))
+            except ConnectionResetError:
+                received.set_result(b"")
+
+        async with raw_server(talk) as server:
+            connection = Connection(server.url, {"X-API-Key": SECRET}, Recorder().callbacks)
+            connection.abort()
+            await connection.open(None)  # its socket connects all the same
+            async with asyncio.timeout(30):
+                assert await received == b""
+            connection.abort()
+
     async def test_no_socket_is_left(self) -> None:
         """An unclosed one would be a ResourceWarning, which is an error here."""
 

@@ -200,7 +200,9 @@ class TestAfterALoss:
         hand.silence(0.4)
         hand.receives(TurnEagerEnd(" four five six"))
         hand.close(1006)
-        hand.silence(4.0)
+        hand.silence(0.1)
+        assert not isinstance(turn_events(hand)[-1], TurnEnd)
+        hand.silence(3.9)
         end = hand.events[-1]
         assert isinstance(end, TurnEnd)
         assert end.transcript == " four five six"
