@@ -59,3 +59,11 @@ def test_before_the_deadline_nothing_is_done() -> None:
     heartbeat = Heartbeat(10.0)
     assert heartbeat.check(11.99) is None
     assert heartbeat.deadline == 12.0
+
+
+def test_after_the_loop_was_blocked_an_answer_that_waits_in_the_socket_is_read_first() -> None:
+    heartbeat = Heartbeat(0.0)
+    assert heartbeat.check(2.0) is True
+    assert heartbeat.check(20.0) is None
+    assert heartbeat.deadline > 20.0
+    assert heartbeat.check(heartbeat.deadline) is False

@@ -85,6 +85,10 @@ class TestWhenBusy:
         backoff = Backoff(smallest)
         assert [backoff.delay_when_busy(0.0, None) for _ in range(6)] == [1, 2, 4, 8, 8, 8]
 
+    def test_a_retry_after_of_zero_is_followed_less_and_less(self) -> None:
+        backoff = Backoff(smallest)
+        assert [backoff.delay_when_busy(0.0, 0.0) for _ in range(4)] == [0.25, 0.5, 0.9, 0.9]
+
     @pytest.mark.parametrize("retry_after", [None, 0.0, 1.0, 10.0])
     def test_fifty_clients_do_not_come_back_in_one_instant(self, retry_after: float | None) -> None:
         delays = sorted(

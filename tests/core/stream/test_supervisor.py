@@ -81,6 +81,13 @@ class TestPolicyClose:
             network.connect()
             network.open()
 
+    def test_counts_as_the_answer_400(self) -> None:
+        supervisor = connected().supervisor
+        supervisor.rejections.accepted()
+        assert not supervisor.rejections.is_final(400, 0.0, is_api_error=False)
+        assert not supervisor.is_rejected_by_close(1008, 30.0)
+        assert supervisor.is_rejected_by_close(1008, 61.0)
+
 
 class TestConnecting:
     def test_there_is_one_attempt_at_a_time(self) -> None:

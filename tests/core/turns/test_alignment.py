@@ -214,6 +214,8 @@ class TestUpdateHistory:
         ("one two", "one two three", "one two three"),
         ("one two three", "one two", "one two three"),
         ("one two three", "one too three four", "one two three four"),
+        # More of the repeated words tell more than the place does.
+        ("one two three", "two three three four", "one two three three four"),
         # Of several places, that which is as many words from the start as were shown.
         ("one two three", "three one too three four", "one two three four"),
         ("one two three", "one too three four five three", "one two three four five three"),

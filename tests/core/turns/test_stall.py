@@ -202,3 +202,12 @@ class TestNoise:
             server.is_replaced(END + later)
             server.sends(END + later)
         assert server.detector.noise_until == 0
+
+
+def test_a_turn_without_an_end_has_more_time_after_each_replaced_connection() -> None:
+    server = Server()
+    server.is_replaced(100.0)
+    server.is_replaced(100.0)  # now in doubt: its patience counts again
+    server.sends(END + 0.1, text="")
+    waited = [seconds for seconds in range(200) if server.is_stalled(END + seconds, is_open=True)]
+    assert waited[0] > 2 * END_SILENCE
