@@ -192,7 +192,64 @@ def lost_connection() -> str:
     return picture(780, 342, "One turn across a lost connection", *parts)
 
 
-PICTURES = {"path-of-a-frame.svg": path_of_a_frame, "lost-connection.svg": lost_connection}
+# What a collector received of one call of `tests/observe/telemetry/framework_app.py` in each
+# framework on 2026-11-28: depth in the tree, second at which it began, length in seconds.
+SPANS = {
+    "Pipecat": (
+        ("conversation", 0, 0.000, 4.940),
+        ("turn", 1, 0.001, 4.936),
+        ("stt", 2, 0.363, 2.691),
+        ("speech_to_text ink-2", 2, 0.363, 2.683),
+    ),
+    "LiveKit": (
+        ("agent_session", 0, 0.000, 5.589),
+        ("user_turn", 1, 0.386, 2.307),
+        ("user_speaking", 2, 0.386, 2.305),
+        ("speech_to_text ink-2", 2, 0.386, 2.304),
+        ("eou_wait", 2, 1.846, 0.846),
+        ("agent_turn", 1, 1.191, 0.395),
+        ("llm_node", 2, 1.193, 0.011),
+        ("agent_turn", 1, 2.191, 0.509),
+        ("llm_node", 2, 2.192, 0.014),
+        ("tts_node", 2, 2.694, 0.005),
+        ("agent_speaking", 2, 2.697, 0.002),
+    ),
+}
+
+
+def spans_of_a_call() -> str:
+    """Draw the spans of a call in both frameworks, with those of this package among them."""
+    left, scale, line = 210, 92, 24
+    parts: list[str] = []
+    y = 28
+    for framework, spans in SPANS.items():
+        parts.append(text(12, y, framework, color=MUTED, anchor="start"))
+        for name, depth, start, seconds in spans:
+            y += line
+            color = GREEN if name.startswith("speech_to_text") else BLUE
+            width = max(2.0, seconds * scale)
+            parts += [
+                text(24 + 14 * depth, y + 4, name, color=color, anchor="start", size=12),
+                f'<rect x="{left + start * scale:g}" y="{y - 8:g}" width="{width:g}" height="16" '
+                f'rx="3" fill="{PALE[color]}" stroke="{color}"/>',
+                text(
+                    left + start * scale + width + 6,
+                    y + 4,
+                    f"{seconds:.3f} s",
+                    color=MUTED,
+                    anchor="start",
+                    size=11,
+                ),
+            ]
+        y += 2 * line
+    return picture(800, y - line // 2, "The spans of one call in Pipecat and in LiveKit", *parts)
+
+
+PICTURES = {
+    "path-of-a-frame.svg": path_of_a_frame,
+    "lost-connection.svg": lost_connection,
+    "spans-of-a-call.svg": spans_of_a_call,
+}
 
 
 def main() -> None:

@@ -27,11 +27,25 @@ service:
 """
 
 
-def run_app(url: str) -> subprocess.CompletedProcess[str]:
-    """Run the application with a collector beside it."""
+# What `opentelemetry-instrument` has Python do before a program begins.
+INSTRUMENT = """
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator
+_OTelSDKConfigurator().configure()
+"""
+
+
+def run_app(url: str, *program: str, path: str = "") -> subprocess.CompletedProcess[str]:
+    """Run an application with a collector beside it, and a folder before all that is imported."""
+    variables = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "PYTHONPATH": os.pathsep.join([path, str(ROOT)]).lstrip(os.pathsep),
+    }
     return subprocess.run(
-        [sys.executable, "-m", "tests.observe.telemetry.plain_app"],
-        env=os.environ | {"OTEL_EXPORTER_OTLP_ENDPOINT": url},
+        [sys.executable, "-m", *(program or ("tests.observe.telemetry.plain_app",))],
+        env=os.environ | variables,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -91,3 +105,36 @@ def test_a_collector_receives_the_turn_under_the_span_of_the_application() -> No
     sent = {attributes(point)["kind"]: point.as_double for point in seconds.data_points}
     assert sent["sent"] > 1.0
     assert seconds.is_monotonic
+
+
+@pytest.mark.parametrize(("framework", "turn"), [("pipecat", "turn"), ("livekit", "user_turn")])
+def test_a_bot_without_a_line_of_code_about_it_shows_everything(
+    framework: str, turn: str, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INSTRUMENT)
+    app = "tests.observe.telemetry.framework_app"
+    with collector() as received:
+        ran = run_app(received.url, app, framework, path=str(tmp_path))
+    assert ran.returncode == 0, ran.stderr
+    [ours] = received.named("speech_to_text ink-2")
+    parents = {span.span_id: span.name for span in received.spans}
+    assert parents[ours.parent_span_id] == turn
+    told = attributes(ours)
+    assert told["cartesia.ink.turn.predictions"] == 2
+    assert told["cartesia.ink.turn.end_latency"] > 0.2
+    assert [event.name for event in ours.events] == [
+        *("turn.start", "turn.eager_end", "turn.resume", "turn.eager_end", "turn.end")
+    ]
+    outcomes = received.metrics["cartesia.ink.speculations"].sum.data_points
+    assert {attributes(point)["outcome"] for point in outcomes} == {"withdrawn", "kept"}
+    assert received.metrics.keys() >= {
+        "gen_ai.client.operation.duration",
+        "cartesia.ink.turn.end_latency",
+        "cartesia.ink.turn.eager_lead",
+        "cartesia.ink.connection.events",
+        "cartesia.ink.audio.seconds",
+        "cartesia.ink.audio.pending",
+    }
+    if framework == "pipecat":
+        [whole] = [span for span in received.spans if span.span_id == ours.parent_span_id]
+        assert attributes(whole)["turn.user_bot_latency_seconds"] > 0
