@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 from pipecat.frames.frames import (
+    EagerTranscriptionFrame,
+    STTMuteFrame,
     STTUpdateSettingsFrame,
     UserStoppedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
+from pipecat.pipeline.service_switcher import ServiceSwitcher, ServiceSwitcherStrategyFailover
 from pipecat.processors.aggregators.llm_response_universal import (
     LLMUserAggregator,
     LLMUserAggregatorParams,
@@ -29,6 +32,7 @@ from pipecat.turns.user_mute import (
     MuteUntilFirstBotCompleteUserMuteStrategy,
 )
 from pipecat.turns.user_start import MinWordsUserTurnStartStrategy
+from pipecat.turns.user_stop import EagerMatchPolicy, NormalizedMatch
 from pipecat.turns.user_turn_strategies import (
     EagerUserTurnStrategies,
     ExternalUserTurnStrategies,
@@ -48,8 +52,10 @@ from tests.parity import (
     of_kind,
     settings,
 )
+from tests.pipecat.conversation import conversation, tone
 from tests.pipecat.sides import MakeSTT, builtin, has_run, has_spoken, ours, played, talk_to
-from tests.pipecat.wire import CUE, START, Pause, Play, eager, end, update
+from tests.pipecat.test_lifecycle import refusing
+from tests.pipecat.wire import CUE, START, Pause, Play, eager, end, update, wire_server
 
 PAIRS = pytest.mark.parametrize(
     ("mine", "theirs"),
@@ -268,3 +274,81 @@ async def test_the_aggregators_handlers_are_called_alike(make: MakeSTT) -> None:
             ]
             * 2
         )
+
+
+@SIDES
+async def test_audio_does_not_pass_if_it_should_not(make: MakeSTT) -> None:
+    def kept(url: str) -> STTService:
+        return make(url, audio_passthrough=False)  # type: ignore[call-arg]
+
+    talk = await played(ONE, kept)
+    assert talk.tap.audio == 0
+    assert talk.user_messages == ["one"]
+
+
+@SIDES
+async def test_a_muted_service_sends_no_audio_of_the_user(make: MakeSTT) -> None:
+    async with talk_to(ONE, make) as (talk, server):
+        stt = talk.stt
+        assert isinstance(stt, STTService)
+        await talk.task.queue_frame(STTMuteFrame(mute=True))
+        await talk.until(lambda: stt.is_muted)
+        await talk.say(tone(16_000, 0.2))
+        await talk.quiet()
+        assert not any(any(audio) for audio in server.audio)
+        await talk.task.queue_frame(STTMuteFrame(mute=False))
+        await talk.until(lambda: not stt.is_muted)
+        await talk.say(tone(16_000, 0.2))
+        await talk.until(lambda: has_spoken(talk))
+        assert talk.user_messages == ["one"]
+
+
+class Verbatim(EagerMatchPolicy):
+    """A reply answers the very words that it was begun for, and no others."""
+
+    def matches(self, eager_text: str, committed_text: str) -> bool:
+        """Whether two texts are the same."""
+        return eager_text == committed_text
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("policy", "runs"), [(NormalizedMatch(), ["one"]), (Verbatim(), ["one", "One."])]
+)
+async def test_the_applications_policy_decides_which_reply_is_kept(
+    make: MakeSTT, policy: EagerMatchPolicy, runs: list[str]
+) -> None:
+    def strict(url: str) -> STTService:
+        return make(url, eager_match_policy=policy)  # type: ignore[call-arg]
+
+    talk = await played([START, eager("one"), CUE, end("One.")], strict, cues=[has_run("one")])
+    assert talk.runs == runs
+    assert talk.spoken == [f"re: {runs[-1]}."]
+
+
+async def test_without_an_early_end_of_turn_there_is_no_early_reply() -> None:
+    play: Play = [START, eager("one"), Pause(0.1), end("one two")]
+    off = [
+        await played(play, lambda url: ours(url, enable_eager_end_of_turn=False)),
+        await played(
+            play,
+            lambda url: CartesiaTurnsSTTService(
+                api_key="test-key", url=f"{url}/stt/turns/websocket"
+            ),
+        ),
+    ]
+    for talk in off:
+        assert talk.runs == ["one two"]
+        assert talk.tap.down(EagerTranscriptionFrame) == []
+
+
+@SIDES
+async def test_a_switcher_takes_the_next_service_after_a_rejection(make: MakeSTT) -> None:
+    async with refusing(401) as rejecting, wire_server(ONE) as server:
+        first, second = make(rejecting), make(server.url)
+        switcher = ServiceSwitcher([first, second], ServiceSwitcherStrategyFailover)
+        async with conversation(switcher) as talk:
+            await talk.until(lambda: switcher.strategy.active_service is second)
+            await talk.hear()
+            await talk.until(lambda: has_spoken(talk))
+            assert talk.user_messages == ["one"]
