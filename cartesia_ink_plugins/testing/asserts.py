@@ -1,4 +1,4 @@
-"""Assertions about turns that say what is wrong, and where."""
+"""Assertions about turns; their messages show the difference."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cartesia_ink_plugins.core.turn_table import TurnMachine, TurnState
 
 
 def assert_heard(texts: Iterable[str], expected: Sequence[str]) -> None:
-    """Assert that each turn was heard once, word for word.
+    """Assert that each turn was transcribed once, word for word.
 
     Args:
-        texts: The final transcripts that the bot got. Spaces around a turn, and turns without
-            words, do not matter: frameworks treat them differently.
-        expected: What was said, such as `script.transcripts`.
+        texts: The final transcripts of the bot. Spaces around a turn and empty turns are ignored,
+            because frameworks treat them differently.
+        expected: The expected transcripts, such as `script.transcripts`.
 
     Raises:
         AssertionError: With the difference, turn by turn.
@@ -33,14 +33,14 @@ def assert_heard(texts: Iterable[str], expected: Sequence[str]) -> None:
 
 
 def assert_turn_order(events: Iterable[object], *, ended: bool = True) -> None:
-    """Assert that turn events stand in an order the API allows and that no text was revised.
+    """Assert that turn events are in an order of the API and that no text was revised.
 
     Args:
-        events: Events of a client or messages of a server; others than turn events are skipped.
+        events: Events of a client or messages of a server; other than turn events are ignored.
         ended: Whether the last turn must have ended.
 
     Raises:
-        AssertionError: With the events up to the wrong one.
+        AssertionError: With the events up to the invalid one.
     """
     machine = TurnMachine()
     told: list[str] = []
@@ -65,7 +65,7 @@ def assert_turn_order(events: Iterable[object], *, ended: bool = True) -> None:
 
 
 def difference(expected: Sequence[str], got: Sequence[str]) -> str:
-    """Show how two lists of turns differ; empty when they do not."""
+    """Return the difference of two lists of turns; empty if there is none."""
     wanted, had = ([turn.strip() for turn in turns if turn.strip()] for turns in (expected, got))
     if wanted == had:
         return ""

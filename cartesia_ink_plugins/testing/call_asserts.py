@@ -1,4 +1,4 @@
-"""Assertions about what a bot did in a call, in either framework; they say which turn is wrong."""
+"""Assertions about a recorded call of a bot; their messages name the turn."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def assert_no_reply_before_turn_end(call: RecordedCall) -> None:
 
 
 def assert_interrupted_within(call: RecordedCall, seconds: float) -> None:
-    """Assert that the bot stops soon when the user begins a turn while it speaks.
+    """Assert that the bot stops in time when the user begins a turn while it speaks.
 
     Args:
         call: What the bot did.
@@ -96,7 +96,7 @@ def assert_interrupted_within(call: RecordedCall, seconds: float) -> None:
 
 
 def assert_latency(call: RecordedCall, seconds: float) -> None:
-    """Assert how soon replies come after the user's speech.
+    """Assert the latency of replies after the user's speech.
 
     Args:
         call: What the bot did.
@@ -120,7 +120,7 @@ def _fail(problem: str, lines: list[str]) -> None:
 
 
 def _replies(call: RecordedCall) -> list[RecordedMoment]:
-    """When the bot began to reply, by the best sign that there is in the call."""
+    """Return when the bot began to reply, by the best evidence in the recording."""
     for kind in _REPLIES:
         if replies := list(call.of(kind)):
             return replies
@@ -128,7 +128,7 @@ def _replies(call: RecordedCall) -> list[RecordedMoment]:
 
 
 def _turns(call: RecordedCall) -> Iterator[_Turn]:
-    """The turns that have ended and have words."""
+    """Return the turns that have ended with text."""
     replies = _replies(call)
     events = [m for m in call.of("event") if m.fields["event"] in ("turn.start", "turn.end")]
     ends = [m for m in events if m.fields["event"] == "turn.end"]

@@ -1,7 +1,7 @@
-"""A simulated caller, who says to a bot what was said in a recorded call.
+"""A simulated caller, which plays the caller's audio of a recorded call to a bot.
 
-The bot is a Pipecat `PipelineWorker`, or an `AgentSession` with its agent. What it does is recorded
-as any call is, and returned; `call_asserts` has the assertions.
+The bot is a Pipecat `PipelineWorker`, or an `AgentSession` with its agent. Its call is recorded and
+returned; `call_asserts` has the assertions.
 """
 
 from __future__ import annotations
@@ -29,15 +29,14 @@ _FRAME = 0.02  # seconds of audio, as microphones give it
 
 
 class Caller:
-    """Calls a bot once; what the fixture `ink_caller` gives."""
+    """Calls a bot once; the value of the fixture `ink_caller`."""
 
     def __init__(self, server: LocalInk, path: Path) -> None:
-        """Wait for `play`.
+        """Create a caller; nothing happens before `play`.
 
         Args:
-            server: What the bot's STT talks to; the caller says what it plays, unless `play` is
-                told.
-            path: Where the bot's own call is recorded, as `INK_RECORD` says.
+            server: The server of the bot's STT; its recording is the default of `play`.
+            path: The recording of the bot's call, as in `INK_RECORD`.
         """
         self._server = server
         self._path = path
@@ -51,25 +50,24 @@ class Caller:
         silence: float = 1.0,
         clock: Literal["real", "virtual"] = "real",
     ) -> RecordedCall:
-        """Call a bot, say everything, and hang up.
+        """Call a bot, play the recording, and hang up.
 
         Args:
-            bot: Not yet running; its STT talks to `ink_server`, and is made while the fixture
-                `ink_caller` is there.
-            agent: Of an `AgentSession`.
-            recording: What is said; by default what `ink_server` plays.
-            silence: Seconds between the last of it and the end of the call.
-            clock: With `virtual` nobody waits: time jumps to what happens next, every replay is the
-                same, and the wall clock is that of the call. All of the bot must run in this event
-                loop. While it is connected to anything else, such as an LLM elsewhere, time passes
-                as in reality.
+            bot: Not yet running; its STT is connected to `ink_server` and is created while the
+                fixture `ink_caller` is active.
+            agent: The agent of an `AgentSession`.
+            recording: The recording; by default that of `ink_server`.
+            silence: Seconds of silence between its end and the end of the call.
+            clock: With `virtual`, time jumps to the next event, every replay is the same, and the
+                wall clock is that of the call. The whole bot must run in this event loop. While it
+                has other connections, such as to a remote LLM, time passes as usual.
 
         Returns:
-            What the bot did.
+            The recording of the bot's call.
 
         Raises:
-            UsageError: There is nothing to say, or the bot's STT is not one of ours, or the event
-                loop cannot have a virtual clock.
+            UsageError: There is no recording, or the bot's STT is not of this package, or the event
+                loop does not support a virtual clock.
         """
         said = recording or self._server.recording
         if said is None:
@@ -103,7 +101,7 @@ class Caller:
             await call_session(bot, agent, frames, format.sample_rate)  # type: ignore[arg-type]
 
     def _read(self) -> RecordedCall:
-        """Return the bot's own recording, which is completed soon after the call."""
+        """Return the bot's recording, which is complete soon after the call."""
         deadline = time.monotonic() + 5.0  # seconds
         while not self._path.is_file() and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -124,11 +122,11 @@ def _same_chance() -> Iterator[None]:
 
 
 async def paced(parts: Sequence[tuple[float, bytes]], format: AudioFormat) -> AsyncIterator[bytes]:
-    """Cut audio into frames, each at the time at which it was spoken.
+    """Split audio into frames and yield each at the time at which it was spoken.
 
     Args:
-        parts: Of the audio, each with the second at which it begins; between them nothing comes.
-        format: Of the audio.
+        parts: Parts of the audio, each with its start in seconds; nothing is sent between them.
+        format: Format of the audio.
     """
     size = format.size(_FRAME)
     began = time.monotonic()

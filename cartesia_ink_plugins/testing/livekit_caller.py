@@ -15,7 +15,7 @@ from livekit.agents.voice import io
 async def call_session(
     session: AgentSession[Any], agent: Agent, frames: AsyncIterator[bytes], rate: int
 ) -> None:
-    """Start a session, give it audio of a rate in Hz, and close it."""
+    """Start a session, send it audio at a sample rate in Hz, and close it."""
     microphone = _Microphone()
     session.input.audio = microphone
     session.output.audio = _Speaker()
@@ -28,7 +28,7 @@ async def call_session(
 
 
 class _Microphone(io.AudioInput):
-    """Gives a session what the caller says."""
+    """The caller's audio as the input of a session."""
 
     def __init__(self) -> None:
         super().__init__(label="caller")
@@ -39,7 +39,7 @@ class _Microphone(io.AudioInput):
 
 
 class _Speaker(io.AudioOutput):
-    """Takes as long for what the agent says as a loudspeaker does."""
+    """Plays the agent's audio in real time, without a device."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -1,7 +1,7 @@
-"""A local Ink server on a thread of its own, for tests of any kind.
+"""A local Ink server on its own thread, for tests.
 
-On its own thread the server needs no event loop of the test, works in plain functions as well as in
-coroutines of any framework, and a bot that blocks its loop does not block the server.
+So it needs no event loop of the test, works in plain functions and in coroutines of any framework,
+and a bot that blocks its event loop does not block the server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 
 
 def _as_recording(engine: object) -> Recording | None:
-    """Return what is a recording; where `cartesia-ink-tools` is not installed, nothing is."""
+    """Return the engine if it is a recording; never without `cartesia-ink-tools`."""
     try:
         from cartesia_ink_plugins.testing.recording import Recording
     except ModuleNotFoundError:
@@ -35,12 +35,12 @@ def _as_recording(engine: object) -> Recording | None:
 
 
 class LocalInk:
-    """A running server; what the fixture `ink_server` gives.
+    """A running server; the value of the fixture `ink_server`.
 
     Attributes:
-        strict: Whether `check` looks at what the bot made of the script. Turn it off in tests in
-            which connections are lost or words are not meant to be heard.
-        recording: What is played, if it is a recording.
+        strict: Whether `check` asserts anything. Turn it off in tests in which connections are lost
+            or not all audio is sent.
+        recording: The recording that is played; None if there is none.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class LocalInk:
         strict: bool = True,
         **options: Any,
     ) -> None:
-        """Prepare a server.
+        """Create a server.
 
         Args:
-            engine: Who hears the audio; a script can also be given with `play`. A recording plays
-                the connections of its call, one after the other.
+            engine: Recognizes the audio; a script can also be set with `play`. A recording plays
+                the connections of its call in order.
             strict: See the attribute.
-            **options: Of `InkServer`.
+            **options: Arguments of `InkServer`.
         """
         self.strict = strict
         self._script = engine if isinstance(engine, Script) else None
@@ -75,17 +75,17 @@ class LocalInk:
 
     @property
     def url(self) -> str:
-        """Where the server is: a base URL for every client."""
+        """The base URL of the server."""
         return self._server.url
 
     @property
     def websocket_url(self) -> str:
-        """The whole address of the turns endpoint."""
+        """The URL of the turns endpoint."""
         return self._server.websocket_url
 
     @property
     def connections(self) -> Collection[ConnectionRecord]:
-        """What happened, one record for each connection."""
+        """One record for each connection."""
         return self._server.connections
 
     @property
@@ -94,13 +94,13 @@ class LocalInk:
         return [text for record in self.connections for text in record.transcripts]
 
     def play(self, *turns: str | Turn | Script) -> Script:
-        """Let the connections that come now hear a script.
+        """Recognize a script on new connections.
 
         Args:
             *turns: One script, or its turns.
 
         Returns:
-            The script; speak its `audio()` to the bot.
+            The script; send its `audio()` to the bot.
         """
         match turns:
             case (Script() as script,):
@@ -116,10 +116,10 @@ class LocalInk:
         self._call(lambda: self._server.close_all(code))
 
     def check(self) -> None:
-        """Assert that the bot broke no rule and that every turn of the script was heard once.
+        """Assert that the server rejected nothing and recognized each turn of the script once.
 
         Raises:
-            AssertionError: It is not so; the message shows the difference.
+            AssertionError: With the difference.
         """
         if not self.strict:
             return
@@ -141,7 +141,7 @@ class LocalInk:
         """Listen.
 
         Raises:
-            OSError: The port is taken.
+            OSError: The port is in use.
         """
         self._thread.start()
         self._ready.wait()
@@ -156,7 +156,7 @@ class LocalInk:
 
     @asynccontextmanager
     async def in_this_loop(self) -> AsyncIterator[None]:
-        """Serve in the running event loop, at the same address; then on a new thread again."""
+        """Serve in the running event loop, at the same URL; afterwards on a new thread."""
         self.stop()
         async with self._server:
             yield
@@ -175,7 +175,7 @@ class LocalInk:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop; then check, unless something went wrong before."""
+        """Stop; then check, unless there was an exception."""
         self.stop()
         if error is None:
             self.check()

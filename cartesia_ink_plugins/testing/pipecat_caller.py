@@ -13,7 +13,7 @@ _START_TIMEOUT = 30.0  # seconds; what a bot loads when it starts takes its time
 
 
 async def call_worker(worker: PipelineWorker, frames: AsyncIterator[bytes], rate: int) -> None:
-    """Run a worker, give it audio of a rate in Hz, and end it."""
+    """Run a worker, send it audio at a sample rate in Hz, and end it."""
     started = asyncio.Event()
 
     async def on_started(*_: object) -> None:

@@ -5,9 +5,9 @@
         texts = run_my_bot(base_url=ink_server.url, microphone=script.audio())
         assert_heard(texts, script.transcripts)
 
-Options of the server go into a marker: `@pytest.mark.ink_server(rules=Rules(max_streams=1))`. After
-a test that passed the fixture is strict: it fails the test if the bot broke a rule of the API, or
-if not every turn of the script was heard once. `ink_server.strict = False` turns that off.
+A marker sets options of the server: `@pytest.mark.ink_server(rules=Rules(max_streams=1))`. After a
+test that passed, the fixture fails it if the server rejected something, or if not every turn of the
+script was recognized once. `ink_server.strict = False` turns that off.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether the test itself passed: what failed already is not made worse."""
+    """Store whether the test passed; a failed one is not checked."""
     report = yield
     if report.when == "call":
         item.stash[_PASSED] = report.passed
@@ -45,7 +45,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def ink_server(request: pytest.FixtureRequest) -> Iterator[LocalInk]:
-    """A local Ink server on a thread of its own; strict after a test that passed."""
+    """A local Ink server on its own thread; strict after a test that passed."""
     # Imported here, so that a run without the fixture needs no aiohttp.
     from cartesia_ink_plugins.testing.local import LocalInk
 
@@ -63,7 +63,7 @@ def ink_server(request: pytest.FixtureRequest) -> Iterator[LocalInk]:
 
 @pytest.fixture
 def ink_caller(ink_server: LocalInk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Caller:
-    """A caller who says to a bot what was said in the recording that `ink_server` plays."""
+    """A caller that plays the recording of `ink_server` to a bot."""
     from cartesia_ink_plugins.testing import Caller
 
     path = tmp_path / "call.ink"

@@ -35,7 +35,7 @@ _TOLERANCE = 1e-3  # seconds by which recorded times are rounded, and more
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """What a connection was sent.
+    """A message that a connection received.
 
     Attributes:
         heard: Seconds of audio that it had been sent by then.
@@ -49,7 +49,7 @@ class _Item:
 
 
 class Recording:
-    """A recorded call, to be played again.
+    """A recorded call that can be replayed.
 
     Attributes:
         call: What was recorded.
@@ -65,7 +65,7 @@ class Recording:
 
     @property
     def sample_rate(self) -> int:
-        """Of what the caller said, in Hz."""
+        """Sample rate of the caller's audio, in Hz."""
         return self.call.meta.sample_rate or AudioFormat().sample_rate
 
     @property
@@ -78,7 +78,7 @@ class Recording:
         ]
 
     def audio(self, format: AudioFormat | None = None) -> bytes:
-        """Return what the caller said, with silence where no audio came.
+        """Return the caller's audio, with silence where none was sent.
 
         Args:
             format: Of the bytes; 16-bit at 16 kHz by default.
@@ -94,7 +94,7 @@ class Recording:
         return FrameConverter(format).encode(samples.astype("<i2").tobytes())
 
     def parts(self, format: AudioFormat | None = None) -> list[tuple[float, bytes]]:
-        """Return what the caller said, in parts between which no audio came: the caller was muted.
+        """Return the caller's audio in parts, between which none was sent (a muted caller).
 
         Args:
             format: As of `audio`.
@@ -113,7 +113,7 @@ class Recording:
         return [(format.seconds(start), pcm[start:end]) for start, end in cuts if pcm[start:end]]
 
     def _spans(self, length: float) -> list[tuple[float, float]]:
-        """Where audio came, in seconds of the sound: after each pause a line tells it."""
+        """Return where audio was sent, in seconds of the sound: each pause has a line."""
         spans: list[tuple[float, float]] = []
         lines = sorted(self.call.of("audio"), key=lambda line: (line.session, line.t))
         for line, following in zip(lines, [*lines[1:], None], strict=True):
@@ -131,7 +131,7 @@ class Recording:
 
 @dataclass(slots=True)
 class RecordedEngine:
-    """Plays the connections of a call, one after the other; what comes after them is silent.
+    """Replays the connections of a call in order; later connections get no messages.
 
     A connection that never has audio, such as a spare one, plays none of them.
     """
@@ -154,17 +154,17 @@ class RecordedEngine:
         return RecordedManualEar(request.format, emit, self._next)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: there is nothing to free."""
 
     def _next(self) -> deque[_Item]:
         return deque(self._connections.popleft() if self._connections else ())
 
 
 class _RecordedConnection(ABC):
-    """What was said on one connection, at the places at which it was said."""
+    """Replays the messages of one connection at their positions of the audio."""
 
     def __init__(self, format: AudioFormat, take: Callable[[], deque[_Item]]) -> None:
-        """Begin before the first audio.
+        """Create the stream; nothing is sent before the first audio.
 
         Args:
             format: Of the audio.
@@ -176,7 +176,7 @@ class _RecordedConnection(ABC):
         self._size = 0
 
     def receive_audio(self, pcm: bytes) -> None:
-        """Take audio, and say what came at this place without a command."""
+        """Process audio, and emit the messages up to this position that no command caused."""
         if not self._size:
             self._items = self._take()
         self._size += len(pcm)
@@ -185,27 +185,27 @@ class _RecordedConnection(ABC):
             self._say(self._items.popleft())
 
     def abort(self) -> None:
-        """Say nothing more."""
+        """Emit nothing more."""
         self._items.clear()
 
     @abstractmethod
     def _say(self, item: _Item) -> None:
-        """Say what was recorded."""
+        """Emit recorded messages."""
 
 
 class RecordedEar(_RecordedConnection):
-    """Says what was said on one connection to the endpoint with turns."""
+    """Replays one connection to the turns endpoint."""
 
     def __init__(self, format: AudioFormat, emit: Emit, take: Callable[[], deque[_Item]]) -> None:
-        """Say it with `emit`; see the base for the rest."""
+        """Emit with `emit`; see the base class."""
         super().__init__(format, take)
         self._emit = emit
 
     def configure(self, settings: TurnThresholds) -> None:
-        """What was recorded is said with any thresholds."""
+        """Do nothing: the recorded messages do not depend on thresholds."""
 
     async def close(self) -> None:
-        """Say what came after `close`, and what would have come with more audio."""
+        """Emit the messages after `close`, and the rest that waits for more audio."""
         while self._items:
             item = self._items.popleft()
             if item.message is not None:
@@ -220,17 +220,17 @@ class RecordedEar(_RecordedConnection):
 
 
 class RecordedManualEar(_RecordedConnection):
-    """Says what was said on one connection to the manual endpoint."""
+    """Replays one connection to the manual endpoint."""
 
     def __init__(
         self, format: AudioFormat, emit: ManualEmit, take: Callable[[], deque[_Item]]
     ) -> None:
-        """Say it with `emit`; see the base for the rest."""
+        """Emit with `emit`; see the base class."""
         super().__init__(format, take)
         self._emit = emit
 
     async def finalize(self) -> None:
-        """Say what came up to the next confirmation."""
+        """Emit the messages up to the next confirmation."""
         while self._items:
             item = self._items.popleft()
             if item.message is not None and item.message.get("type") == "flush_done":
@@ -244,7 +244,7 @@ class RecordedManualEar(_RecordedConnection):
 
 
 def _connections(call: RecordedCall) -> deque[list[_Item]]:
-    """Return what each connection was sent, in the order in which they were opened."""
+    """Return the messages of each connection, in the order in which they were opened."""
     connections: dict[tuple[int, int], list[_Item]] = {}
     heard, command = 0.0, ""
     for moment in call.of("opened", "sent", "received", "lost", "command"):
@@ -271,7 +271,7 @@ def _connections(call: RecordedCall) -> deque[list[_Item]]:
 
 
 def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return spans in their order, those that overlap as one."""
+    """Sort spans and merge those that overlap."""
     joined: list[tuple[float, float]] = []
     for start, end in sorted(spans):
         if joined and start <= joined[-1][1]:
@@ -282,7 +282,7 @@ def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _command(message: object) -> str:
-    """Return what a command asks the server to say; thresholds ask for nothing."""
+    """Return the messages that a command causes; new thresholds cause none."""
     if isinstance(message, dict):
         return "close" if message.get("type") == "close" else ""
     return str(message)
