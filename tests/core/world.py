@@ -568,7 +568,7 @@ class World:
                     for link in (self.wire.up, self.wire.down):
                         link.blocked_until = max(link.blocked_until, self._stalled_until)
             case Blocked(seconds=seconds):
-                self.clock.blocked_until = self.now + seconds
+                self.clock.blocked_until = max(self.clock.blocked_until, self.now + seconds)
             case Change():
                 self._at_client(self.now, partial(self._change, action))
             case Outage():

@@ -1,7 +1,9 @@
 """Conversations over real sockets while everything goes wrong.
 
-Every conversation has its own server, its own faults and its own seed. A failure prints the seed
-and the faults; `INK_CHAOS_SEED=17 pytest tests/server/test_chaos.py` plays that one again.
+Every conversation has its own server, its own faults and its own seed. Of ten, two are held over
+TLS, and one of these through an HTTP proxy. A failure prints the seed and the faults;
+`INK_CHAOS_SEED=17 pytest tests/server/test_chaos.py` plays that one again, and
+`INK_CHAOS_SEED=20-99` more of them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,10 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import pytest
 
 from cartesia_ink_plugins import (
     AudioGap,
@@ -22,11 +28,15 @@ from cartesia_ink_plugins.server.fault_plan import random_faults
 from cartesia_ink_plugins.server.fault_text import format_fault
 from cartesia_ink_plugins.testing import InkServer, Script, assert_heard, assert_turn_order
 from tests.server.listening import PCM16
+from tests.server.relay import HOST, client_context, http_proxy, tls_in_front_of
 
 SEEDS = range(20)
+AT_ONE_TIME = 20
+OVER_TLS, THROUGH_A_PROXY = 8, 9  # the last digit of a seed
 CHUNK = 0.05
 # What is lost last is found in the time after it: an outage of 8 s, a dial, a replay.
 PATIENCE = 12.0
+KEY = Credentials(api_key="k")
 
 
 def script(seed: int) -> Script:
@@ -45,8 +55,15 @@ async def converse(seed: int) -> str | None:
     faults = random_faults(seed, seconds=said.seconds, count=3)
     events: list[Event] = []
     async with InkServer(said, faults=faults, seed=seed) as server:
-        options = TurnsOptions(base_url=server.url)
-        async with InkTurnsClient(options, Credentials(api_key="k")) as client:
+        async with AsyncExitStack() as stack:
+            url, tls = server.url, None
+            if seed % 10 in (OVER_TLS, THROUGH_A_PROXY):
+                # Hosts that differ: one of them is connected to directly.
+                host = "localhost" if seed % 10 == THROUGH_A_PROXY else HOST
+                port = await stack.enter_async_context(tls_in_front_of(server.port))
+                url, tls = f"https://{host}:{port}", client_context()
+            client = InkTurnsClient(TurnsOptions(base_url=url), KEY, ssl_context=tls)
+            await stack.enter_async_context(client)
 
             async def listen() -> None:
                 events.extend([event async for event in client])
@@ -61,7 +78,7 @@ async def converse(seed: int) -> str | None:
         assert not any(isinstance(event, AudioGap) for event in events), "audio was given up"
         assert_turn_order(events)
         assert_heard([e.transcript for e in events if isinstance(e, TurnEnd)], said.transcripts)
-        assert len(dials) < 60, f"{len(dials)} dials"
+        assert 0 < len(dials) < 60, f"{len(dials)} dials"
     except AssertionError as wrong:
         return f"seed {seed}, {', '.join(map(format_fault, faults))}: {wrong}"
     return None
@@ -75,10 +92,22 @@ async def speak(client: InkTurnsClient, pcm: bytes) -> None:
         await asyncio.sleep(max(0.0, started + number * CHUNK - time.monotonic()))
 
 
-async def test_no_word_is_lost_and_no_turn_is_cut() -> None:
-    asked = os.environ.get("INK_CHAOS_SEED")
-    seeds = [int(asked)] if asked else SEEDS
-    before = asyncio.all_tasks()
-    wrong = [line for line in await asyncio.gather(*map(converse, seeds)) if line]
+def asked_for() -> Sequence[int]:
+    """The seeds to play."""
+    first, _, last = os.environ.get("INK_CHAOS_SEED", "").partition("-")
+    return range(int(first), int(last or first) + 1) if first else SEEDS
+
+
+async def test_no_word_is_lost_and_no_turn_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, room = asyncio.all_tasks(), asyncio.Semaphore(AT_ONE_TIME)
+
+    async def play(seed: int) -> str | None:
+        async with room:
+            return await converse(seed)
+
+    async with http_proxy() as port:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://{HOST}:{port}")
+        monkeypatch.setenv("NO_PROXY", HOST)
+        wrong = [line for line in await asyncio.gather(*map(play, asked_for())) if line]
     assert not wrong, "\n".join(wrong)
     assert asyncio.all_tasks() == before
