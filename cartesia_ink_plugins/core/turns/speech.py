@@ -21,6 +21,9 @@ _FRESH_SPEECH = 1.0  # of the next utterance, which the server need not have not
 _SETTLED_SILENCE = 0.06  # positions of the server are known to that
 _PAUSE_MARGIN = 0.15  # behind speech, so that its end is not cut
 _THINKING = 0.3  # a server that has received audio takes as long to decide
+_MAX_THINKING = 3.0  # as long it may take, or what it says may be held back, while it answers pings
+_LONG_PAUSE = 1.0  # may have ended a turn on any server
+_LONG_PART = 0.75  # of the silence that ends turns on this server; so much may have ended one, too
 _END_SILENCE = 2.0  # until it was measured
 _END_SILENCE_RANGE = (1.0, 6.0)
 _END_MARGIN = 1.25  # a factor
@@ -89,9 +92,10 @@ class SpeechTracker:
         """Where the audio of the turn that just ended is over: at the earliest, and at the latest.
 
         The server had received something between `at_least` and `at_most`, and all before
-        `settled` is known. Both positions are the same where only one pause can be meant.
+        `settled` is known. Both positions are the same where only one pause can be meant. Such a
+        server may have said so long after a pause that was long enough.
         """
-        pauses = self._pauses(settled, at_least, at_most)
+        pauses = self._pauses(settled, at_least, at_most, ends_turn=True)
         if pauses:
             return pauses[0], pauses[-1]
         position = max(settled, at_least - self._format.size(_LEAD_IN))
@@ -99,14 +103,19 @@ class SpeechTracker:
         is_speaking = bool(self.vad.stretches(position, at_most))
         return position, max(position, at_most) if is_speaking else position
 
-    def _pauses(self, settled: int, at_least: int, at_most: int) -> list[int]:
-        """The pauses behind `settled` to which an event may refer, in order."""
+    def _pauses(
+        self, settled: int, at_least: int, at_most: int, *, ends_turn: bool = False
+    ) -> list[int]:
+        """The pauses behind `settled` to which an event, or the end of a turn, may refer."""
         found = []
+        long = self.size(min(_LONG_PAUSE, _LONG_PART * self._median_end_silence))
         speech = self.vad.stretches(settled, at_most)
         for stretch, following in zip(speech, [*speech[1:], None], strict=False):
             is_over = self._is_over(stretch, at_most)
             if following is not None:
-                is_over = following.start + self._format.size(_THINKING) >= at_least
+                is_long = ends_turn and following.start - stretch.end >= long
+                thinking = self.size(_MAX_THINKING if is_long else _THINKING)
+                is_over = following.start + thinking >= at_least
             if is_over:
                 found.append(max(settled, self._within_pause(stretch, at_most)))
         return found
@@ -186,7 +195,11 @@ class SpeechTracker:
         if not self._end_silences:
             return _END_SILENCE
         low, high = _END_SILENCE_RANGE
-        return min(high, max(low, _END_MARGIN * median_low(self._end_silences)))
+        return min(high, max(low, _END_MARGIN * self._median_end_silence))
+
+    @property
+    def _median_end_silence(self) -> float:
+        return median_low(self._end_silences) if self._end_silences else _END_SILENCE
 
     def silence_after(self, position: int, before: int) -> float:
         """Seconds of silence from the last speech before `position` to the next, or to `before`."""

@@ -15,7 +15,7 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.server.faults import Outage, Reset, Silence
+from cartesia_ink_plugins.server.faults import At, Fault, Outage, Reset, Silence
 from cartesia_ink_plugins.server.script import Script, Turn
 from cartesia_ink_plugins.server.script_turns import ScriptTiming
 from tests.core.turns.conversation import Conversation
@@ -81,6 +81,19 @@ class TestAServerThatSaysNothingMore:
             Timed(silent, Silence()),
             script=script,
         )
+
+
+class TestAnEndOfATurnThatComesLate:
+    """The server, or what stands before it, answers pings meanwhile."""
+
+    @pytest.mark.parametrize("seconds", [0.4, 0.7, 1.3, 1.9])
+    @pytest.mark.parametrize("lost_at", [0.5, 0.8, 1.4])
+    def test_is_not_taken_for_a_later_pause(self, seconds: float, lost_at: float) -> None:
+        """It arrives in a pause of the next turn, and that connection is lost soon after."""
+        script = Script(Turn("zero", after=1.6), *SCRIPT.turns)
+        late = Fault(Silence(seconds), At("turn.end", 2, before=True))
+        start, _ = script.spans[2]
+        held(late, Timed(start + lost_at, Reset()), script=script, hang_up_after=5.0)
 
 
 class TestAServerThatTakesLong:
