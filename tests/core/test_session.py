@@ -613,6 +613,12 @@ class TestAudioThatStopsInMidTurn:
         assert hand.session.sender.buffer.end == len(words())
 
 
+def test_a_connection_on_which_the_server_reports_a_fault_is_aborted() -> None:
+    hand = connected()
+    hand.receives(ErrorMessage(500, "internal"))
+    assert hand.actions[0] == Drop()
+
+
 def test_a_connection_that_is_lost_says_nothing_more() -> None:
     hand = connected()
     hand.close(1006)

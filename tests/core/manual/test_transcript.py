@@ -107,6 +107,15 @@ def test_words_with_times_are_complete_and_have_times_of_the_stream() -> None:
     assert final.duration == 0.3
 
 
+def test_the_duration_of_a_final_is_that_of_its_own_deltas() -> None:
+    transcript = ManualTranscript()
+    transcript.receive(Transcript("One.", duration=0.3), 0.0)
+    transcript.receive(Transcript(" Two.", duration=0.5), 0.0)
+    assert transcript.finish(100).duration == pytest.approx(0.8)
+    transcript.receive(Transcript("Three.", duration=0.2), 0.0)
+    assert transcript.finish(200).duration == pytest.approx(0.2)
+
+
 class TestAnotherConnection:
     def test_its_first_text_gets_the_space_that_is_missing(self) -> None:
         transcript = ManualTranscript()

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.events import TurnEnd, TurnStart, TurnUpdate
 from cartesia_ink_plugins.core.turns.alignment import (
     Overlap,
+    Repeat,
     SettledText,
     UpdateHistory,
     extended,
@@ -243,3 +245,25 @@ def test_what_another_connection_recognized_behind_it_is_added(
 )
 def test_text_is_behind_until_it_reaches_what_was_shown(text: str, is_so: bool) -> None:
     assert is_behind(text, "one two three") is is_so
+
+
+class TestRepeat:
+    def test_what_was_repeated_is_removed_from_one_turn_only(self) -> None:
+        repeat = Repeat("one two")
+        assert repeat.new(TurnStart()) == repeat.new(TurnUpdate("one")) == []
+        assert repeat.new(TurnEnd("one two three")) == [TurnStart(), TurnEnd(" three")]
+        for event in (TurnStart(), TurnUpdate("one two"), TurnEnd("one two four")):
+            assert repeat.new(event) == [event]
+
+    def test_turns_that_only_repeat_are_not_told(self) -> None:
+        repeat = Repeat("one two three")
+        for event in (TurnStart(), TurnEnd("one two"), TurnStart()):
+            assert repeat.new(event) == []
+        assert repeat.new(TurnEnd("three four")) == [TurnStart(), TurnEnd(" four")]
+
+    def test_a_turn_that_repeats_nothing_is_left_as_it_is(self) -> None:
+        repeat = Repeat("one two")
+        assert repeat.new(TurnStart()) == []
+        assert repeat.is_pending
+        assert repeat.new(TurnUpdate("seven")) == [TurnStart(), TurnUpdate("seven")]
+        assert not repeat.is_pending
