@@ -34,6 +34,7 @@ from pipecat.turns.user_turn_strategies import (
     ExternalUserTurnStrategies,
     UserTurnStrategies,
 )
+from pipecat.utils.asyncio.task_manager import BaseTaskManager
 
 from cartesia_ink_plugins.pipecat.recovery import EmptyTurnRecovery, find_aggregator
 from cartesia_ink_plugins.pipecat.speculation import SpeculationTracker
@@ -48,6 +49,9 @@ from cartesia_ink_plugins.pipecat.turn_order import OpenTurn, TurnOrder
 InterruptOn: TypeAlias = Literal["start", "words"]
 # Seconds that the user aggregator is given to handle a frame that is put before its queue.
 _REPEAT_SECONDS = 1.0
+# Seconds until the text of a turn that another processor has made anew, maybe in pieces, counts as
+# complete: what it pushes in a row takes milliseconds, and the answer waits for as long as this.
+_PIECES_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,8 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         self._has_ended = False
         self._tried_again = asyncio.Event()
         self._is_adopted = False
+        self._tasks: BaseTaskManager | None = None
+        self._completing: set[asyncio.Task[None]] = set()
 
     @property
     def resolves_proposed_turn_stop_frames(self) -> bool:
@@ -178,6 +184,7 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         await super().setup(setup)
         pipeline = setup.pipeline_worker.pipeline
         self._recovery.aggregator = find_aggregator(pipeline, self)
+        self._tasks = setup.task_manager
         self._reply.start(setup.task_manager, pipeline)
         self._is_adopted = True
         self._options.adopted(1)
@@ -187,6 +194,9 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         if self._is_adopted:
             self._is_adopted = False
             self._options.adopted(-1)
+        if self._tasks is not None:
+            for task in list(self._completing):
+                await self._tasks.cancel_task(task)
         await self._reply.stop()
         await super().cleanup()  # type: ignore[no-untyped-call]
 
@@ -270,7 +280,20 @@ class InkUserTurnStopStrategy(BaseUserTurnStopStrategy):
         if (stamp := self._order.stamp_of(frame)) is not None:
             self._order.advance(stamp)
         turn.text += frame.text
-        if turn.stop_proposed:
+        if not turn.stop_proposed:
+            return
+        is_complete = stamp is not None or frame.finalized or self._order.has_later
+        if is_complete or self._tasks is None:
+            await self._end_turn()
+        else:
+            task = self._tasks.create_task(self._end_when_complete(turn, turn.text), "text of turn")
+            self._completing.add(task)
+            task.add_done_callback(self._completing.discard)
+
+    async def _end_when_complete(self, turn: OpenTurn, text: str) -> None:
+        """End a turn whose end was proposed before its text came, unless there is more of that."""
+        await asyncio.sleep(_PIECES_SECONDS)
+        if self._order.open is turn and turn.text == text:
             await self._end_turn()
 
     async def _end_turn(self) -> None:

@@ -51,6 +51,12 @@ class TurnOrder:
         """The turn that has started and is neither open nor has ended; None when there is none."""
         return self._last_started if self._last_started > self._last_closed else None
 
+    @property
+    def has_later(self) -> bool:
+        """Whether a turn after the open one has started."""
+        number = self.open.number if self.open else None
+        return number is not None and self._last_started > number
+
     def started(self, stamp: TurnStamp) -> None:
         """The start of a turn has been proposed."""
         self._last_started = max(self._last_started, stamp.turn)

@@ -15,7 +15,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
-from tests.pipecat.sides import talk_to
+from tests.pipecat.sides import MakeSTT, builtin, ours, talk_to
 from tests.pipecat.wire import CUE, START, Pause, Play, eager, end, update
 
 
@@ -51,6 +51,7 @@ class Later(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
+SIDES = pytest.mark.parametrize("make", [ours, builtin], ids=["ours", "built-in"])
 KINDS = pytest.mark.parametrize("anew", [False, True], ids=["the same frame", "another frame"])
 
 
@@ -134,6 +135,29 @@ async def test_text_that_comes_after_the_framework_has_closed_its_turn(anew: boo
         server.go_on()
         await talk.until(lambda: "re: two." in [text.lower() for text in talk.voice.spoken])
         assert [text.lower() for text in talk.user_messages] == ["one", "two"]
+
+
+class Sentences(Later):
+    """Hands each sentence of a final on as a frame of its own, while all other frames pass."""
+
+    async def _hand_on(self, frame: TranscriptionFrame, direction: FrameDirection) -> None:
+        await asyncio.sleep(self._seconds)
+        for sentence in frame.text.split("|"):
+            await self.push_frame(TranscriptionFrame(sentence, frame.user_id, frame.timestamp))
+
+
+@SIDES
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+async def test_a_turn_waits_for_all_sentences_of_its_text(make: MakeSTT, seconds: float) -> None:
+    play: Play = [START, end("One.|Two."), CUE, START, end("Three.|Four.")]
+    async with talk_to(play, make, before_aggregator=[Sentences(seconds)]) as (talk, server):
+        await talk.hear()
+        await talk.until(lambda: len(talk.voice.spoken) == 1)
+        server.go_on()
+        await talk.until(lambda: len(talk.voice.spoken) == 2)
+        await talk.quiet()
+        assert talk.user_messages == ["One. Two.", "Three. Four."]
+        assert len(talk.llm.runs) == 2
 
 
 class Twice(FrameProcessor):
