@@ -109,9 +109,9 @@ class Player:
     def _first_run(self, items: list[pytest.Item]) -> list[Run]:
         """Run each test without a change, in as many processes as may be used."""
         CACHE.mkdir(parents=True, exist_ok=True)
-        known = _noted()
-        known = {key: run for key, run in known.items() if not run.has_failed}
-        missing = [item for item in items if _key(item) not in known]
+        keys = [_key(item) for item in items]  # the files may change meanwhile
+        known = {key: run for key, run in _noted().items() if not run.has_failed}
+        missing = [pair for pair in zip(items, keys, strict=True) if pair[1] not in known]
         for worker in range(self._workers):
             if os.fork() == 0:
                 with contextlib.suppress(BaseException):
@@ -121,15 +121,16 @@ class Player:
         for _ in range(self._workers):
             os.wait()
         known = _noted()
-        if any(_key(item) not in known for item in items):
+        if any(key not in known for key in keys):
             raise RuntimeError("a test ended its own process, without a change")
-        return [known[_key(item)] for item in items]
+        return [known[key] for key in keys]
 
-    def _note(self, items: list[pytest.Item]) -> None:
-        for item, following in zip(items, [*items[1:], None], strict=True):
-            run = self._run_of(item, following)
+    def _note(self, missing: list[tuple[pytest.Item, str]]) -> None:
+        following = [item for item, _ in missing[1:]]
+        for (item, key), after in zip(missing, [*following, None], strict=True):
+            run = self._run_of(item, after)
             with open(CACHE / f"{os.getpid()}.pickle", "ab") as file:
-                pickle.dump((_key(item), run), file)
+                pickle.dump((key, run), file)
 
     def _run_of(self, item: pytest.Item, following: pytest.Item | None) -> Run:
         calls = set[Function]()

@@ -67,3 +67,10 @@ def test_after_the_loop_was_blocked_an_answer_that_waits_in_the_socket_is_read_f
     assert heartbeat.check(20.0) is None
     assert heartbeat.deadline > 20.0
     assert heartbeat.check(heartbeat.deadline) is False
+
+
+def test_an_answer_may_take_two_and_a_half_seconds() -> None:
+    heartbeat = Heartbeat(0.0)
+    assert heartbeat.check(2.0) is True
+    assert heartbeat.check(4.4) is None
+    assert heartbeat.check(4.5) is False
