@@ -152,9 +152,10 @@ def test_nor_does_one_that_guesses_the_position_in_a_stall(
     if guesses:
         _guess_the_position(monkeypatch)
     parts: list[str | float] = ["four five six", 0.5, "seven eight nine ten eleven"]
-    script = Script(Turn("one two three", after=1.6), Turn(parts, after=1.6))
+    # A longer pause is one of those that may have ended the turn, also where that is guessed.
+    script = Script(Turn("one two three", after=0.9), Turn(parts, after=1.6))
     (_, end), (start, _) = script.spans
     made = Case(
-        0, script, (Timed(end + 0.45, Stall(2.1)), Timed(start + 1.3, Reset())), latency=0.04
+        0, script, (Timed(end + 0.45, Stall(1.5)), Timed(start + 1.3, Reset())), latency=0.04
     )
     assert _fails(made) is guesses
