@@ -35,8 +35,8 @@ class _Agent(Agent):
             yield event
 
 
-async def replayed(recording: Recording, path: Path) -> Replay:
-    """Play a call to an agent."""
+async def replayed(recording: Recording, path: Path, *, watched: bool = True) -> Replay:
+    """Play a call to an agent; see the one of Pipecat for the arguments."""
     agent = _Agent([])
     with LocalInk(recording, strict=False) as server:
         session: AgentSession[None] = AgentSession(
@@ -46,7 +46,7 @@ async def replayed(recording: Recording, path: Path) -> Replay:
             vad=None,
             turn_handling={"turn_detection": "stt"},
         )
-        for kind in get_args(EventTypes):
+        for kind in get_args(EventTypes) if watched else ():
             session.on(kind, lambda event: agent.history.append(_line(event)))
         return await replay(Caller(server, path), session, lambda: agent.history, agent)
 

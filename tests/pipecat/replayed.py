@@ -33,8 +33,14 @@ class Frames(BaseObserver):
         self.history.append(f"{asyncio.get_running_loop().time():.6f} {ends}: {what}")
 
 
-async def replayed(recording: Recording, path: Path) -> Replay:
-    """Play a call to a bot."""
+async def replayed(recording: Recording, path: Path, *, watched: bool = True) -> Replay:
+    """Play a call to a bot.
+
+    Args:
+        recording: The call.
+        path: Where the bot's own call is recorded.
+        watched: Whether every frame is written down, which takes as long as the rest.
+    """
     frames = Frames()
     with LocalInk(recording, strict=False) as server:
         stt = InkTurnsSTTService(api_key="any", url=server.url, record=path)
@@ -43,7 +49,7 @@ async def replayed(recording: Recording, path: Path) -> Replay:
         worker = PipelineWorker(
             Pipeline([stt, pair.user(), llm, voice, pair.assistant()]),
             params=PipelineParams(audio_in_sample_rate=recording.sample_rate),
-            observers=[frames],
+            observers=[frames] if watched else [],
             cancel_on_idle_timeout=False,
             enable_rtvi=False,
             enable_turn_tracking=False,
