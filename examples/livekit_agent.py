@@ -7,13 +7,19 @@ plugin is installed, speaks with Sonic.
 LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET say which LiveKit server it works for; the
 commands are LiveKit's own. `console` needs no LiveKit server: you speak with the agent in your
 terminal, or write to it with `console --text`. `make livekit` starts all it takes for a real call.
+
+Each call is recorded in calls/ (INK_RECORD names another folder), with a page of its timeline.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sys
+import time
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
@@ -29,11 +35,13 @@ from cartesia_ink_plugins import livekit as ink
 from cartesia_ink_plugins.demo.livekit_services import BookingAgent, BookingLLM, OfflineTTS
 from cartesia_ink_plugins.demo.livekit_start import offline_without_key
 from cartesia_ink_plugins.demo.voice import Voice
+from cartesia_ink_plugins.observe.timeline.files import write_page
 from cartesia_ink_plugins.server.speech.process import ANY_KEY
 
 # How many calls this worker takes: what the account's plan allows in streams, shared out among the
 # workers. LiveKit gives a call to the worker with the lowest load and none to one that is full.
 MAX_CALLS = int(os.environ.get("MAX_CALLS", "8"))
+RECORDINGS = Path(os.environ.get("INK_RECORD", "calls"))
 
 
 def load(server: AgentServer) -> float:
@@ -58,15 +66,30 @@ server = AgentServer(
 @server.rtc_session()
 async def answer(context: JobContext) -> None:
     """Answer a call."""
+    recording = RECORDINGS / f"{datetime.now():%Y-%m-%dT%H-%M-%S}-{context.job.id}.ink"
     session: AgentSession[None] = AgentSession(
-        stt=ink.STT(),
+        stt=ink.STT(record=recording),
         llm=BookingLLM(),  # replace it by your LLM
         tts=make_voice(context.proc),
         # The first word interrupts the agent; with a VAD, the VAD does.
         vad=None,
         turn_handling={"turn_detection": "stt"},
     )
+
+    async def show() -> None:
+        await session.aclose()
+        if page := await asyncio.to_thread(page_of, recording):
+            print(f"What happened in this call: {page}", flush=True)
+
+    context.add_shutdown_callback(show)
     await session.start(agent=BookingAgent(), room=context.room)
+
+
+def page_of(recording: Path) -> Path | None:
+    """Write the timeline of a call; None if the call had no audio."""
+    while recording.is_dir():  # it is completed soon after the session
+        time.sleep(0.05)
+    return write_page(recording) if recording.is_file() else None
 
 
 def make_voice(process: JobProcess) -> tts.TTS[Any]:

@@ -10,6 +10,7 @@ import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date
+from html import escape
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -56,6 +57,11 @@ def runs(process: psutil.Process) -> bool:
         return False
 
 
+def last_page(folder: Path) -> str:
+    """The timeline of the last call; it may have been held again."""
+    return max(folder.glob("*.html")).read_text("utf-8")
+
+
 @held_again
 async def test_a_caller_books_a_table_and_interrupts_the_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -64,6 +70,7 @@ async def test_a_caller_books_a_table_and_interrupts_the_agent(
     monkeypatch.setenv("CARTESIA_API_KEY", ANY_KEY)
     async with InkServer(script()) as ink:
         monkeypatch.setenv("CARTESIA_BASE_URL", ink.url)
+        monkeypatch.setenv("INK_RECORD", str(tmp_path / "calls"))
         call = await watch.hold(tmp_path / "agent.wav", caller(timing=PATIENT))
     heard = [words for connection in ink.connections for words in connection.transcripts]
     assert call.own_words == heard
@@ -77,6 +84,9 @@ async def test_a_caller_books_a_table_and_interrupts_the_agent(
     # "Wait, at eight o'clock." stopped it before it had read all back.
     assert not any("7:30" in words and "Shall I book it?" in words for words in call.agent_words)
 
+    shown = last_page(tmp_path / "calls")
+    assert all(escape(words.strip()) in shown for words in heard)
+
     assert call.seconds_of_agent > 5.0
     with wave.open(str(tmp_path / "agent.wav")) as file:
         assert file.getnframes() / file.getframerate() > call.seconds_of_agent
@@ -84,7 +94,11 @@ async def test_a_caller_books_a_table_and_interrupts_the_agent(
 
 async def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     async with InkServer(Script()) as ink:
-        environment = {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": ANY_KEY}
+        environment = {
+            "CARTESIA_BASE_URL": ink.url,
+            "CARTESIA_API_KEY": ANY_KEY,
+            "INK_RECORD": str(tmp_path),
+        }
         async with watching(tmp_path, environment) as process:
             assert process.stdout
             async for line in process.stdout:

@@ -102,9 +102,13 @@ def _own_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
-async def test_the_agent_answers_what_is_written_and_ctrl_c_leaves_nothing() -> None:
+async def test_the_agent_answers_what_is_written_and_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     async with InkServer(Script()) as ink:
-        environment = {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": ANY_KEY}
+        environment = {
+            "CARTESIA_BASE_URL": ink.url,
+            "CARTESIA_API_KEY": ANY_KEY,
+            "INK_RECORD": str(tmp_path),
+        }
         async with terminal("console", "--text", environment=environment) as screen:
             await screen.shows("Type to talk to your agent")
             await screen.write("I would like a table for two\r")
@@ -113,6 +117,8 @@ async def test_the_agent_answers_what_is_written_and_ctrl_c_leaves_nothing() -> 
             await screen.write(CTRL_C)
             assert await asyncio.wait_for(screen.process.wait(), 20.0) == 130
             assert "Traceback" not in screen.text
+            assert f"What happened in this call: {tmp_path}" in "".join(screen.text.split("\r\n"))
+            assert list(tmp_path.glob("*.html"))  # noqa: ASYNC240
             with pytest.raises(ProcessLookupError):
                 os.killpg(screen.process.pid, 0)
         assert not any(connection.is_open for connection in ink.connections)
