@@ -86,10 +86,11 @@ async def answer(context: JobContext) -> None:
 
 
 def page_of(recording: Path) -> Path | None:
-    """Write the timeline of a call; None if the call had no audio."""
-    while recording.is_dir():  # it is completed soon after the session
+    """Write the timeline of a call; None if nothing was recorded."""
+    until = time.monotonic() + 5.0  # seconds; it is completed soon after the session
+    while recording.is_dir() and time.monotonic() < until:
         time.sleep(0.05)
-    return write_page(recording) if recording.is_file() else None
+    return write_page(recording) if recording.exists() else None
 
 
 def make_voice(process: JobProcess) -> tts.TTS[Any]:
