@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 
 import pytest
 
-from cartesia_ink_plugins.core.stream.reconnect import MAX_RETRY_AFTER, Backoff
+from cartesia_ink_plugins.core.stream.reconnect import MAX_RETRY_AFTER, Backoff, ConnectionBudget
 
 
 def largest() -> float:
@@ -98,3 +98,28 @@ class TestWhenBusy:
         assert delays[-1] - delays[0] >= 0.4
         tenths = [int(10 * delay) for delay in delays]
         assert max(tenths.count(tenth) for tenth in set(tenths)) <= 20
+
+
+class TestConnectionBudget:
+    @staticmethod
+    def spent(at: float) -> ConnectionBudget:
+        """Five connections were opened at once."""
+        budget = ConnectionBudget()
+        for _ in range(5):
+            assert budget.wait(at) == 0.0
+            budget.spend(at)
+        return budget
+
+    def test_after_five_connections_in_a_row_there_is_one_in_two_seconds(self) -> None:
+        budget = self.spent(100.0)
+        assert budget.wait(100.0) == pytest.approx(2.0)
+        assert budget.wait(101.5) == pytest.approx(0.5)
+        budget.spend(102.0)
+        assert budget.wait(102.0) == pytest.approx(2.0)
+
+    def test_it_is_full_again_after_ten_seconds_and_never_more_than_full(self) -> None:
+        budget = self.spent(100.0)
+        for _ in range(5):
+            assert budget.wait(1000.0) == 0.0
+            budget.spend(1000.0)
+        assert budget.wait(1000.0) == pytest.approx(2.0)
