@@ -6,6 +6,7 @@ page that `SECTIONS` does not name is shown under "More", so that a new page nee
 
 from __future__ import annotations
 
+import importlib
 import posixpath
 import re
 import sys
@@ -37,6 +38,13 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Development": ("architecture", "releasing"),
 }
 """Which pages stand where; a pattern stands for the pages that no entry names."""
+API_MODULES = {
+    "api/asyncio": "cartesia_ink_plugins",
+    "api/pipecat": "cartesia_ink_plugins.pipecat",
+    "api/livekit": "cartesia_ink_plugins.livekit",
+    "api/testing": "cartesia_ink_plugins.testing",
+}
+"""The module of each page of the API, in the order in which pages describe what they share."""
 
 sys.path.insert(0, str(ROOT))
 
@@ -142,16 +150,21 @@ def summary(text: str) -> str:
 def is_described_elsewhere(
     app: Any, what: str, name: str, described: object, skip: bool, options: object
 ) -> bool | None:
-    """Describe what the package itself exports on the page of the package only."""
-    import cartesia_ink_plugins as package
-
-    if what != "module" or app.env.docname == "api/asyncio" or name not in package.__all__:
+    """Describe what several modules export on the page of the first of them only."""
+    if what != "module":
         return None
-    return getattr(package, name) is described or None
+    for page, module in API_MODULES.items():
+        if page == app.env.docname:
+            return None
+        if getattr(importlib.import_module(module), name, None) is described:
+            return True
+    return None
 
 
 def setup(app: Any) -> None:
     """Connect the functions of this file."""
     app.connect("autodoc-skip-member", is_described_elsewhere)
+    # The first page lists all pages, so that each new one changes it.
+    app.connect("env-get-outdated", lambda *_: ["index"])
     app.connect("source-read", lead_into_repository)
     app.connect("build-finished", write_for_language_models)
