@@ -71,6 +71,7 @@ async def test_pipecat(tells: Tells) -> None:
             wire.go_on()
             await talk.until(lambda: stats().speculations.withdrawn == 1 and server.replied == 2)
             check(stats().speculations, server)
+        await llm._client.close()  # which Pipecat leaves to the garbage collector
 
 
 @pytest.mark.parametrize("tells", ALL_TELLS)
