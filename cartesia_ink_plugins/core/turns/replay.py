@@ -165,7 +165,7 @@ class TurnReplay:
         """
         at_least = self._sender.server.at_least
         is_announcement_due = self._speech.has_speech(self._settled_at_latest, at_least)
-        return not is_announcement_due and self._stall.should_have_answered(now)
+        return not is_announcement_due and self._stall.should_have_answered(self._sender.sent, now)
 
     def _bounds(self, now: float) -> tuple[int, int]:
         """What the server had received when it sent a message: at least, and at most."""

@@ -49,9 +49,10 @@ class StallDetector:
         """Whether two connections in a row were replaced for their silence."""
         return self._silent_connections >= _DOUBTFUL_AFTER
 
-    def should_have_answered(self, now: float) -> bool:
+    def should_have_answered(self, sent: int, now: float) -> bool:
         """Whether a server that sends nothing more would have been replaced by now."""
-        return now - self._event_at > self._timeout * self._patience + _REPLACED_WITHIN
+        timeout = self._timeout * self._patience + _REPLACED_WITHIN
+        return now - max(self._event_at, self._speech_sent_at(sent) or 0.0) > timeout
 
     def connection_opened(self, position: int, now: float) -> None:
         """A new connection is sent audio from a position on."""
@@ -91,14 +92,19 @@ class StallDetector:
         quiet = now - self._event_at
         if quiet < timeout:
             return False
-        if self._vad.seconds(self._event_position, sent) >= _MIN_SPEECH:
-            speech = self._vad.stretches(self._event_position, sent)
-            begun = max(speech[0].start, self._event_position)
-            sent_at = self._event_at + self._format.seconds(begun - self._event_position)
-            # The audio may have stopped in between, as that of a muted microphone does.
-            sent_at = max(sent_at, self._vad.time_of(begun) or 0.0)
+        sent_at = self._speech_sent_at(sent)
+        if sent_at is not None:
             return now - sent_at >= timeout
         return is_open and quiet >= (end_silence + _END_GRACE) * patience
+
+    def _speech_sent_at(self, sent: int) -> float | None:
+        """When speech was sent that an event must answer; None if there is none."""
+        if self._vad.seconds(self._event_position, sent) < _MIN_SPEECH:
+            return None
+        begun = max(self._vad.stretches(self._event_position, sent)[0].start, self._event_position)
+        sent_at = self._event_at + self._format.seconds(begun - self._event_position)
+        # The audio may have stopped in between, as that of a muted microphone does.
+        return max(sent_at, self._vad.time_of(begun) or 0.0)
 
     def connection_replaced(self, sent: int, *, is_accepted: bool) -> None:
         """A stalled connection is replaced.

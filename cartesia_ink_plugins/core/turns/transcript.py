@@ -244,8 +244,11 @@ class TurnTranscript:
         self.checkpoints.append(Checkpoint(position, ""))
 
     def add_checkpoint(self, position: int) -> None:
-        """The text of the present connection covers all speech before a position."""
-        if self.is_open and not self.is_awaiting_replay:
+        """The text of the present connection covers all speech before a position.
+
+        Text that only repeats what is known tells no position of its own.
+        """
+        if self.is_open and not self.is_awaiting_replay and not self._is_in_overlap:
             self.checkpoints.append(Checkpoint(position, self._server_text))
 
     def revoke_checkpoint(self) -> None:
@@ -299,6 +302,11 @@ class TurnTranscript:
 
     # --- what the application receives --------------------------------------------------------
 
+    @property
+    def _is_in_overlap(self) -> bool:
+        """Whether the present connection has so far only repeated known text."""
+        return self._seam is Seam.OVERLAP and self._server_text == self._base
+
     def _numbered(self, timing: Timing) -> Timing:
         """The time with the number of the turn that is open, or begins with this event."""
         return replace(timing, turn=self.turn if self.is_open else self.turn + 1)
@@ -339,7 +347,7 @@ class TurnTranscript:
     def _eager_end(self, event: TurnEagerEnd) -> list[TurnEvent]:
         events, text = self._missing_start(event), event.transcript
         if self._continuity is Continuity.CONTINUED:
-            if is_behind(text, self._text):
+            if is_behind(text, self._text) or self._is_in_overlap:
                 return events
             text = extended(self._text, text)
             if self.is_eager and text == self._text:

@@ -82,6 +82,15 @@ class TestSpeechWithoutAnEvent:
         assert not server.is_stalled(20.0 + TIMEOUT - 0.1)
         assert server.is_stalled(20.0 + TIMEOUT + 0.1)
 
+    def test_a_server_that_is_replaced_later_need_not_have_answered_yet(self) -> None:
+        script = Script(Turn("one two three", after=120.0), lead_in=4.0)
+        server, [(start, _)] = Server(script), script.spans
+        server.sends(0.1)
+        replaced_at = start + TIMEOUT + 0.1
+        assert server.is_stalled(replaced_at)
+        assert not server.detector.should_have_answered(at(replaced_at), replaced_at)
+        assert server.detector.should_have_answered(at(replaced_at + 1.0), replaced_at + 1.0)
+
     def test_speech_is_late_from_when_it_was_sent_and_not_from_the_event_before_it(self) -> None:
         """The microphone was muted for a minute: the stream has no position for that time."""
         server = Server(Script("one", lead_in=1.0))

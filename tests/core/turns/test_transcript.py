@@ -303,6 +303,21 @@ class TestLostConnection:
         seen = conversation.shown(TurnStart(), TurnUpdate("three four"), TurnEnd("three four five"))
         assert seen == [TurnUpdate("one two three four"), TurnEnd("one two three four five")]
 
+    def test_a_pause_in_repeated_text_is_neither_an_eager_end_nor_a_checkpoint(self) -> None:
+        conversation = in_turn(text="one two three")
+        conversation.connection_lost()
+        conversation.keep_known_text(overlaps=True)
+        assert conversation.shown(TurnStart(), TurnUpdate("one two"), TurnEagerEnd("one two")) == []
+        conversation.add_checkpoint(50)
+        assert conversation.checkpoint is not None
+        assert conversation.checkpoint.position != 50
+        assert conversation.shown(TurnResume(), TurnUpdate("one two three")) == []
+        assert conversation.shown(TurnEagerEnd("one two three four")) == [
+            TurnEagerEnd("one two three four")
+        ]
+        conversation.add_checkpoint(60)
+        assert conversation.checkpoint.position == 60
+
 
 class TestCheckpoints:
     def test_there_is_none_outside_of_a_turn(self) -> None:
