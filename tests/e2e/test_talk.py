@@ -88,7 +88,7 @@ async def test_recordings_are_said_and_answered(tmp_path: Path) -> None:
     assert loudness(both[:, 0]) > 0.05
     assert loudness(both[:, 1]) > 0.05
     page = call.with_suffix(".html")
-    assert f"What happened in it is in {page}," in " ".join(out.split())
+    assert f"The timeline of the call is in {page}," in " ".join(out.split())
     turns = build_timeline(read_recording(call.with_suffix(".ink"))).turns
     assert [turn.text for turn in turns] == SCRIPT.transcripts
     assert all(escape(turn.text.strip()) in page.read_text("utf-8") for turn in turns)
