@@ -77,7 +77,6 @@ async def answer(context: JobContext) -> None:
     )
 
     async def show() -> None:
-        await session.aclose()
         if page := await asyncio.to_thread(page_of, recording):
             print(f"What happened in this call: {page}", flush=True)
 
