@@ -152,8 +152,7 @@ class TurnTranscript:
         """What follows comes from another connection, which is sent audio from the checkpoint."""
         self._server.state = TurnState.IDLE
         self._connections_lost += 1
-        self._connection_has_text = False
-        self._last_message_text = ""
+        self._connection_has_text, self._last_message_text = False, ""
         self._overlap, self._repeat = None, Repeat("")
         self.overlap_is_pending = self.needs_longer_replay = False
         if self.is_open:
@@ -244,11 +243,8 @@ class TurnTranscript:
         self.checkpoints.append(Checkpoint(position, ""))
 
     def add_checkpoint(self, position: int) -> None:
-        """The text of the present connection covers all speech before a position.
-
-        Text that only repeats what is known tells no position of its own.
-        """
-        if self.is_open and not self.is_awaiting_replay and not self._is_in_overlap:
+        """The text of the present connection covers all speech before a position."""
+        if self.is_open and not self.is_awaiting_replay and not self._is_in_overlap():
             self.checkpoints.append(Checkpoint(position, self._server_text))
 
     def revoke_checkpoint(self) -> None:
@@ -296,15 +292,13 @@ class TurnTranscript:
         if self._base:
             return join_at(self._seam, self._base, transcript)
         is_first = self._connections_lost > 0 and not self._connection_has_text
-        if is_first and self._follows_text and self._server_spaces_turns:
-            return with_space(transcript)
-        return transcript
+        is_spaced = is_first and self._follows_text and self._server_spaces_turns
+        return with_space(transcript) if is_spaced else transcript
 
     # --- what the application receives --------------------------------------------------------
 
-    @property
     def _is_in_overlap(self) -> bool:
-        """Whether the present connection has so far only repeated known text."""
+        """Whether the present connection has only repeated known text, which tells no position."""
         return self._seam is Seam.OVERLAP and self._server_text == self._base
 
     def _numbered(self, timing: Timing) -> Timing:
@@ -347,7 +341,7 @@ class TurnTranscript:
     def _eager_end(self, event: TurnEagerEnd) -> list[TurnEvent]:
         events, text = self._missing_start(event), event.transcript
         if self._continuity is Continuity.CONTINUED:
-            if is_behind(text, self._text) or self._is_in_overlap:
+            if is_behind(text, self._text) or self._is_in_overlap():
                 return events
             text = extended(self._text, text)
             if self.is_eager and text == self._text:
