@@ -3,13 +3,15 @@
 Recorded calls with lost connections, predicted ends, resumes and mutes are played on a virtual
 clock through a Pipecat pipeline and through an AgentSession. The history of a replay is every
 frame that a processor pushes, or every event of the session and of its STT, and every line of the
-bot's own recording, with their times in microseconds.
+bot's own recording, with their times in microseconds. Its digest is printed, so that replays of
+other processes and machines can be compared with these.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import logging
 import tempfile
 from collections import Counter
@@ -50,8 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     logger.remove()
     logging.disable(logging.ERROR)
-    print("| Framework | Call | Replays | Identical | Lines | × real time | × processor time |")
-    print("|---|---|---|---|---|---|---|")
+    print(
+        "| Framework | Call | Replays | Identical | Lines | History "
+        "| × real time | Waited for a processor | × processor time |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recordings = [recorded(number, folder)[0] for number in range(options.calls)]
@@ -75,30 +80,36 @@ class Figures:
         replays: How many there were.
         identical: How many had the history that is seen most.
         lines: Of that history.
+        digest: Of that history; of several calls that of their digests.
         seconds: How long the calls are, in replays whose time was taken.
         clock: Seconds that those took whose time was taken.
         processor: Seconds of the processor that those took.
+        waited: Seconds in which other programs had the processors, so that those waited.
     """
 
     histories: Counter[tuple[str, ...]] = field(default_factory=Counter)
     replays: int = 0
     identical: int = 0
     lines: int = 0
+    digest: str = ""
     seconds: float = 0.0
     clock: float = 0.0
     processor: float = 0.0
+    waited: float = 0.0
 
     def __iadd__(self, other: Self) -> Self:
         """Add those of another call."""
-        for name in ("replays", "identical", "lines", "seconds", "clock", "processor"):
+        for name in ("replays", "identical", "lines", "seconds", "clock", "processor", "waited"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.digest = _digest([self.digest, other.digest])
         return self
 
     def __str__(self) -> str:
         """The cells of a row behind the call."""
         return (
-            f"| {self.replays} | {self.identical} | {self.lines} "
-            f"| {self.seconds / self.clock:.1f} | {self.seconds / self.processor:.1f} |"
+            f"| {self.replays} | {self.identical} | {self.lines} | {self.digest} "
+            f"| {self.seconds / self.clock:.1f} | {self.waited / self.clock:.0%} "
+            f"| {self.seconds / self.processor:.1f} |"
         )
 
     def show_differences(self) -> None:
@@ -121,14 +132,19 @@ def measured(play: Play, recording: Recording, folder: Path, rounds: int) -> Fig
         figures.histories[tuple(asyncio.run(play(recording, path)).history)] += 1
         path.unlink()
     [(most, figures.identical)] = figures.histories.most_common(1)
-    figures.lines = len(most)
+    figures.lines, figures.digest = len(most), _digest(most)
     for _ in range(_TIMED):
         replay = asyncio.run(play(recording, path, watched=False))
         path.unlink()
         figures.clock += replay.clock
         figures.processor += replay.processor
+        figures.waited += replay.waited
         figures.seconds += max(moment.t for moment in replay.call.moments)
     return figures
+
+
+def _digest(lines: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:8]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The recorder: taps of one call, and the thread that writes what they see.
 
 The event loop only appends to a bounded queue. A disk that is too slow costs moments, which are
-counted in the recording; a full disk ends the recording. Neither costs the call anything.
+counted in the recording; a full disk ends the recording. Neither costs the call anything. In a
+replay on a virtual clock the disk is waited for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import threading
 from collections import deque
 from pathlib import Path
+from typing import ClassVar
 
 from cartesia_ink_plugins.core.log import LOGGER_NAME, one_line
 from cartesia_ink_plugins.core.tap import Moment
@@ -29,7 +31,11 @@ class Recorder:
 
     Attributes:
         options: What is recorded, and where.
+        patience: Seconds that `add` waits for the disk before it drops moments: none in a call,
+            which must not wait. A replay whose clock stands still meanwhile loses nothing.
     """
+
+    patience: ClassVar[float] = 0.0
 
     def __init__(self, options: RecordOptions) -> None:
         """Record nothing before the first client begins."""
@@ -40,6 +46,7 @@ class Recorder:
         self._clients = 0
         self._is_closed = False
         self._wake = threading.Event()
+        self._room = threading.Event()
         self._thread: threading.Thread | None = None
         self._path: Path | None = None
 
@@ -54,14 +61,14 @@ class Recorder:
         return RecorderTap(self, self._clients)
 
     def add(self, number: int, moment: Moment) -> None:
-        """Take a moment of a client; returns at once."""
+        """Take a moment of a client; returns at once, but for `patience`."""
         if self._is_closed:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="ink-recorder", daemon=True)
             self._thread.start()
             atexit.register(self.close, _EXIT_TIMEOUT)
-        if len(self._queue) >= _MOST:
+        if len(self._queue) >= _MOST and not self._gets_room():
             self._dropped += 1
         else:
             self._queue.append((number, moment))
@@ -77,6 +84,14 @@ class Recorder:
         if self._thread is not None:
             self._thread.join(timeout)
 
+    def _gets_room(self) -> bool:
+        if self.patience:
+            self._room.clear()
+            self._wake.set()
+            if not self._is_closed:
+                self._room.wait(self.patience)
+        return len(self._queue) < _MOST
+
     # --- in the thread ------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -89,11 +104,13 @@ class Recorder:
             logger.warning("recording ended: %s", one_line(error))
             self._writer.abandon()
         self._queue.clear()
+        self._room.set()
         atexit.unregister(self.close)
 
     def _write_until_end(self) -> str:
         while not self._is_closed:
             self._wake.wait(_INTERVAL)
+            self._wake.clear()
             self._write()
             if self._writer.is_full:
                 self._is_closed = True
@@ -105,6 +122,7 @@ class Recorder:
     def _write(self) -> None:
         queue = self._queue
         items = [queue.popleft() for _ in range(len(queue))]
+        self._room.set()
         dropped, self._dropped = self._dropped, 0
         if items or dropped:
             self._writer.write(items, dropped)

@@ -13,10 +13,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from unittest import mock
 
 from cartesia_ink_plugins.core.audio import AudioFormat
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.observe.reader import RecordedCall, read_recording
+from cartesia_ink_plugins.observe.recorder import Recorder
 from cartesia_ink_plugins.testing.local import LocalInk
 from cartesia_ink_plugins.testing.recording import Recording
 from cartesia_ink_plugins.testing.virtual_clock import VirtualClock
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from pipecat.pipeline.worker import PipelineWorker
 
 _FRAME = 0.02  # seconds of audio, as microphones give it
+_WRITING = 30.0  # seconds that a busy machine may take to write a recording
+_BEGINNING = 5.0  # seconds after the call until there is something of it
+_LOOK = 0.001  # seconds between two looks for it; far less than what a replay takes
 
 
 class Caller:
@@ -75,6 +80,7 @@ class Caller:
         async with AsyncExitStack() as stack:
             if clock == "virtual":
                 stack.enter_context(_same_chance())
+                stack.enter_context(mock.patch.object(Recorder, "patience", _WRITING))
                 stack.enter_context(VirtualClock(epoch=said.call.meta.epoch))
                 await stack.enter_async_context(self._server.in_this_loop())
             await self._call(bot, agent, said, silence)
@@ -102,9 +108,11 @@ class Caller:
 
     def _read(self) -> RecordedCall:
         """Return the bot's recording, which is complete soon after the call."""
-        deadline = time.monotonic() + 5.0  # seconds
-        while not self._path.is_file() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        began = time.monotonic()
+        while not self._path.is_file():
+            if time.monotonic() - began > (_WRITING if self._path.exists() else _BEGINNING):
+                break
+            time.sleep(_LOOK)
         if not self._path.exists():
             raise UsageError("play: the bot has no STT of this package, or it is told to record")
         return read_recording(self._path)

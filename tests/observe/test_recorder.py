@@ -35,6 +35,7 @@ from cartesia_ink_plugins.observe.lines import options_fields
 from cartesia_ink_plugins.observe.options import RecordOptions, record_options
 from cartesia_ink_plugins.observe.reader import RecordedCall, read_recording
 from cartesia_ink_plugins.observe.recorder import Recorder
+from cartesia_ink_plugins.observe.writer import CallWriter
 from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.server.script import Script
 from cartesia_ink_plugins.testing import Close, Emit, InkServer, Raw, TurnThresholds
@@ -45,6 +46,7 @@ from tests.observe.playing import EPOCH, begin, play
 SCRIPT = Script("Hello there.", "A table ... for two.")
 SECRET = "sk_car_planted0123456789"
 JOIN = 20.0  # seconds that a busy machine may take to write
+HOUR = 3600.0  # seconds
 
 
 def record(
@@ -408,6 +410,37 @@ def test_a_slow_disk_costs_moments_that_are_counted_and_never_blocks(
     kept = len(list(call.of("interruption")))
     assert kept + 1 == 50
     assert dropped.fields["count"] == 80 - kept
+
+
+def test_where_time_stands_still_a_slow_disk_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cartesia_ink_plugins.observe.recorder._MOST", 50)
+    monkeypatch.setattr(Recorder, "patience", JOIN)
+    recorder = Recorder(RecordOptions(tmp_path / "call.ink"))
+    world = begin(SCRIPT, taps=[recorder.tap()])
+    for number in range(500):
+        world.session.report(MomentKind.INTERRUPTION, None, number / 100)
+    recorder.close(JOIN)
+    call = read_recording(tmp_path / "call.ink")
+    assert len(list(call.of("interruption"))) == 500
+    assert not list(call.of("dropped"))
+
+
+def test_a_full_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cartesia_ink_plugins.observe.recorder._MOST", 50)
+    monkeypatch.setattr(Recorder, "patience", HOUR)
+
+    def full(*_: object) -> None:
+        time.sleep(0.1)  # seconds; meanwhile the queue is full again
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(CallWriter, "write", full)
+    recorder = Recorder(RecordOptions(tmp_path / "call.ink"))
+    world = begin(SCRIPT, taps=[recorder.tap()])
+    for number in range(200):
+        world.session.report(MomentKind.INTERRUPTION, None, number / 100)
+    recorder.close(JOIN)
 
 
 def test_a_recording_ends_at_its_largest_size(

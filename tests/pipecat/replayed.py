@@ -50,7 +50,7 @@ async def replayed(recording: Recording, path: Path, *, watched: bool = True) ->
             Pipeline([stt, pair.user(), llm, voice, pair.assistant()]),
             params=PipelineParams(audio_in_sample_rate=recording.sample_rate),
             observers=[frames] if watched else [],
-            cancel_on_idle_timeout=False,
+            idle_timeout_secs=None,
             enable_rtvi=False,
             enable_turn_tracking=False,
         )

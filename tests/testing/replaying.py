@@ -22,6 +22,7 @@ from tests.observe.playing import play
 
 History = list[tuple[float, str, str | None]]
 _WRITING = 30.0  # seconds that a busy machine may take to write
+_SCHEDULED = Path("/proc/thread-self/schedstat")
 
 _TURNS = (
     "Hello there.",
@@ -83,12 +84,15 @@ class Replay:
         call: That recording.
         clock: Seconds that it took.
         processor: Seconds of the processor that it took.
+        waited: Seconds in which it could have gone on, and other programs had the processors; 0
+            where the system does not tell.
     """
 
     history: list[str]
     call: RecordedCall
     clock: float
     processor: float
+    waited: float
 
 
 async def replay(
@@ -102,10 +106,19 @@ async def replay(
         history: Returns what the framework has done.
         agent: As for `Caller.play`.
     """
-    clock, processor = time.perf_counter(), time.process_time()
+    began = _clocks()
     call = await caller.play(bot, agent, clock="virtual")
-    spent = time.perf_counter() - clock, time.process_time() - processor
+    spent = [end - start for start, end in zip(began, _clocks(), strict=True)]
     return Replay([*history(), *_moments(call)], call, *spent)
+
+
+def _clocks() -> tuple[float, float, float]:
+    """Read the clock, this process's time of the processor, and this thread's wait for one."""
+    try:  # see "schedstats" in the documentation of Linux
+        waited = int(_SCHEDULED.read_text().split()[1]) / 1e9
+    except OSError:
+        waited = 0.0
+    return time.perf_counter(), time.process_time(), waited
 
 
 def _moments(call: RecordedCall) -> list[str]:
