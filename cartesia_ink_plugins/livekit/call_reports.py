@@ -15,7 +15,7 @@ from livekit.agents.voice.events import AgentStateChangedEvent, SpeechCreatedEve
 
 from cartesia_ink_plugins.core.audio import downmix
 from cartesia_ink_plugins.core.tap import BotAudio, MomentKind
-from cartesia_ink_plugins.livekit.agent_models import llm_of, tts_of
+from cartesia_ink_plugins.livekit.agent_models import AgentModels
 
 
 class Report(Protocol):
@@ -29,22 +29,24 @@ class Report(Protocol):
 class CallReports:
     """Watches a session, with the LLM and the voice of its agent."""
 
-    def __init__(self, session: AgentSession[Any], report: Report, *, audio: bool) -> None:
+    def __init__(
+        self, session: AgentSession[Any], models: AgentModels, report: Report, *, audio: bool
+    ) -> None:
         """Begin to watch.
 
         Args:
             session: What is watched.
+            models: Those of its agent.
             report: Tells the taps.
             audio: Whether they want to hear the agent.
         """
         self._session = session
         self._report = report
         self._spoken: object = None
-        self._models: list[Any] = []
         self._undo: list[Callable[[], object]] = []
         self._watch(session, "agent_state_changed", self._state_changed)
         self._watch(session, "speech_created", self._speech_created)
-        self._watch_models()
+        models.listeners.append(self._measured)
         if audio and session.output.audio is not None:
             self._listen(session.output.audio)
 
@@ -58,13 +60,6 @@ class CallReports:
         emitter.on(event, callback)
         self._undo.append(partial(emitter.off, event, callback))
 
-    def _watch_models(self) -> None:
-        """Watch those of the agent that speaks now, too."""
-        for model in (llm_of(self._session), tts_of(self._session)):
-            if hasattr(model, "on") and model not in self._models:
-                self._models.append(model)
-                self._watch(model, "metrics_collected", self._measured)
-
     def _state_changed(self, event: AgentStateChangedEvent) -> None:
         if event.new_state == "speaking":
             self._spoken = self._session.current_speech
@@ -73,7 +68,6 @@ class CallReports:
             self._report(MomentKind.BOT_STOPPED)
 
     def _speech_created(self, event: SpeechCreatedEvent) -> None:
-        self._watch_models()
         event.speech_handle.add_done_callback(self._speech_done)
 
     def _speech_done(self, handle: Any) -> None:

@@ -30,11 +30,10 @@ from livekit.agents.voice import SpeechHandle
 
 from cartesia_ink_plugins.core.speculation import PromptEstimate, Speculations, TokenUsage
 from cartesia_ink_plugins.core.tap import MomentKind, SpeculationOutcome
-from cartesia_ink_plugins.livekit.agent_models import llm_of
+from cartesia_ink_plugins.livekit.agent_models import AgentModels
 
 # Seconds; an LLM whose reply was cancelled tells its tokens when it has closed.
 _COUNT_TIMEOUT = 0.5
-_METRICS = "metrics_collected"
 
 
 @dataclass(slots=True)
@@ -71,6 +70,7 @@ class PreemptiveReplies:
     def __init__(
         self,
         session: AgentSession[Any],
+        models: AgentModels,
         report: Callable[[MomentKind, object], None],
         speculations: Speculations,
     ) -> None:
@@ -78,17 +78,18 @@ class PreemptiveReplies:
 
         Args:
             session: Of the agent.
+            models: The LLM of the agent is one of them.
             report: Tells the taps.
             speculations: Of the STT; told of each inference and each outcome.
         """
         self._session = session
+        self._models = models
         self._report = report
         self._speculations = speculations
         self._estimate = PromptEstimate()
         self._user_text = ""  # of the turn that is not yet in the history
         self._loop = asyncio.get_running_loop()
         self._replies: dict[str, _Reply] = {}
-        self._llms: list[llm.LLM[Any]] = []
         self._listeners: dict[Any, Callable[..., None]] = {
             "speech_created": self._created,
             "user_state_changed": self._user_state_changed,
@@ -98,18 +99,16 @@ class PreemptiveReplies:
         }
         for event, listener in self._listeners.items():
             session.on(event, listener)
+        models.listeners.append(self._measured)
 
     def close(self) -> None:
         """Watch nothing more; report what is decided."""
         for event, listener in self._listeners.items():
             self._session.off(event, listener)
-        for model in self._llms:
-            model.off(_METRICS, self._counted)
         for reply in list(self._replies.values()):
             self._ended(reply)
 
     def _created(self, event: SpeechCreatedEvent) -> None:
-        self._listen_to_llm()
         self._loop.call_soon(self._begun, event.speech_handle, time.monotonic())
 
     def _begun(self, speech: SpeechHandle, at: float) -> None:
@@ -159,23 +158,21 @@ class PreemptiveReplies:
     def _ended(self, reply: _Reply) -> None:
         if self._replies.pop(reply.speech.id, None) is None or reply.outcome is None:
             return
-        if reply.usage is None and self._llms and reply.outcome is not SpeculationOutcome.KEPT:
+        if (
+            reply.usage is None
+            and self._models.has_llm
+            and reply.outcome is not SpeculationOutcome.KEPT
+        ):
             self._spent(self._estimate.usage(reply.characters), reply)
         report = self._speculations.resolved(reply.outcome, reply.lead, reply.usage)
         self._report(MomentKind.SPECULATION_ENDED, report)
 
     # --- tokens -------------------------------------------------------------------------------
 
-    def _listen_to_llm(self) -> None:
-        """Listen to the LLM of the agent that speaks now."""
-        model = llm_of(self._session)
-        if isinstance(model, llm.LLM) and model not in self._llms:
-            self._llms.append(model)
-            model.on(_METRICS, self._counted)
-
-    def _counted(self, metrics: LLMMetrics) -> None:
-        # Another listener writes the id of the speech into it, before or after this one.
-        self._loop.call_soon(self._add_tokens, metrics)
+    def _measured(self, metrics: object) -> None:
+        if isinstance(metrics, LLMMetrics):
+            # Another listener writes the id of the speech into it, before or after this one.
+            self._loop.call_soon(self._add_tokens, metrics)
 
     def _add_tokens(self, metrics: LLMMetrics) -> None:
         reply = self._replies.get(metrics.speech_id or "")

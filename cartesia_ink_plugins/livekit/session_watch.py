@@ -10,6 +10,7 @@ from typing import Any
 
 from livekit.agents import AgentSession, stt
 
+from cartesia_ink_plugins.livekit.agent_models import AgentModels
 from cartesia_ink_plugins.livekit.call_reports import CallReports
 from cartesia_ink_plugins.livekit.client_pool import Client, ClientPool
 from cartesia_ink_plugins.livekit.preemptive_replies import PreemptiveReplies
@@ -36,14 +37,16 @@ class SessionWatch:
         self.session = session = session_of(recogniser)
         self._client = client
         self._tracing: SessionTracing | None = None
-        self._watchers: list[SessionTracing | PreemptiveReplies | CallReports] = []
+        self._watchers: list[SessionTracing | AgentModels | PreemptiveReplies | CallReports] = []
         if session is not None:
             pool.in_session(session)
             self._tracing = SessionTracing(session)
+            models = AgentModels(session)
             self._watchers = [
                 self._tracing,
-                PreemptiveReplies(session, client.report, pool.speculations),
-                CallReports(session, client.report, audio=pool.records_audio),
+                models,
+                PreemptiveReplies(session, models, client.report, pool.speculations),
+                CallReports(session, models, client.report, audio=pool.records_audio),
             ]
         client.observers.tracing = self._tracing
 
