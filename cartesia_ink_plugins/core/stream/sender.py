@@ -116,7 +116,6 @@ class AudioSender:
         """
         self.counts.connections += 1
         self.sent = max(position, self.buffer.start)
-        self._skip_overflow()
         self._replay = (self.sent, self._reached) if self.sent < self._reached else None
         if self._replay:
             self._taps.on(now, MomentKind.REPLAY_BEGAN, self.span(*self._replay))

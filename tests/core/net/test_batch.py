@@ -160,6 +160,46 @@ class TestAFile:
         assert [sent for sent, _ in progress] == [*range(65_536, size, 65_536), size]
         assert {total for _, total in progress} == {size}
 
+    async def test_may_take_longer_than_the_timeout_to_send(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each piece that the network takes is progress; the clock jumps when one is read."""
+        loop, late = asyncio.get_running_loop(), 0.0
+        real_time = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real_time() + late)
+
+        class Slow(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                nonlocal late
+                late += 60.0
+                return super().read(size)
+
+        async def answer(request: web.Request) -> web.Response:
+            assert len(await request.read()) > len(WAV)
+            return web.json_response({"type": "transcript", "text": "Yes."})
+
+        async with serving(answer) as url:
+            result = await transcribe(
+                Slow(WAV), timeout=100.0, retries=0, credentials=KEY, base_url=url
+            )
+        assert result.text == "Yes."
+        assert late > 100.0
+
+    async def test_that_becomes_shorter_while_it_is_sent_is_given_up(self) -> None:
+        class Shorter(io.BytesIO):
+            def read(self, size: int | None = -1, /) -> bytes:
+                return super().read(size) if self.tell() < 2 * 65_536 else b""
+
+        async def answer(request: web.Request) -> web.Response:
+            await request.read()
+            raise AssertionError("the end is missing")
+
+        async with serving(answer) as url:
+            with pytest.raises(TranscriptionError, match="no answer"):
+                await transcribe(
+                    Shorter(WAV), timeout=0.2, retries=0, credentials=KEY, base_url=url
+                )
+
     async def test_is_sent_over_the_session_that_was_given(
         self, server: InkServer, recording: Path
     ) -> None:

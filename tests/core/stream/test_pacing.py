@@ -84,3 +84,20 @@ def test_slowing_down_halves_the_rate_and_stops_at_real_time() -> None:
         pacer.slow_down()
         rates.append(pacer.rate)
     assert rates == [1.5, 1.0, 1.0]
+
+
+def test_a_new_connection_has_a_full_allowance_whatever_the_last_one_spent() -> None:
+    pacer = Pacer(PCM16, 2.0)
+    pacer.restart(100.0)
+    for _ in range(2):
+        assert pacer.spend(PCM16.size(BURST), 100.0) == 0
+        assert pacer.spend(PCM16.size(BURST), 100.0) == pytest.approx(BURST / 2.0)
+        pacer.restart(100.0)
+
+
+def test_a_replay_that_is_held_back_begins_after_some_seconds() -> None:
+    pacer = Pacer(PCM16, 2.0)
+    pacer.restart(100.0, 0.5)
+    assert pacer.spend(PCM16.size(BURST), 100.0) == pytest.approx(0.5)
+    assert pacer.spend(PCM16.size(BURST), 100.25) == pytest.approx(0.25)
+    assert pacer.spend(PCM16.size(BURST), 100.5) == 0

@@ -6,6 +6,7 @@ The bytes of these tests say which they are: each 32-bit sample is its own numbe
 from __future__ import annotations
 
 import logging
+import math
 from typing import cast
 
 import numpy as np
@@ -146,6 +147,27 @@ class TestPace:
         sizes = [len(action) for action in caller.actions if isinstance(action, bytes)]
         assert max(sizes) <= NUMBERED.size(0.1)
 
+    def test_nothing_is_due_once_the_connection_is_lost_or_the_session_is_over(self) -> None:
+        for end in (Caller.lose, lambda caller: caller.sender.give_up_backlog()):
+            caller = Caller()
+            caller.speak(10_000)
+            caller.open()
+            assert caller.sender.next_at > caller.now
+            end(caller)
+            assert caller.sender.next_at == math.inf
+
+    def test_only_a_replay_is_held_back(self) -> None:
+        caller = Caller()
+        caller.speak(100)
+        caller.is_open = True
+        caller.sender.connection_opened(0, caller.now, hold_back=0.5)
+        assert caller.sent() == list(range(100))
+        caller.lose()
+        caller.sender.connection_opened(0, caller.now, hold_back=0.5)
+        assert caller.sent() == []
+        caller.wait(0.5)
+        assert caller.sent() == list(range(100))
+
     @pytest.mark.parametrize("encoding", Encoding)
     def test_only_whole_samples_are_sent(self, encoding: Encoding) -> None:
         audio = AudioFormat(encoding, 11_025)
@@ -231,6 +253,33 @@ class TestOverflow:
         caller.speak_for(3.0)
         assert caller.sender.take_gap() == AudioGap(seconds=1.0, position=1.0)
 
+    def test_two_losses_that_nobody_was_told_of_are_one_gap(self) -> None:
+        caller = connected(Resilience(replay_buffer_seconds=2.0))
+        caller.speak_for(1.0)
+        caller.lose()
+        caller.speak_for(2.5)
+        caller.speak_for(0.5)
+        assert caller.sender.counts.lost == NUMBERED.size(1.0)
+        caller.sender.give_up_backlog()
+        assert caller.sender.take_gap() == AudioGap(seconds=3.0, position=1.0)
+        assert caller.sender.counts.lost == NUMBERED.size(3.0)
+
+    def test_of_audio_that_was_sent_an_overflow_costs_nothing(self) -> None:
+        caller = connected(Resilience(replay_buffer_seconds=2.0))
+        caller.speak_for(5.0)
+        assert caller.sent() == list(range(5000))
+        assert caller.sender.take_gap() is None
+
+    def test_what_an_open_connection_cannot_be_sent_any_more_is_skipped(self) -> None:
+        caller = connected(Resilience(replay_buffer_seconds=2.0))
+        caller.speak_for(1.0)
+        caller.block()
+        caller.speak_for(3.0)
+        caller.block(is_blocked=False)
+        caller.wait(2.0)
+        assert caller.sent() == [*range(1000), *range(2000, 4000)]
+        assert caller.sender.take_gap() == AudioGap(seconds=1.0, position=1.0)
+
     def test_audio_that_was_sent_before_is_no_gap(self) -> None:
         caller = connected(Resilience(replay_buffer_seconds=2.0))
         caller.speak_for(3.0)
@@ -246,6 +295,34 @@ class TestOverflow:
         caller.speak_for(1.5)
         caller.sender.give_up_backlog()
         assert caller.sender.take_gap() == AudioGap(seconds=1.5, position=0.0)
+
+
+class TestGivenUp:
+    def test_audio_that_was_sent_in_vain_is_a_gap(self) -> None:
+        caller = connected()
+        caller.speak_for(2.0)
+        assert caller.sender.give_up(NUMBERED.size(0.5), NUMBERED.size(1.5)) == NUMBERED.size(1.5)
+        assert caller.sender.take_gap() == AudioGap(seconds=1.0, position=0.5)
+        counts = caller.sender.counts
+        assert (counts.sent, counts.lost) == (NUMBERED.size(1.0), NUMBERED.size(1.0))
+
+    def test_none_is_given_up_twice(self) -> None:
+        caller = connected()
+        caller.speak_for(2.0)
+        caller.sender.give_up(NUMBERED.size(0.5), NUMBERED.size(1.0))
+        caller.sender.take_gap()
+        assert caller.sender.give_up(NUMBERED.size(0.75), NUMBERED.size(1.0)) == NUMBERED.size(1.0)
+        assert caller.sender.take_gap() is None
+        caller.sender.give_up(NUMBERED.size(0.75), NUMBERED.size(1.5))
+        assert caller.sender.take_gap() == AudioGap(seconds=0.5, position=1.0)
+        assert caller.sender.counts.lost == NUMBERED.size(1.0)
+
+    def test_nor_what_was_never_sent_or_is_settled(self) -> None:
+        caller = connected()
+        caller.speak_for(2.0)
+        caller.sender.buffer.release(NUMBERED.size(1.5))
+        assert caller.sender.give_up(0, NUMBERED.size(60.0)) == NUMBERED.size(2.0)
+        assert caller.sender.take_gap() == AudioGap(seconds=0.5, position=1.5)
 
 
 class TestTaps:

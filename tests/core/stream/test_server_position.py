@@ -95,6 +95,15 @@ def test_the_shortest_recent_round_trip_is_the_likely_one() -> None:
     assert caller.likely == pytest.approx(1.9, abs=0.06)
 
 
+def test_positions_are_known_for_as_long_as_a_round_trip_may_take() -> None:
+    """Three seconds, however small the messages are."""
+    caller = Caller()
+    caller.now += 2.5
+    caller.server.pong_received(FIRST, caller.now)
+    caller.speak_for(4.0)
+    assert caller.likely == pytest.approx(1.5, abs=0.1)
+
+
 def test_old_round_trips_are_forgotten() -> None:
     server = ServerPosition()
     server.connection_opened(0, 0.0)
@@ -180,6 +189,43 @@ class TestPings:
         caller.sender.needs_position = True
         caller.speak_for(60.0)
         assert len(caller.pings) < 64
+
+
+class TestLoss:
+    def test_a_server_that_was_sent_audio_a_round_trip_ago_had_received_some(self) -> None:
+        caller = Caller()
+        caller.now += 0.3
+        caller.server.pong_received(FIRST, caller.now)
+        caller.speak_for(0.2)
+        assert not caller.server.has_audio_at_loss(caller.now)
+        caller.speak_for(0.4)
+        assert caller.server.has_audio_at_loss(caller.now)
+
+    def test_on_a_later_connection_only_its_own_audio_counts(self) -> None:
+        caller = Caller()
+        caller.speak_for(2.0)
+        caller.sender.connection_lost()
+        caller.sender.connection_opened(FORMAT.size(1.0), caller.now, hold_back=10.0)
+        assert not caller.server.has_audio_at_loss(caller.now)
+
+    def test_the_answers_that_a_connection_owed_are_not_those_of_the_next(self) -> None:
+        caller = Caller()
+        caller.speak_for(1.0)
+        number = caller.ping()
+        caller.sender.connection_lost()
+        caller.sender.connection_opened(0, caller.now, hold_back=10.0)
+        caller.server.pong_received(number, caller.now)
+        assert caller.bounds[0] == 0.0
+
+
+def test_a_ping_ahead_of_the_first_audio_is_answered_before_any() -> None:
+    """It is sent when the connection opens, wherever its audio begins."""
+    server = ServerPosition()
+    number = server.ping_sent(100, 0.0)
+    server.connection_opened(500, 0.0)
+    server.audio_sent(900, 0.5)
+    server.pong_received(number, 0.1)
+    assert server.at_least == 500
 
 
 def test_a_new_connection_begins_at_its_own_position_and_with_no_round_trip() -> None:

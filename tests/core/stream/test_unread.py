@@ -18,7 +18,7 @@ from cartesia_ink_plugins.core.events import (
     TurnUpdate,
 )
 from cartesia_ink_plugins.core.manual.session import merge_unread as merge_manual
-from cartesia_ink_plugins.core.stream.unread import MAX_UNREAD
+from cartesia_ink_plugins.core.stream.unread import MAX_UNREAD, bound
 from cartesia_ink_plugins.core.turns.session import merge_unread
 from tests.core.world import check_order
 
@@ -93,6 +93,34 @@ class TestTurns:
 
     def test_nothing_is_dropped_before_that(self) -> None:
         assert EventsDropped not in map(type, queue_of(100))
+
+
+class TestWhatIsDropped:
+    """A tenth of the events, or a little more; which `EventsDropped` counts to the last one."""
+
+    def test_whole_turns_and_no_more_of_them_than_necessary(self) -> None:
+        events = [event for number in range(251) for event in turn(number)]
+        queue = deque(events)
+        bound(queue)
+        assert list(queue) == [EventsDropped(100), *events[100:]]
+
+    def test_the_beginning_of_a_turn_that_goes_on_stays(self) -> None:
+        updates = [TurnUpdate(f"{number}") for number in range(1000)]
+        queue = deque[Event]([TurnStart(), *updates])
+        bound(queue)
+        assert list(queue) == [EventsDropped(99), TurnStart(), *updates[99:]]
+
+    def test_the_end_of_a_turn_of_which_the_beginning_was_read_stays(self) -> None:
+        later = [event for number in range(250) for event in turn(number)]
+        queue = deque[Event]([TurnUpdate("a"), TurnEnd("a b"), *later])
+        bound(queue)
+        assert list(queue) == [EventsDropped(101), TurnEnd("a b"), *later[100:]]
+
+    def test_what_was_dropped_before_is_counted_too(self) -> None:
+        events = [ConnectFailed(f"{number}") for number in range(1000)]
+        queue = deque[Event]([EventsDropped(7), *events])
+        bound(queue)
+        assert list(queue) == [EventsDropped(107), *events[100:]]
 
 
 def test_the_manual_endpoint_tells_it_too() -> None:
