@@ -24,6 +24,9 @@ CORE_TESTS := tests/core
 ADAPTERS := -e '.[livekit,pipecat,speech,test]' livekit-plugins-cartesia opentelemetry-sdk opentelemetry-exporter-prometheus
 ADAPTER_TESTS := tests/pipecat tests/livekit
 
+# The tests start a few hundred processes, which need not compile the package again each.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Most of what a test does is to wait in real time: that is why there are more workers than cores.
 # Whole calls have a browser, servers and a voice of their own: fewer of them at a time. Where
 # PYTEST_ARGS choose nothing pytest says 5, and that is no failure.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from cartesia_ink_plugins.testing.virtual_clock import VirtualClock
 from tests.needs import ROOT, audio_folder, missing
 
 # Older versions of Pipecat cut sentences with NLTK, which fetches a model over the network. The
@@ -26,6 +28,21 @@ def _no_secrets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
         return
     for name in ("CARTESIA_API_KEY", "CARTESIA_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+async def virtual_clock(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Time jumps to the next event while a coroutine runs, unless it is marked with `real_clock`.
+
+    Frameworks, sockets and servers are the real ones; a second of the test takes what it computes.
+    """
+    if request.node.get_closest_marker("real_clock") or not inspect.iscoroutinefunction(
+        request.function
+    ):
+        yield
+        return
+    with VirtualClock(epoch=1_800_000_000.0):
+        yield
 
 
 @pytest.fixture(scope="session")

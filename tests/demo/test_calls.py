@@ -19,6 +19,8 @@ from tests.demo.playing import LINES, QUICK, Hum, caller, script
 
 Hold = Callable[[Telephone, str, Hum], Awaitable[None]]
 
+pytestmark = pytest.mark.usefixtures("virtual_clock")
+
 
 async def in_pipecat(telephone: Telephone, url: str, voice: Hum) -> None:
     stt = InkTurnsSTTService(url=url, api_key="any")

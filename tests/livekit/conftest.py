@@ -20,6 +20,11 @@ BOTH = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(autouse=True)
+def _does_not_wait(virtual_clock: None) -> None:
+    """A call takes no longer than what is computed in it."""
+
+
 @pytest.fixture
 async def make_ink() -> AsyncIterator[MakeSTT]:
     """Makes our STT for a server's URL; closes what was made."""

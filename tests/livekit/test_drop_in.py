@@ -181,6 +181,7 @@ class TestBehaviour:
         assert received.texts(FINAL) == script.transcripts
 
     @BOTH
+    @pytest.mark.real_clock("the built-in class is wrong only where a timeout comes late")
     @pytest.mark.needs("livekit-agents>=1.8.9")  # with 1.8.0 the built-in one switches, too
     async def test_a_fallback_when_the_time_of_each_retry_is_up(
         self, make: MakeSTT, patience: float

@@ -62,6 +62,7 @@ def samples(page: str) -> set[tuple[str, str]]:
     }
 
 
+@pytest.mark.real_clock("its jobs are processes of their own")
 async def test_the_page_of_several_processes_is_their_sum(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -209,6 +209,7 @@ class TestWarmth:
             assert rates == ["24000", "16000"]
         assert received.texts(stt.SpeechEventType.FINAL_TRANSCRIPT) == script.transcripts
 
+    @pytest.mark.real_clock("over loopback a handshake takes no virtual time")
     async def test_a_cold_stream_tells_how_long_it_waited(self, make_ink: MakeSTT) -> None:
         metrics: list[STTMetrics] = []
         script = Script("Hello there.")

@@ -15,6 +15,11 @@ def _quiet_framework() -> Iterator[None]:
     logger.enable("pipecat")
 
 
+@pytest.fixture(autouse=True)
+def _does_not_wait(virtual_clock: None) -> None:
+    """A call takes no longer than what is computed in it."""
+
+
 @pytest.fixture
 def warnings() -> Iterator[list[str]]:
     """What is logged as a warning, or worse."""

@@ -38,6 +38,8 @@ CHUNK = 0.05
 PATIENCE = 12.0
 KEY = Credentials(api_key="k")
 
+pytestmark = pytest.mark.usefixtures("virtual_clock")
+
 
 def script(seed: int) -> Script:
     """Three turns of words that are all different, so that each lost or doubled one shows."""
