@@ -223,8 +223,6 @@ class EnergyVAD:
 
     def _judge(self, levels: Sequence[float]) -> None:
         """Judge frames by their levels in dBFS."""
-        if not levels:
-            return
         recent, loudest, above = self._recent, self._loudest, self._above
         before, last = recent[-2], recent[-1]
         speech = self._stretches[-1] if self._stretches and self._stretches[-1].open else None
@@ -301,7 +299,6 @@ class EnergyVAD:
         Before that nothing was known of the noise, so a stream that begins with noise seemed to
         begin with speech.
         """
-        self._known_at = -1
         levels = list(self._recent)[len(_NOTHING) :]
         quietest = min(levels)
         steady = longest = 0

@@ -104,6 +104,16 @@ def test_positions_are_known_for_as_long_as_a_round_trip_may_take() -> None:
     assert caller.likely == pytest.approx(1.5, abs=0.1)
 
 
+def test_a_round_trip_is_measured_from_its_ping() -> None:
+    caller = Caller()
+    caller.speak_for(2.0)
+    number = caller.ping()
+    caller.speak_for(0.3)
+    caller.server.pong_received(number, caller.now)
+    caller.speak_for(1.0)
+    assert caller.likely == pytest.approx(3.0, abs=0.06)
+
+
 def test_old_round_trips_are_forgotten() -> None:
     server = ServerPosition()
     server.connection_opened(0, 0.0)
@@ -165,6 +175,14 @@ class TestBounds:
         caller.speak_for(10.1)
         assert caller.bounds == pytest.approx((0.0, 10.1))
 
+    def test_it_counts_from_the_ping_and_not_from_the_beginning(self) -> None:
+        caller = Caller()
+        caller.server.pong_received(FIRST, caller.now)
+        caller.speak_for(6.0)
+        caller.ping()
+        caller.speak_for(5.0)
+        assert caller.bounds == pytest.approx((0.0, 6.0))
+
     def test_what_was_lost_with_the_connection_is_not_missing(self) -> None:
         """A server that died may have received more than it could say."""
         caller = Caller()
@@ -213,9 +231,10 @@ class TestLoss:
         caller.speak_for(1.0)
         number = caller.ping()
         caller.sender.connection_lost()
-        caller.sender.connection_opened(0, caller.now, hold_back=10.0)
+        caller.sender.connection_opened(FORMAT.size(1.0), caller.now)
+        caller.speak_for(1.0)
         caller.server.pong_received(number, caller.now)
-        assert caller.bounds[0] == 0.0
+        assert caller.likely == pytest.approx(2.0, abs=0.06)
 
 
 def test_a_ping_ahead_of_the_first_audio_is_answered_before_any() -> None:
