@@ -32,8 +32,8 @@ class Held(FrameProcessor):
         super().__init__()
         self._in_order = in_order
         self.holds = asyncio.Event()
-        self.release = asyncio.Event()
-        self.released = asyncio.Event()
+        self._release = asyncio.Event()
+        self._released = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Hold a frame, or pass it on."""
@@ -43,14 +43,19 @@ class Held(FrameProcessor):
             return
         self.holds.set()
         if self._in_order:
-            await self._hand_on(frame, direction)
+            await self._hold(frame, direction)
         else:
-            self.create_task(self._hand_on(frame, direction))
+            self.create_task(self._hold(frame, direction))
 
-    async def _hand_on(self, frame: Frame, direction: FrameDirection) -> None:
-        await self.release.wait()
+    async def _hold(self, frame: Frame, direction: FrameDirection) -> None:
+        await self._release.wait()
         await self.push_frame(frame, direction)
-        self.released.set()
+        self._released.set()
+
+    async def hand_on(self) -> None:
+        """Hand the prediction on."""
+        self._release.set()
+        await self._released.wait()
 
 
 class Watching(AlwaysSpeculate):
@@ -70,6 +75,12 @@ async def has_ended(talk: Conversation) -> None:
     await talk.until(lambda: bool(talk.tap.up(UserStoppedSpeakingFrame)))
 
 
+async def has_answered(talk: Conversation) -> None:
+    """The bot has spoken, and says no more."""
+    await talk.until(lambda: bool(talk.voice.spoken))
+    await talk.quiet()
+
+
 @KINDS
 @pytest.mark.parametrize("words", [HELLO, HELLO + " Hello?"], ids=["confirmed", "mismatched"])
 async def test_one_that_comes_after_the_end_of_its_turn(words: str, in_order: bool) -> None:
@@ -83,10 +94,8 @@ async def test_one_that_comes_after_the_end_of_its_turn(words: str, in_order: bo
         await held.holds.wait()
         server.go_on()
         await has_ended(talk)
-        held.release.set()
-        await held.released.wait()
-        await talk.until(lambda: bool(talk.voice.spoken))
-        await talk.quiet()
+        await held.hand_on()
+        await has_answered(talk)
         assert talk.voice.spoken == [f"re: {words}."]
         assert talk.llm.runs == [words]
         assert outcomes == []
@@ -104,13 +113,11 @@ async def test_one_that_comes_while_its_turn_goes_on(in_order: bool) -> None:
         server.go_on()
         await talk.until(lambda: talk.tap.interims == ["a b"])
         await talk.pause(0.2)
-        held.release.set()
-        await held.released.wait()
+        await held.hand_on()
         await talk.quiet()
         server.go_on()
         await has_ended(talk)
-        await talk.until(lambda: bool(talk.voice.spoken))
-        await talk.quiet()
+        await has_answered(talk)
         assert talk.voice.spoken == ["re: a b."]
         assert talk.llm.runs == ["a b"]
         assert outcomes == []
@@ -124,13 +131,11 @@ async def test_one_that_survives_an_interruption() -> None:
         await held.holds.wait()
         await talk.tap.broadcast_interruption()  # type: ignore[no-untyped-call]
         await talk.pause(0.2)
-        held.release.set()
-        await held.released.wait()
+        await held.hand_on()
         await talk.quiet()
         server.go_on()
         await has_ended(talk)
-        await talk.until(lambda: bool(talk.voice.spoken))
-        await talk.quiet()
+        await has_answered(talk)
         assert talk.voice.spoken == ["re: a."]
 
 
@@ -145,8 +150,7 @@ async def test_the_next_turn_is_answered_early_all_the_same() -> None:
         await talk.until(lambda: talk.voice.spoken == ["re: a."])
         server.go_on()
         await talk.until(lambda: talk.llm.runs == ["a", "b"])
-        held.release.set()
-        await held.released.wait()
+        await held.hand_on()
         server.go_on()
         await talk.until(lambda: talk.voice.spoken == ["re: a.", "re: b."])
         await talk.quiet()
