@@ -114,7 +114,9 @@ class Caller:
                 break
             time.sleep(_LOOK)
         if not self._path.exists():
-            raise UsageError("play: the bot has no STT of this package, or it is told to record")
+            raise UsageError(
+                "play: the bot has no STT of this package, or one with its own record="
+            )
         return read_recording(self._path)
 
 

@@ -13,6 +13,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from cartesia_ink_plugins import UsageError
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
 from cartesia_ink_plugins.testing import (
     Caller,
@@ -66,6 +67,16 @@ async def test_a_bot_that_answers_before_the_end_fails(
     call = await ink_caller.play(bot(ink_server.url, Hasty()), clock="virtual")
     with pytest.raises(AssertionError, match=r"before turn.end:\n  turn 1 'Hello there.'"):
         assert_no_reply_before_turn_end(call)
+
+
+@REPLAY
+async def test_a_bot_without_a_recording_is_named(
+    ink_caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cartesia_ink_plugins.testing.caller._BEGINNING", 0.0)
+    worker = PipelineWorker(Pipeline([ScriptedLLM()]), idle_timeout_secs=None, enable_rtvi=False)
+    with pytest.raises(UsageError, match="no STT of this package, or one with its own record="):
+        await ink_caller.play(worker, clock="virtual")
 
 
 async def test_every_replay_has_the_same_frames_at_the_same_times(

@@ -21,6 +21,8 @@ from cartesia_ink_plugins.testing import (
     assert_latency,
     assert_no_reply_before_turn_end,
 )
+from cartesia_ink_plugins.testing.virtual_clock import VirtualClock
+from tests.observe.playing import EPOCH
 from tests.testing.replaying import CALLS, recorded, replayed
 
 VERSION_1 = Path(__file__).parent / "recordings" / "version1.ink"
@@ -68,12 +70,13 @@ async def test_a_manual_call_is_played_again(tmp_path: Path) -> None:
             return texts
 
     path = tmp_path / "call.ink"
-    async with InkServer(script) as server:
-        said = await talk(server.url, script.audio(), record=path)
-    assert "".join(said).split() == "Hello there. A table for two.".split()
-    recording = Recording(path)
-    async with InkServer(recording.engine()) as server:
-        assert await talk(server.url, script.audio()) == said
+    with VirtualClock(epoch=EPOCH):
+        async with InkServer(script) as server:
+            said = await talk(server.url, script.audio(), record=path)
+        assert "".join(said).split() == "Hello there. A table for two.".split()
+        recording = Recording(path)
+        async with InkServer(recording.engine()) as server:
+            assert await talk(server.url, script.audio()) == said
 
 
 def test_what_is_said_has_any_format() -> None:
