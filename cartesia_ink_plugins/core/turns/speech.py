@@ -204,7 +204,7 @@ class SpeechTracker:
     def silence_after(self, position: int, before: int) -> float:
         """Seconds of silence from the last speech before `position` to the next, or to `before`."""
         last = self.vad.last(position)
-        start = min(last.end, position) if last else position
+        start = last.end if last else position
         following = self.vad.stretches(position, before)
         end = following[0].start if following else before
         return self._format.seconds(max(0, end - start))

@@ -182,6 +182,23 @@ class TestPace:
         for piece in pieces:
             audio.validate(len(piece))
 
+    @pytest.mark.parametrize("flush", [False, True])
+    def test_a_single_sample_of_one_byte_is_sent_too(self, *, flush: bool) -> None:
+        actions: list[Action] = []
+        resilience = Resilience(min_message_seconds=0.1 if flush else 0.0)
+        audio = AudioFormat(Encoding.PCM_MULAW, 8000)
+        sender = AudioSender(audio, resilience, actions.append, Taps((), LOG))
+        sender.connection_opened(0, 0.0)
+        sender.audio_received(b"\xff")
+        assert sender.backlog == 1
+        sender.pump(0.02, flush=flush)
+        assert actions == [b"\xff"]
+
+    def test_all_audio_waits_until_there_is_a_connection(self) -> None:
+        caller = Caller()
+        caller.speak(100)
+        assert caller.sender.backlog == 100 * WIDTH
+
     def test_inserted_silence_has_no_position(self) -> None:
         caller = connected()
         caller.speak_for(0.1)
@@ -296,6 +313,13 @@ class TestOverflow:
         caller.sender.give_up_backlog()
         assert caller.sender.take_gap() == AudioGap(seconds=1.5, position=0.0)
 
+    def test_a_single_byte_is_a_gap_too(self) -> None:
+        audio = AudioFormat(Encoding.PCM_MULAW, 8000)
+        sender = AudioSender(audio, Resilience(), list[Action]().append, Taps((), LOG))
+        sender.audio_received(b"\xff")
+        sender.give_up_backlog()
+        assert sender.take_gap() == AudioGap(seconds=1 / 8000, position=0.0)
+
 
 class TestGivenUp:
     def test_audio_that_was_sent_in_vain_is_a_gap(self) -> None:
@@ -309,13 +333,13 @@ class TestGivenUp:
     def test_none_is_given_up_twice(self) -> None:
         caller = connected()
         caller.speak_for(2.0)
-        caller.sender.give_up(NUMBERED.size(0.5), NUMBERED.size(1.0))
-        caller.sender.take_gap()
+        caller.sender.give_up(0, NUMBERED.size(1.0))
+        assert caller.sender.take_gap() == AudioGap(seconds=1.0, position=0.0)
         assert caller.sender.give_up(NUMBERED.size(0.75), NUMBERED.size(1.0)) == NUMBERED.size(1.0)
         assert caller.sender.take_gap() is None
         caller.sender.give_up(NUMBERED.size(0.75), NUMBERED.size(1.5))
         assert caller.sender.take_gap() == AudioGap(seconds=0.5, position=1.0)
-        assert caller.sender.counts.lost == NUMBERED.size(1.0)
+        assert caller.sender.counts.lost == NUMBERED.size(1.5)
 
     def test_nor_what_was_never_sent_or_is_settled(self) -> None:
         caller = connected()
@@ -342,6 +366,23 @@ class TestTaps:
         assert [moment.time for moment in tap.moments] == pytest.approx(
             [0.02, 0.04, 0.06, 0.08, 0.1, 0.1]
         )
+
+    def test_a_replay_is_told_from_its_beginning_to_where_sending_had_been(self) -> None:
+        tap = Recorder(watches_audio=False)
+        caller = connected(None, tap)
+        caller.speak_for(1.0)
+        caller.lose()
+        caller.speak(30)
+        caller.wait(0.5)
+        caller.open(at=950)
+        caller.speak_for(0.1)
+        assert [(moment.kind, moment.payload) for moment in tap.moments] == [
+            (MomentKind.REPLAY_BEGAN, Span(0.95, 1.0, 0.05)),
+            (MomentKind.REPLAY_ENDED, Span(0.95, 1.0, 0.05)),
+        ]
+        counts = caller.sender.counts
+        assert (counts.sent, counts.replayed) == (NUMBERED.size(1.13), NUMBERED.size(0.05))
+        assert (counts.received, counts.connections) == (NUMBERED.size(1.13), 2)
 
     def test_for_a_tap_that_does_not_watch_audio_there_is_no_moment_a_message(self) -> None:
         tap = Recorder(watches_audio=False)
