@@ -14,6 +14,8 @@ from tests.pipecat.sides import ours, talk_to
 from tests.pipecat.test_order_property import busy_loop
 from tests.pipecat.wire import START, Pause, Play, eager, end, update
 
+pytestmark = pytest.mark.real_clock("an event loop that is blocked is late by the machine's clock")
+
 # The framework's own strategy looks at its turn this long after the last final, again and again.
 TICK = 0.5
 
