@@ -54,9 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.disable(logging.ERROR)
     print(
         "| Framework | Call | Replays | Identical | Lines | History "
-        "| × real time | Waited for a processor | × processor time |"
+        "| × real time | Waited for a processor | × real time without | × processor time |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         recordings = [recorded(number, folder)[0] for number in range(options.calls)]
@@ -109,6 +109,7 @@ class Figures:
         return (
             f"| {self.replays} | {self.identical} | {self.lines} | {self.digest} "
             f"| {self.seconds / self.clock:.1f} | {self.waited / self.clock:.0%} "
+            f"| {self.seconds / (self.clock - self.waited):.1f} "
             f"| {self.seconds / self.processor:.1f} |"
         )
 
