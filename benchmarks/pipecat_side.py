@@ -158,6 +158,8 @@ def _service(side: str, url: str) -> Any:
             return CartesiaTurnsSTTService(
                 api_key="bench", url=f"{url}/stt/turns/websocket", enable_eager_end_of_turn=True
             )
+        case "floor":
+            return _floor(url)
     from pipecat.services.settings import STTSettings
     from pipecat.services.stt_service import STTService
 
@@ -166,6 +168,54 @@ def _service(side: str, url: str) -> Any:
             yield None
 
     return NoOp(settings=STTSettings(model=None, language=None))
+
+
+def _floor(url: str) -> Any:
+    """The least that a service on this base class and `websockets` can do."""
+    from pipecat.frames.frames import (
+        EagerTranscriptionFrame,
+        InterimTranscriptionFrame,
+        ProposedUserStartedSpeakingFrame,
+        ProposedUserStoppedSpeakingFrame,
+        TranscriptionFrame,
+    )
+    from pipecat.services.settings import STTSettings
+    from pipecat.services.stt_service import STTService
+    from websockets.asyncio.client import connect
+
+    texts = {
+        "turn.update": InterimTranscriptionFrame,
+        "turn.eager_end": EagerTranscriptionFrame,
+        "turn.end": TranscriptionFrame,
+    }
+
+    class Floor(STTService):
+        async def setup(self, setup: Any) -> None:
+            await super().setup(setup)
+            self.socket = await connect(url, compression=None)
+            self.listener = self.create_task(self.listen())
+
+        async def listen(self) -> None:
+            async for message in self.socket:
+                event = json.loads(message)
+                kind = event["type"]
+                if kind == "turn.start":
+                    await self.broadcast_frame(ProposedUserStartedSpeakingFrame)
+                if make := texts.get(kind):
+                    await self.push_frame(make(event["transcript"], "", "", None, event))
+                if kind == "turn.end":
+                    await self.broadcast_frame(ProposedUserStoppedSpeakingFrame)
+
+        async def run_stt(self, audio: bytes) -> Any:
+            await self.socket.send(audio)
+            yield None
+
+        async def cancel(self, frame: Any) -> None:
+            await super().cancel(frame)
+            await self.cancel_task(self.listener)
+            await self.socket.close()
+
+    return Floor(settings=STTSettings(model=None, language=None))
 
 
 def main(side: str, streams: str, seconds: str, port: str) -> None:

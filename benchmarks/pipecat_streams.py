@@ -6,6 +6,7 @@ the rounds are shown.
 
     websockets   a bare socket for each stream, and no pipeline
     no-op        a pipeline whose STT service does nothing: what the framework costs
+    floor        an STT service that does the least: send each frame, make a frame of each message
     built-in     Pipecat's CartesiaTurnsSTTService
     ours         InkTurnsSTTService
     ours-40ms    the same, gathering two frames into one message, at the price of 10 ms of delay
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.sides import Side, arguments, measure, medians
 
-SIDES = ("websockets", "no-op", "built-in", "ours", "ours-40ms")
+SIDES = ("websockets", "no-op", "floor", "built-in", "ours", "ours-40ms")
 SCRIPT = Path(__file__).with_name("pipecat_side.py")
 BUSY = 700.0
 """Milliseconds of CPU in a second: with more than that, frames queue for the core."""

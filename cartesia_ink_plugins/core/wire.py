@@ -84,12 +84,12 @@ def decode(data: str | bytes) -> Message:
 
 def _decode_turn(cls: type[TurnEvent], message: dict[str, Any]) -> TurnEvent | Malformed:
     """Read a turn message by the attributes of its class."""
-    known = {name: message.pop(name) for name in _WIRE_FIELDS[cls] if name in message}
+    known = {name: encodable(message.pop(name)) for name in _WIRE_FIELDS[cls] if name in message}
     known["request_id"] = _line(known, "request_id")
     if "transcript" in _WIRE_FIELDS[cls] and not isinstance(known.get("transcript"), str):
         return Malformed(f"{cls.type} without transcript")
     extra = MappingProxyType(encodable(message)) if message else NO_FIELDS
-    return cls(**encodable(known), extra=extra)
+    return cls(**known, extra=extra)
 
 
 def wire_fields(event: TurnEvent) -> dict[str, Any]:

@@ -189,7 +189,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
         was_open = transcript.is_open
         position = self.sender.server.likely(now)
         onset = 0 if was_open else replay.turn_started(position, now)
-        timing = speech.timing(event, position)
+        timing = speech.timing(event, transcript.turn_of_next, position)
         is_replaying = replay.is_replaying
         for told in transcript.receive(event, timing, is_replaying=is_replaying):
             self.emit(told, now)
@@ -271,5 +271,6 @@ class TurnsSession(StreamSession[TurnsEvent]):
         """No command of this endpoint is answered."""
 
     def _last_events(self, *, is_complete: bool) -> Sequence[TurnsEvent]:
-        timing = self.speech.timing(TurnEnd(""), self.sender.sent)
+        turn, sent = self.transcript.turn_of_next, self.sender.sent
+        timing = self.speech.timing(TurnEnd(""), turn, sent)
         return self.transcript.end_with_known_text(timing, self.connection.request_id)

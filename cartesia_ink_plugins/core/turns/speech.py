@@ -163,13 +163,13 @@ class SpeechTracker:
 
     # --- time ---------------------------------------------------------------------------------
 
-    def timing(self, event: TurnEvent, position: int) -> Timing:
-        """The times of an event; the turn's number is filled in by the transcript."""
+    def timing(self, event: TurnEvent, turn: int, position: int) -> Timing:
+        """The times of an event of a turn."""
         end = self._finished(position) if isinstance(event, TurnEagerEnd | TurnEnd) else None
         if end is not None and self._turn_start is not None and end.end <= self._turn_start:
             end = None
         return Timing(
-            turn=0,
+            turn=turn,
             position=self._format.seconds(position),
             speech_start=self._wall_clock(self._turn_start),
             # The last byte of it: what follows may have come much later.

@@ -124,6 +124,11 @@ class TurnTranscript:
         return self._application.state is not TurnState.IDLE
 
     @property
+    def turn_of_next(self) -> int:
+        """Number of the turn that the next event belongs to: the open one, or a new one."""
+        return self.turn if self.is_open else self.turn + 1
+
+    @property
     def reached(self) -> tuple[int, bool, int]:
         """What the application was told; it only ever grows: turn, whether it ended, characters."""
         return self.turn, not self.is_open, len(self._text)
@@ -196,7 +201,7 @@ class TurnTranscript:
 
         Args:
             event: As decoded.
-            timing: Position and speech times; the turn's number is filled in here.
+            timing: Of the event, with the number of `turn_of_next`.
             is_replaying: The event may still be about audio that another connection was sent.
 
         Returns:
@@ -212,29 +217,26 @@ class TurnTranscript:
         return events
 
     def _receive(self, event: TurnEvent, timing: Timing, *, is_replaying: bool) -> list[TurnEvent]:
-        event = replace(event, timing=self._numbered(timing))
-        if isinstance(event, TurnUpdate | TurnEagerEnd | TurnEnd):
-            transcript = self._composed(event)
-            if transcript is None:
-                return []
-            event = replace(event, transcript=transcript)
         match event:
             case TurnStart():
-                return self._start(event)
-            case TurnUpdate():
-                return self._update(event)
-            case TurnEagerEnd():
-                return self._eager_end(event)
+                return self._start(event, timing)
             case TurnResume():
-                return self._resume(event)
+                return self._resume(event, timing)
+        if (text := self._composed(event)) is None:
+            return []
+        match event:
+            case TurnUpdate():
+                return self._update(event, text, timing)
+            case TurnEagerEnd():
+                return self._eager_end(event, text, timing)
             case TurnEnd():
-                return self._end(event, is_replaying=is_replaying)
+                return self._end(event, text, timing, is_replaying=is_replaying)
 
     def end_with_known_text(self, timing: Timing, request_id: str | None) -> list[TurnEvent]:
         """End the open turn with the text that is known, because no more will follow."""
         if not self.is_open:
             return []
-        end = TurnEnd(self._text, request_id=request_id, timing=self._numbered(timing))
+        end = TurnEnd(self._text, request_id=request_id, timing=timing)
         self._close(self._text)
         return [end]
 
@@ -301,19 +303,15 @@ class TurnTranscript:
         """Whether the present connection has only repeated known text, which tells no position."""
         return self._seam is Seam.OVERLAP and self._server_text == self._base
 
-    def _numbered(self, timing: Timing) -> Timing:
-        """The time with the number of the turn that is open, or begins with this event."""
-        return replace(timing, turn=self.turn if self.is_open else self.turn + 1)
-
-    def _start(self, event: TurnStart) -> list[TurnEvent]:
+    def _start(self, event: TurnStart, timing: Timing) -> list[TurnEvent]:
         if self.is_awaiting_replay:
             self._step(Step.TAKEN_UP)
             return []
         self.turn += 1
         self._application.advance(TurnStart)
-        return [event]
+        return [replace(event, timing=timing)]
 
-    def _missing_start(self, event: TextEvent) -> list[TurnEvent]:
+    def _missing_start(self, event: TextEvent, timing: Timing) -> list[TurnEvent]:
         """The start of a turn that the server did not announce."""
         if self.is_awaiting_replay:
             self._step(Step.TAKEN_UP)
@@ -321,10 +319,10 @@ class TurnTranscript:
             return []
         self.turn += 1
         self._application.advance(TurnStart)
-        return [TurnStart(request_id=event.request_id, timing=event.timing)]
+        return [TurnStart(request_id=event.request_id, timing=timing)]
 
-    def _update(self, event: TurnUpdate) -> list[TurnEvent]:
-        events, text = self._missing_start(event), event.transcript
+    def _update(self, event: TurnUpdate, text: str, timing: Timing) -> list[TurnEvent]:
+        events = self._missing_start(event, timing)
         is_continued = self._continuity is Continuity.CONTINUED
         if is_continued:
             text = extended(self._text, text)
@@ -334,35 +332,37 @@ class TurnTranscript:
         if text == self._text:
             return events
         if is_continued:
-            events += self._withdraw_eager_end(event)
+            events += self._withdraw_eager_end(event, timing)
         self._text = text
-        return [*events, replace(event, transcript=text)]
+        return [*events, replace(event, transcript=text, timing=timing)]
 
-    def _eager_end(self, event: TurnEagerEnd) -> list[TurnEvent]:
-        events, text = self._missing_start(event), event.transcript
+    def _eager_end(self, event: TurnEagerEnd, text: str, timing: Timing) -> list[TurnEvent]:
+        events = self._missing_start(event, timing)
         if self._continuity is Continuity.CONTINUED:
             if is_behind(text, self._text) or self._is_in_overlap():
                 return events
             text = extended(self._text, text)
             if self.is_eager and text == self._text:
                 return events
-            events += self._withdraw_eager_end(event)
+            events += self._withdraw_eager_end(event, timing)
         self._text = text
         self._application.advance(TurnEagerEnd)
-        return [*events, replace(event, transcript=text)]
+        return [*events, replace(event, transcript=text, timing=timing)]
 
-    def _resume(self, event: TurnResume) -> list[TurnEvent]:
+    def _resume(self, event: TurnResume, timing: Timing) -> list[TurnEvent]:
         if not self.is_eager:
             return []
         self._application.advance(TurnResume)
-        return [event]
+        return [replace(event, timing=timing)]
 
-    def _withdraw_eager_end(self, event: TextEvent) -> list[TurnEvent]:
+    def _withdraw_eager_end(self, event: TextEvent, timing: Timing) -> list[TurnEvent]:
         """Resume, when the new connection goes on behind an eager end of the former one."""
-        return self._resume(TurnResume(request_id=event.request_id, timing=event.timing))
+        return self._resume(TurnResume(request_id=event.request_id), timing)
 
-    def _end(self, event: TurnEnd, *, is_replaying: bool) -> list[TurnEvent]:
-        events, text = self._missing_start(event), event.transcript
+    def _end(
+        self, event: TurnEnd, text: str, timing: Timing, *, is_replaying: bool
+    ) -> list[TurnEvent]:
+        events = self._missing_start(event, timing)
         if self._continuity is Continuity.CONTINUED:
             if is_behind(text, self._text):
                 # The new connection ended the turn before the point its predecessor had reached.
@@ -376,7 +376,7 @@ class TurnTranscript:
             # Text is append-only: an empty end removes nothing.
             text = self._text or text
         self._close(text)
-        return [*events, replace(event, transcript=text)]
+        return [*events, replace(event, transcript=text, timing=timing)]
 
     # --- state --------------------------------------------------------------------------------
 

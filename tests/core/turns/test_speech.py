@@ -227,7 +227,7 @@ class TestSilence:
         assert seconds(speech.turn_end(0, at(muted), at(muted))[0]) == pytest.approx(
             muted, abs=0.03
         )
-        timing = speech.timing(TurnEnd("one two"), at(muted))
+        timing = speech.timing(TurnEnd("one two"), 1, at(muted))
         assert timing.speech_end == pytest.approx(EPOCH + muted, abs=0.03)
 
     def test_speech_behind_a_muted_microphone_is_other_speech(self) -> None:
@@ -243,7 +243,7 @@ class TestTime:
     def test_a_turn_has_the_time_of_its_onset(self) -> None:
         speech = analysed()
         speech.turn_checkpoint(at(FIRST_START + 0.3), 0, at(FIRST_START + 0.3))
-        timing = speech.timing(TurnStart(), at(FIRST_START + 0.3))
+        timing = speech.timing(TurnStart(), 1, at(FIRST_START + 0.3))
         assert timing.position == pytest.approx(FIRST_START + 0.3)
         assert timing.speech_start == pytest.approx(EPOCH + FIRST_START, abs=0.03)
         assert timing.speech_end is None
@@ -252,24 +252,24 @@ class TestTime:
     def test_an_end_has_the_time_of_the_last_speech(self, event: TurnEagerEnd | TurnEnd) -> None:
         speech = analysed()
         speech.turn_checkpoint(at(FIRST_START + 0.3), 0, at(FIRST_START + 0.3))
-        timing = speech.timing(event, at(FIRST_END + 1.0))
+        timing = speech.timing(event, 1, at(FIRST_END + 1.0))
         assert timing.speech_end == pytest.approx(EPOCH + FIRST_END, abs=0.03)
 
     def test_an_update_has_none(self) -> None:
-        timing = analysed().timing(TurnUpdate("one"), at(FIRST_END + 1.0))
+        timing = analysed().timing(TurnUpdate("one"), 1, at(FIRST_END + 1.0))
         assert timing.speech_end is None
 
     def test_an_end_before_the_beginning_is_unknown(self) -> None:
         speech = analysed()
         speech.turn_checkpoint(at(SECOND_START + 0.3), at(FIRST_END), at(SECOND_START + 0.3))
-        assert speech.timing(TurnEnd("x"), at(SECOND_START + 0.05)).speech_end is None
+        assert speech.timing(TurnEnd("x"), 1, at(SECOND_START + 0.05)).speech_end is None
 
     def test_the_end_of_a_turn_is_that_of_the_last_speech_also_when_somebody_speaks_again(
         self,
     ) -> None:
-        timing = analysed().timing(TurnEnd("one"), at(SECOND_START + 0.3))
+        timing = analysed().timing(TurnEnd("one"), 7, at(SECOND_START + 0.3))
         assert timing.speech_end == pytest.approx(EPOCH + FIRST_END, abs=0.03)
-        assert timing.turn == 0
+        assert timing.turn == 7
 
     def test_but_not_when_it_was_said_in_the_middle_of_long_speech(self) -> None:
         script = Script("one two", "three four five six seven eight nine ten")
@@ -277,8 +277,8 @@ class TestTime:
         pcm = script.audio()
         speech.audio_received(pcm, PCM16.seconds(len(pcm)))
         begun, _ = script.spans[1]
-        assert speech.timing(TurnEnd("one two"), at(begun + 0.9)).speech_end is not None
-        assert speech.timing(TurnEnd("one two"), at(begun + 1.1)).speech_end is None
+        assert speech.timing(TurnEnd("one two"), 1, at(begun + 0.9)).speech_end is not None
+        assert speech.timing(TurnEnd("one two"), 1, at(begun + 1.1)).speech_end is None
 
     def test_the_end_before_a_long_pause_of_the_audio_is_in_front_of_it(self) -> None:
         speech = SpeechTracker(PCM16, EPOCH)
@@ -286,7 +286,7 @@ class TestTime:
         speech.audio_received(pcm, PCM16.seconds(len(pcm)))
         speech.audio_stopped(len(pcm))
         speech.audio_received(PCM16.silence(1.0), 60.0)
-        timing = speech.timing(TurnEnd("one"), len(pcm) + at(1.0))
+        timing = speech.timing(TurnEnd("one"), 1, len(pcm) + at(1.0))
         assert timing.speech_end == pytest.approx(EPOCH + PCM16.seconds(len(pcm)), abs=0.03)
 
     @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ class TestTime:
         until = stretches[1].end
         speech.turn_checkpoint(until, stretches[0].end + at(settled) if settled else 0, until)
         onset = EPOCH + PCM16.seconds(stretches[begins].start)
-        assert speech.timing(TurnStart(), until).speech_start == pytest.approx(onset, abs=0.01)
+        assert speech.timing(TurnStart(), 1, until).speech_start == pytest.approx(onset, abs=0.01)
 
 
 class TestWhatASessionLearns:

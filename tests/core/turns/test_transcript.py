@@ -45,7 +45,9 @@ class TestOneConnection:
             TurnEnd("a", request_id="r"),
             TurnStart(request_id="r"),
         ):
-            seen += conversation.receive(event, Timing(0, 1.5, 7.0), is_replaying=False)
+            seen += conversation.receive(
+                event, Timing(conversation.turn_of_next, 1.5, 7.0), is_replaying=False
+            )
         assert [(e.request_id, e.timing) for e in seen] == [
             ("r", Timing(1, 1.5, 7.0)),
             ("r", Timing(1, 1.5, 7.0)),
