@@ -121,8 +121,12 @@ class Player:
         for _ in range(self._workers):
             os.wait()
         known = _noted()
-        if any(key not in known for key in keys):
-            raise RuntimeError("a test ended its own process, without a change")
+        lost = [item.nodeid for item, key in zip(items, keys, strict=True) if key not in known]
+        if lost:
+            raise RuntimeError(
+                f"{len(lost)} tests were not run; one, such as {lost[0]}, ended its own process. "
+                "The next call runs what is missing."
+            )
         return [known[key] for key in keys]
 
     def _note(self, missing: list[tuple[pytest.Item, str]]) -> None:

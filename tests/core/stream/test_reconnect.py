@@ -99,6 +99,16 @@ class TestWhenBusy:
         tenths = [int(10 * delay) for delay in delays]
         assert max(tenths.count(tenth) for tenth in set(tenths)) <= 20
 
+    def test_it_is_asked_half_a_second_later_at_most_where_it_says_zero(self) -> None:
+        assert Backoff(smallest).delay_when_busy(0.0, 0.0) == 0.25
+        assert Backoff(largest).delay_when_busy(0.0, 0.0) == 0.25 + 0.5
+
+    def test_an_outage_begins_with_it_too(self) -> None:
+        backoff = Backoff(largest)
+        backoff.delay_when_busy(0.0, None)
+        assert max(backoff.delay(29.0) for _ in range(8)) == 0.9
+        assert max(backoff.delay(31.0) for _ in range(8)) == 5.0
+
 
 class TestConnectionBudget:
     @staticmethod
@@ -123,3 +133,11 @@ class TestConnectionBudget:
             assert budget.wait(1000.0) == 0.0
             budget.spend(1000.0)
         assert budget.wait(1000.0) == pytest.approx(2.0)
+
+    def test_it_is_full_at_the_beginning(self) -> None:
+        budget = ConnectionBudget()
+        waits = []
+        for _ in range(6):
+            waits.append(budget.wait(0.0))
+            budget.spend(0.0)
+        assert waits == [0.0] * 5 + [2.0]

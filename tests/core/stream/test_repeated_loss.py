@@ -41,6 +41,18 @@ class TestOneCauseInTheAudio:
         losses.made_progress(at(1.0))
         assert [losses.connection_lost(at(3.0)) for _ in range(4)] == [None] * 4
 
+    def test_so_does_a_connection_that_was_sent_no_audio(self) -> None:
+        losses = RepeatedLoss(PCM16)
+        for _ in range(4):
+            assert losses.connection_lost(at(3.0)) is None
+        losses.connection_lost(at(3.0), has_audio=False)
+        assert [losses.connection_lost(at(3.0)) for _ in range(4)] == [None] * 4
+
+    def test_without_progress_all_before_the_places_is_given_up_and_a_little_behind(self) -> None:
+        losses = RepeatedLoss(PCM16)
+        found = [losses.connection_lost(at(3.0 + n / 20)) for n in (4, 0, 2, 3, 1)]
+        assert found[4] == (0, at(3.2) + at(0.25))
+
     def test_what_was_found_is_not_found_again(self) -> None:
         losses = RepeatedLoss(PCM16)
         assert [losses.connection_lost(at(3.0)) for _ in range(9)].count(None) == 8

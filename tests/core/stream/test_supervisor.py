@@ -22,13 +22,13 @@ NEVER = float("inf")
 class Network:
     """Drives a supervisor: the test is the network and the clock."""
 
-    def __init__(self, connect_timeout: float = 5.0) -> None:
+    def __init__(self, connect_timeout: float = 5.0, jitter: float = 0.5) -> None:
         self.actions: list[Action] = []
         self.moments: list[Moment] = []
         taps = Taps([self], LOG)
         self.sender = AudioSender(PCM16, Resilience(), self.actions.append, taps)
         self.supervisor = ConnectionSupervisor(
-            self.sender, connect_timeout, jitter=lambda: 0.5, taps=taps, log=LOG
+            self.sender, connect_timeout, jitter=lambda: jitter, taps=taps, log=LOG
         )
         self.now = 0.0
         self.answers_pings = True
@@ -329,3 +329,33 @@ class TestReconnectPolicy:
         network.supervisor.set_reconnect_policy(Impatient(), 1.0, network.now)
         assert network.actions == []
         assert network.supervisor.state is state
+
+
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+def test_the_first_ping_is_due_one_to_two_seconds_after_a_connection_was_opened(
+    jitter: float,
+) -> None:
+    """Connections that were opened in one instant are not all pinged in one."""
+    network = Network(jitter=jitter)
+    network.now = 100.0
+    network.connect()
+    network.open()
+    assert network.supervisor.next_at == 102.0 - jitter
+
+
+def test_a_connection_that_lives_for_ten_seconds_was_accepted() -> None:
+    network = connected()
+    network.wait(13.0)
+    assert not network.supervisor.rejections.is_final(403, network.now, is_api_error=False)
+
+
+def test_opening_connections_costs_their_budget_whatever_progress_they_make() -> None:
+    network, delays = Network(), []
+    for _ in range(6):
+        network.connect()
+        network.open()
+        network.supervisor.made_progress()
+        delays.append(network.supervisor.reconnect_delay(network.now))
+        network.lose(0.0)
+    assert delays[:4] == [0.0] * 4
+    assert delays[4] == 2.0
