@@ -149,10 +149,10 @@ class ProxiedConnection:
             case CloseAll() | Outage():
                 self._proxy.inject_all(action)
             case Silence(seconds=seconds, pongs=pongs):
-                self._down.link.blocked_until = now + seconds
+                self._down.link.blocked_until = max(self._down.link.blocked_until, now + seconds)
                 self._pongs = self._pongs and pongs
             case Deaf(seconds=seconds):
-                self._read_after = now + seconds
+                self._read_after = max(self._read_after, now + seconds)
             case HalfOpen():
                 self._down.link.blocked_until = self._read_after = FOREVER
                 self._pongs = False

@@ -69,6 +69,17 @@ def test_every_kind_of_conversation_is_played() -> None:
     assert sum(CONVERSATIONS.values()) == 500
 
 
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        pytest.param("hard", 100_020, id="the loop is blocked anew before it ran"),
+        pytest.param("phase", 100_366, id="a short silence within a long one"),
+    ],
+)
+def test_no_message_of_a_server_overtakes_another(kind: str, seed: int) -> None:
+    assert not _fails(*KINDS[kind](seed))
+
+
 def test_the_same_seed_gives_the_same_history() -> None:
     assert hard_case(7).run().history == hard_case(7).run().history
 

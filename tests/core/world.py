@@ -137,13 +137,19 @@ class Clock:
         """Begin at 0."""
         self.now = 0.0
         self.blocked_until = -1.0
-        self._heap: list[tuple[float, int, World, Callable[[], None]]] = []
+        self._heap: list[tuple[float, float, int, World, Callable[[], None]]] = []
         self._order = itertools.count()
 
-    def at(self, when: float, world: World, action: Callable[[], None]) -> None:
-        """Let something happen at a time; never, if that is infinity."""
+    def at(
+        self, when: float, world: World, action: Callable[[], None], due: float | None = None
+    ) -> None:
+        """Let something happen at a time; never, if that is infinity.
+
+        Of what happens at the same time, what was due first comes first.
+        """
         if when < FOREVER:
-            heapq.heappush(self._heap, (when, next(self._order), world, action))
+            place = when if due is None else due
+            heapq.heappush(self._heap, (when, place, next(self._order), world, action))
 
     def run(self, worlds: Sequence[World], limit: float) -> None:
         """Let time pass until all sessions have ended."""
@@ -155,7 +161,7 @@ class Clock:
                     world = other
             deadline = max(world.session.next_timeout, self.blocked_until)
             if heap and heap[0][0] <= deadline:
-                when, _, world, action = heapq.heappop(heap)
+                when, _, _, world, action = heapq.heappop(heap)
                 self.now = max(self.now, when)
                 action()
             elif deadline < FOREVER:
@@ -292,7 +298,7 @@ class World:
 
         def run() -> None:
             if self.clock.now < self.clock.blocked_until:
-                self.at(self.clock.blocked_until, run)
+                self.clock.at(self.clock.blocked_until, self, run, due=when)
             else:
                 action()
 
@@ -598,10 +604,10 @@ class World:
             case Outage():
                 self._inject(action)
             case Silence(seconds=seconds, pongs=pongs):
-                wire.silent_until = self.now + seconds
+                wire.silent_until = max(wire.silent_until, self.now + seconds)
                 wire.pongs = wire.pongs and pongs
             case Deaf(seconds=seconds):
-                wire.up.blocked_until = self.now + seconds
+                wire.up.blocked_until = max(wire.up.blocked_until, self.now + seconds)
             case HalfOpen():
                 wire.silent_until = wire.up.blocked_until = FOREVER
                 wire.pongs = False

@@ -28,6 +28,7 @@ from cartesia_ink_plugins.core.turns.transcript import Checkpoint, TurnTranscrip
 _SILENT_FOR = 3.0  # of audio without speech, after which an unanswered turn can be given up
 _SETTLED_AFTER = 6.0  # without a turn event, speech that the last turn may lack was no speech
 _SHORT_SOUND = 1.0  # a cough or a door; a turn of one word is not much longer
+_SHORTEST_WORD = 0.15  # as spoken; a server has received at least so much of one that it recognizes
 _REPLAY_LATENCY = 2.0  # of audio behind the replay, whose events may still be about the replay
 
 
@@ -122,9 +123,7 @@ class TurnReplay:
                 transcript.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.
                 sender.buffer.release(checkpoint.position)
-        elif self._is_doubtful(event, checkpoint) and not speech.has_speech(
-            checkpoint.position, position
-        ):
+        elif self._is_doubtful(event, checkpoint, position):
             transcript.revoke_checkpoint()
 
     def _learn(self, event: TurnEvent) -> None:
@@ -172,13 +171,14 @@ class TurnReplay:
         server = self._sender.server
         return server.at_least, server.at_most(self._sender.sent, now)
 
-    def _is_doubtful(self, event: TurnEvent, checkpoint: Checkpoint) -> bool:
-        """Whether an event makes the last checkpoint doubtful, should nobody have spoken since."""
+    def _is_doubtful(self, event: TurnEvent, checkpoint: Checkpoint, position: int) -> bool:
+        """Whether an event makes the last checkpoint doubtful; the server had a position."""
         if isinstance(event, TurnResume):
             # A pause after which nobody spoke is not the pause the server meant.
-            return True
+            return not self._speech.has_speech(checkpoint.position, position)
         # Text that came late: that of the eager end did not cover all speech before it.
-        return self._transcript.is_eager and self._transcript.text != checkpoint.text
+        spoken = self._speech.vad.seconds(checkpoint.position, position)
+        return spoken < _SHORTEST_WORD and self._transcript.text != checkpoint.text
 
     def release_silence(self, now: float) -> None:
         """Let audio without speech leave the replay buffer between turns."""

@@ -124,6 +124,23 @@ class TestCheckpoints:
         hand.receives(TurnResume())
         assert checkpoint(hand) == pause
 
+    @pytest.mark.parametrize(("spoken", "is_kept"), [(0.12, False), (0.3, True)])
+    def test_more_text_is_of_the_speech_after_the_pause_once_a_word_of_it_was_sent(
+        self, spoken: float, is_kept: bool
+    ) -> None:
+        """The server tells at once that somebody speaks again, and says the words before late."""
+        hand = second_turn()
+        onset = checkpoint(hand)
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five"))
+        pause = checkpoint(hand)
+        hand.silence(0.3)
+        hand.speak(words()[: PCM16.size(spoken)])
+        hand.receives(TurnResume())
+        assert checkpoint(hand) == pause
+        hand.receives(TurnUpdate(" four five six"))
+        assert checkpoint(hand) == (pause if is_kept else onset)
+
 
 class TestReplayBuffer:
     def test_settled_audio_leaves_it(self) -> None:
