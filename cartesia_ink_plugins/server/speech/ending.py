@@ -21,7 +21,7 @@ _WORD = re.compile(r"[a-z0-9']+")
 _NEVER_LAST = frozenset(
     """
     a an the my your our their his her its these those every each some
-    and but or because if than as that when while where so which who whether unless until
+    and but or because if than as when while where so which who whether unless until
     i'm i'd i'll i've it's that's we're we'd we'll we've he's she's they're you're you'd there's
     let's um uh er erm hmm hm mm ah eh
     """.split()
@@ -35,6 +35,8 @@ _VERBS = frozenset(
     """.split()
 )
 _BELIEVING = frozenset("think hope guess believe suppose say said".split())
+# After these a "that" begins a clause; after others it is a thing: "repeat that".
+_BEFORE_THAT = _BELIEVING | frozenset("is was told know me us him her sure feel thought".split())
 # After these too, but a question may end with them ("Who is it for?"), if it asks for a thing.
 _PREPOSITIONS = frozenset(
     "for to at from with into of by about under between through via near like behind in on".split()
@@ -81,11 +83,48 @@ _TIME = re.compile(
     r"tonight|today|tomorrow|weekend|week|january|february|march|april|may|june|july|august|"
     r"september|october|november|december)\b"
 )
+# A number that is whole by its form: a price, a share, a decimal, a year, a time, thousands.
+_FORMED = re.compile(
+    r"[$£€]\d|\d(\.\d+)? ?(%|percent|dollars|euros|pounds)|\b\d+\.\d+$|\b(19|20)\d\d$|"
+    r"\b\d{1,2}[:.-][0-5]\d$|\d,\d{3}$"
+)
+# What a clause begins with.
+_CLAUSE = frozenset(
+    """
+    i we you he she it they there this that the my your our his her their
+    i'm i'd i'll i've it's that's there's we're we'd we'll we've he's she's they're you're
+    """.split()
+)
+# A clause has one of these.
+_FINITE = frozenset(
+    """
+    is are was were am do does did have has had can could will would should must may might
+    need needs want wants like likes get gets got go goes went come comes came make made take took
+    give gave know think say said see let left lost forgot found pay paid work works live lives
+    told call sent bought
+    """.split()
+)
+# So end a verb that is contracted with its subject, and one in the past.
+_CONTRACTED = ("n't", "'m", "'re", "'d", "'ll", "'ve", "'s", "ed")
+# How a question begins that the words alone tell.
+_INVERTED = frozenset(
+    "is are was were do does did can could will would should may have has".split()
+)
+# What ends a command or a clause without a noun: "cancel it", "not yet", "call him later".
+_TAILS = frozenset(
+    """
+    it them him else later again too anymore more yet back here there really all everything
+    nothing soon well enough first one ones either instead together away once twice
+    """.split()
+)
+# A phrase that begins so names a thing, which may be the first of several.
+_THINGS = frozenset("a an the my your our some one two three four five six 2 3 4 5 6".split())
 # A sentence that begins so has a second half.
-_SUBORDINATE = frozenset("if when because since while after before although first once".split())
+_SUBORDINATE = frozenset("if when because since while after before although first".split())
 _CLOSING = frozenset("please thanks bye goodbye now today tonight tomorrow o'clock".split())
 _MARKS = ".,?!… "
 _SPELLED = re.compile(r"(?:\b[A-Za-z]\b[\s,.\-]*)+$|\b[A-Z]{2,4}$")
+_NAME = re.compile(r"[A-Z][a-z]+ [A-Z][a-z]+\.?$")
 _CLOCK = re.compile(r"[1-9][0-5][05]$")
 _DIGITS = re.compile(r"(?:\d[\s,.\-]*)+$")
 # "No, I am not" has so many words, and what has more is no answer that repeats a question.
@@ -124,16 +163,10 @@ def features(evidence: Evidence) -> dict[str, float]:
     words = _WORD.findall(text.lower()) or [""]
     fragments = [_WORD.findall(part) for part in re.split(r"[.,?!…]+\s+", text.lower())]
     fragment = next((part for part in reversed(fragments) if part), [""])
-    several = len(words) > len(fragment)
-    asks = after.question > 0.4
     answers = words[0] in _ANSWERS
-    groups = _digit_groups(text)
-    digits = sum(map(len, groups))
-    unfinished = _unfinished(words, asks=asks)
+    unfinished = _unfinished(words, asks=after.question > 0.4)
     opener = _OPENERS.issuperset(words) and not answers
-    joins = fragment[0] in ("and", "or")
     whole = not unfinished and not opener
-    phrase = whole and len(fragment) in _PHRASE_WORDS
     return {
         "always": 1.0,
         "question": after.question,
@@ -143,26 +176,69 @@ def features(evidence: Evidence) -> dict[str, float]:
         "unfinished": float(unfinished),
         "opener": float(opener),
         "broken off": float(text.endswith(("...", "…", "-"))),
-        "half": float(words[0] in _SUBORDINATE and not several),
-        "open list": float(several and len(fragment) <= 3 and not joins and not groups),
-        "closed list": float(several and joins),
-        "number": float(bool(groups)),
-        "three digits": float(digits == 3 and len(groups) == 1 and not _CLOCK.match(groups[0])),
-        "open number": float(digits >= 3 and len(groups) > 1 and digits not in _WHOLE_NUMBERS),
-        "leading zero": float(bool(groups) and groups[0][0] == "0" and digits < 7),
-        "whole number": float(digits in _WHOLE_NUMBERS),
         "letters": float(_letters(text) >= 2),
         "closing": float(words[-1] in _CLOSING),
-        "one word": float(len(words) == 1 and not answers),
+        "one reply": float(len(words) == 1 and answers),
+        "words": min(len(words), 8) / 8,
+        "parts": min(len([part for part in fragments if part]), 4) / 4,
+        **_number_features(text, whole=whole),
+        **_phrase_features(text, words, fragment, whole=whole),
+    }
+
+
+def _number_features(text: str, *, whole: bool) -> dict[str, float]:
+    """What kind of number stands at the end."""
+    groups = _digit_groups(text)
+    digits = sum(map(len, groups))
+    formed = _is_formed(text)
+    open_number = digits >= 3 and len(groups) > 1 and digits not in _WHOLE_NUMBERS
+    three = digits == 3 and len(groups) == 1 and not _CLOCK.match(groups[0])
+    return {
+        "number": float(bool(groups)),
+        "formed": float(whole and formed),
+        "three digits": float(three and not formed),
+        "four digits": float(digits == 4 and not formed),
+        "open number": float(open_number and not formed),
+        "leading zero": float(bool(groups) and groups[0][0] == "0" and digits < 7),
+        "whole number": float(digits in _WHOLE_NUMBERS),
+    }
+
+
+def _phrase_features(
+    text: str, words: list[str], fragment: list[str], *, whole: bool
+) -> dict[str, float]:
+    """What kind of phrase it is, and its last part: an answer, a clause, a thing, a list."""
+    groups, several = _digit_groups(text), len(words) > len(fragment)
+    phrase = whole and len(fragment) in _PHRASE_WORDS
+    inverted = fragment[0] in _INVERTED or (fragment[0] in _ASKING and len(fragment) > 1)
+    clause = fragment[0] in _CLAUSE and any(
+        word in _FINITE or word.endswith(_CONTRACTED) for word in fragment
+    )
+    joins = not {"and", "or"}.isdisjoint(fragment[:-1])
+    replies, tail = words[0] in _REPLIES, fragment[-1] in _TAILS
+    open_list = several and len(fragment) <= 3 and not joins and not groups and not replies
+    one_word = len(words) == 1 and words[0] not in _ANSWERS and not _is_formed(text)
+    names_thing = fragment[0] in _THINGS and len(fragment) <= 3 and not clause and not tail
+    lacks_half = words[0] in _SUBORDINATE and not several and _INVERTED.isdisjoint(words[1:2])
+    return {
+        "half": float(lacks_half),
+        "open list": float(open_list),
+        "closed list": float(whole and joins and (several or not clause)),
+        "one word": float(one_word),
         "phrase": float(phrase and fragment[0] in _PHRASES and not groups),
         "command": float(phrase and fragment[0] in _COMMANDS),
-        "reply": float(phrase and words[0] in _REPLIES),
+        "reply": float(whole and replies and len(words) in _PHRASE_WORDS),
         "unit": float(whole and fragment[-1] in _UNITS),
         "time": float(whole and bool(_TIME.search(text.lower()[-_TIME_LETTERS:]))),
-        "words": min(len(words), 8) / 8,
         "long": float(whole and len(words) >= 7),
-        "parts": min(len([part for part in fragments if part]), 4) / 4,
-        "went on": float(whole and several and len(fragment) >= 4),
+        "went on": float(whole and several and len(fragment) >= _SHORT),
+        "clause": float(whole and clause and len(fragment) >= _SHORT),
+        "short clause": float(whole and clause and len(fragment) == _SHORT - 1),
+        "whole question": float(whole and inverted and len(fragment) >= _SHORT),
+        "tail": float(whole and len(words) > 1 and tail),
+        "thing": float(phrase and not several and names_thing),
+        "name": float(bool(_NAME.match(text))),
+        "of": float(phrase and "of" in fragment[1:-1]),
     }
 
 
@@ -180,7 +256,14 @@ def _unfinished(words: list[str], *, asks: bool) -> bool:
         return not (before in _SUBJECTS | {"it", "that", "you"} and len(words) <= _SHORT)
     if last == "so" and before in _BELIEVING:
         return False
+    if last == "that":
+        return before in _BEFORE_THAT and not asks
     return last in _NEVER_LAST or (last in _PERSONS and before in _GIVING)
+
+
+def _is_formed(text: str) -> bool:
+    """Whether a number at the end is whole by its form: "$30", "12,400", "1984", "9:30"."""
+    return bool(_FORMED.search(text.lower().rstrip(_MARKS)))
 
 
 def _digit_groups(text: str) -> list[str]:

@@ -58,6 +58,7 @@ def test_a_phrase_that_answers_is_told_from_a_thing_that_may_begin_a_list(text: 
     [
         (" Who is it for?", False),
         (" Where are they?", False),
+        (" Could you repeat that?", False),
         (" Is it for?", True),
         (" Do I need a?", True),
         (" Can you tell me?", True),
@@ -74,12 +75,59 @@ def test_a_question_may_end_with_some_words_only(text: str, unfinished: bool) ->
     [
         (" Yes, I did.", False),
         (" I don't think so.", False),
+        (" I'm not sure about that.", False),
+        (" She told me that", True),
         (" The problem is", True),
         (" It was late, so", True),
     ],
 )
 def test_an_answer_may_end_with_what_was_asked(text: str, unfinished: bool) -> None:
     assert features(Evidence(text, STOP, 0.5))["unfinished"] == float(unfinished)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (" It's $30.", "formed"),
+        (" 12,400", "formed"),
+        (" 3.5.", "formed"),
+        (" I was born in 1984.", "formed"),
+        (" At 9:30.", "formed"),
+        (" 1 9 4 7", "four digits"),
+        (" Yes.", "one reply"),
+        (" Yes, I do.", "reply"),
+        (" Cancel it.", "tail"),
+        (" A coffee.", "thing"),
+        (" Mary Jones.", "name"),
+        (" Six of diamonds.", "of"),
+        (" Can I pay by card?", "whole question"),
+        (" They lost my bag.", "clause"),
+        (" Tea, cake and two plates.", "closed list"),
+        (" Tea and cake.", "closed list"),
+    ],
+)
+def test_what_a_turn_stops_with_has_a_name(text: str, name: str) -> None:
+    assert features(Evidence(text, STOP, 0.5))[name] == 1.0
+    assert features(Evidence(" The number of the", STOP, 0.5))[name] == 0.0
+
+
+@pytest.mark.parametrize("text", [" 12,400", " 11-15", " At 9:30."])
+def test_a_number_that_is_whole_by_its_form_is_no_open_number(text: str) -> None:
+    found = features(Evidence(text, STOP, 0.5))
+    assert not found["open number"]
+    assert not found["three digits"]
+
+
+@pytest.mark.parametrize("text", [" Yes, I would.", " No, thank you.", " Tea, cake and plates."])
+def test_a_reply_and_a_list_with_its_last_thing_are_no_open_list(text: str) -> None:
+    assert not features(Evidence(text, STOP, 0.5))["open list"]
+
+
+@pytest.mark.parametrize(
+    ("text", "half"), [(" When is the next train?", False), (" When I was there", True)]
+)
+def test_a_question_is_not_the_first_half_of_a_sentence(text: str, half: bool) -> None:
+    assert features(Evidence(text, ASKS, 0.5))["half"] == float(half)
 
 
 def test_a_verb_may_end_with_its_particle() -> None:

@@ -81,15 +81,20 @@ def test_a_whole_sentence_ends_soon_and_an_open_one_late() -> None:
     assert pause_until(spoken(), end, OPEN) > 1.3
 
 
-@pytest.mark.parametrize("final", [0.0, 0.3, 0.5, 0.78])
+@pytest.mark.parametrize("final", [0.0, 0.3, 0.5, 0.61])
 def test_what_may_go_on_is_not_cut_by_a_pause_of_less_than_800_ms(final: float) -> None:
     assert pause_until(spoken(), TurnThresholds().end, final) >= 0.8
 
 
-def test_the_eager_end_leads_the_end() -> None:
+def test_what_is_most_likely_an_answer_waits_less_than_what_may_go_on() -> None:
+    assert 0.5 < pause_until(spoken(), TurnThresholds().end, 0.7) < 0.65
+
+
+@pytest.mark.parametrize("final", [0.7, CERTAIN])
+def test_the_eager_end_leads_the_end(final: float) -> None:
     limits = TurnThresholds()
-    eager = pause_until(spoken(), limits.eager_end, CERTAIN)
-    assert pause_until(spoken(), limits.end, CERTAIN) - eager > 0.15
+    eager = pause_until(spoken(), limits.eager_end, final)
+    assert pause_until(spoken(), limits.end, final) - eager > 0.15
 
 
 def test_an_eager_end_that_is_most_likely_none_comes_late() -> None:
