@@ -38,7 +38,7 @@ _HOLD_SECONDS = 0.16
 # under 0.8 s no more than 5 in 100 may be taken for the end. What is most likely an answer is given
 # 0.57 s; who may have finished, or may not, 0.8 s.
 _FINAL = (0.0, 0.15, 0.3, 0.4, 0.61, 0.64, 0.77, 0.8)
-_PATIENCE = (1.5, 1.4, 1.1, 0.84, 0.8, 0.57, 0.57, 0.475)
+_PATIENCE = (1.4, 1.25, 1.05, 0.84, 0.8, 0.57, 0.57, 0.475)
 _SHORTEST, _STEEPER_BY = _PATIENCE[-1], 1.5
 # Where a likelihood of 1 has fallen to when a turn ends with the default threshold; from there it
 # falls as pauses inside turns become rarer with their length. So the API's patient profile (0.1)
