@@ -60,6 +60,20 @@ class TestUpgrade:
             ("read",),
         ]
 
+    async def test_an_answer_may_come_in_pieces(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def talk(peer: Peer) -> None:
+            answer = bytearray()
+            with monkeypatch.context() as patch:
+                patch.setattr(peer.writer, "write", answer.extend)
+                await peer.upgrade()
+            for piece in (answer[:20], answer[20:]):
+                peer.writer.write(bytes(piece))
+                for _ in range(5):
+                    await asyncio.sleep(0)  # the client reads it
+
+        reports = (await served(talk, until="open")).reports
+        assert [report for report in reports if report != ("read",)] == [("open", None)]
+
     @pytest.mark.parametrize(
         ("status", "number"), [("401 Unauthorized", 401), ("503 Service Unavailable", 503)]
     )
