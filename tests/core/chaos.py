@@ -22,7 +22,6 @@ from typing import TypeAlias
 from cartesia_ink_plugins.core.events import AudioGap, Connected
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings
 from cartesia_ink_plugins.server.engine import Close
-from cartesia_ink_plugins.server.fault_plan import random_faults
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
     Action,
@@ -51,6 +50,7 @@ from tests.core.world import (
     refusals,
     silences,
 )
+from tests.random_faults import random_faults
 
 WORDS = ("book", "a", "table", "for", "two", "people", "please", "tomorrow", "at", "seven", "name")
 TAIL = 30.0

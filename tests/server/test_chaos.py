@@ -24,9 +24,9 @@ from cartesia_ink_plugins import (
     TurnEnd,
     TurnsOptions,
 )
-from cartesia_ink_plugins.server.fault_plan import random_faults
 from cartesia_ink_plugins.server.fault_text import format_fault
 from cartesia_ink_plugins.testing import InkServer, Script, assert_heard, assert_turn_order
+from tests.random_faults import random_faults
 from tests.server.listening import PCM16
 from tests.server.relay import HOST, client_context, http_proxy, tls_in_front_of
 

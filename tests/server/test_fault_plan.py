@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.server.engine import Close
-from cartesia_ink_plugins.server.fault_plan import FaultPlan, OneWayLink, random_faults
+from cartesia_ink_plugins.server.fault_plan import FaultPlan, OneWayLink
 from cartesia_ink_plugins.server.fault_text import format_fault, parse_fault
 from cartesia_ink_plugins.server.faults import (
     FOREVER,
@@ -28,6 +28,7 @@ from cartesia_ink_plugins.server.faults import (
     Say,
     Silence,
 )
+from tests.random_faults import random_faults
 
 
 def test_a_fault_strikes_at_its_count_and_once() -> None:
