@@ -118,9 +118,10 @@ class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[n
     async def _start_proposed(self, stamp: TurnStamp | None) -> None:
         if stamp is not None:
             self._order.started(stamp)
-        if self._order.open is not None:
-            if stamp is not None and self._order.is_later(stamp):
-                self._order.hold(stamp)
+        if stamp is not None and self._order.is_later(stamp):
+            self._order.hold(stamp)
+        elif self._order.open is not None:
+            pass  # what is open already needs no second start
         elif stamp is None:
             await self._open(None)
         elif not self._order.is_over(stamp.turn) and self._may_open(stamp):

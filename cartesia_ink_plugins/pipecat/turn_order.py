@@ -40,6 +40,7 @@ class TurnOrder:
         self._last_started = self._last_stopped = self._last_closed = 0
         self._taken_back = (0, 0)
         self._held: dict[int, TurnStamp] = {}
+        self._next = 0  # the turn that was held, and is put to the aggregator again
 
     def stamp_of(self, frame: Frame) -> TurnStamp | None:
         """The stamp of a frame; None when it was not made by the service."""
@@ -63,7 +64,7 @@ class TurnOrder:
 
     def begin(self, number: int | None) -> None:
         """A turn is opened; its end may have been proposed already."""
-        self.open = OpenTurn(number)
+        self.open, self._next = OpenTurn(number), 0
         self.open.stop_proposed = number is not None and number <= self._last_stopped
 
     def end(self) -> None:
@@ -84,9 +85,10 @@ class TurnOrder:
         return stamp is None or self.open.number is None or stamp.turn == self.open.number
 
     def is_later(self, stamp: TurnStamp) -> bool:
-        """Whether a stamp is that of a later turn than the one that is open."""
-        number = self.open.number if self.open else None
-        return number is not None and stamp.turn > number
+        """Whether a stamp is that of a later turn than the one that is open, or is opened next."""
+        if self.open is None:
+            return self._last_closed < self._next < stamp.turn
+        return self.open.number is not None and stamp.turn > self.open.number
 
     def advance(self, stamp: TurnStamp) -> None:
         """The final text of a later turn is there, so no more of the open one is to come."""
@@ -121,7 +123,10 @@ class TurnOrder:
     def take_held(self) -> TurnStamp | None:
         """The first of the turns that have started meanwhile."""
         self._drop_held(self._last_closed)
-        return self._held.pop(min(self._held)) if self._held else None
+        if not self._held:
+            return None
+        self._next = min(self._held)
+        return self._held.pop(self._next)
 
     def _drop_held(self, last: int) -> None:
         """Forget the starts of turns up to one that is over or open."""

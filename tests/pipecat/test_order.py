@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
-from pipecat.frames.frames import EagerEndOfTurnCancelFrame
+from pipecat.frames.frames import EagerEndOfTurnCancelFrame, ProposedUserStartedSpeakingFrame
 
 from cartesia_ink_plugins.core.events import TurnEvent
 from cartesia_ink_plugins.pipecat import InkTurnsSTTService
+from cartesia_ink_plugins.pipecat.strategies import InkUserTurnStopStrategy
 from tests.pipecat.conversation import ScriptedLLM
 from tests.pipecat.sides import Outcome, builtin, has_run, only_ours, ours, played, talk_to
 from tests.pipecat.wire import CUE, RESUME, START, Pause, Play, eager, end, update
@@ -34,6 +38,31 @@ async def test_nothing_is_spoken_before_the_turn_ends() -> None:
     talk = await played([START, update("Hi"), eager("Hi there"), CUE], cues=[has_run("Hi there")])
     assert talk.runs == ["Hi there"]
     assert talk.spoken == []
+
+
+async def test_turns_that_end_while_the_start_of_one_is_on_its_way_are_messages_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a busy machine the start that was held arrives behind the start of the next turn."""
+    push = InkUserTurnStopStrategy.push_frame
+    later: list[asyncio.Task[None]] = []
+
+    async def push_late(self: InkUserTurnStopStrategy, frame: Any, *args: Any) -> None:
+        async def arrive() -> None:
+            await asyncio.sleep(0.05)
+            await push(self, frame, *args)
+
+        if isinstance(frame, ProposedUserStartedSpeakingFrame):
+            later.append(asyncio.create_task(arrive()))
+        else:
+            await push(self, frame, *args)
+
+    monkeypatch.setattr(InkUserTurnStopStrategy, "push_frame", push_late)
+    first: list[TurnEvent] = [START, end("one"), START, update(" two"), end(" two"), START]
+    play: Play = [first, Pause(0.03), [end(" three"), START, update(" four")], end(" four")]
+    talk = await played(play)
+    assert later
+    assert talk.user_messages == ["one", "two", "three", "four"]
 
 
 async def test_a_withdrawn_answer_is_never_spoken() -> None:

@@ -28,6 +28,29 @@ def test_turns_that_started_meanwhile_are_opened_one_after_the_other() -> None:
     assert order.take_held() is None
 
 
+def test_a_turn_that_is_put_again_comes_before_those_that_start_meanwhile() -> None:
+    order = open_turn(1)
+    order.hold(stamp(2))
+    order.end()
+    assert order.take_held() == stamp(2)
+    assert order.is_later(stamp(3))
+    assert not order.is_later(stamp(2))
+
+
+def test_but_keeps_none_of_them_back_once_it_was_opened_or_is_over() -> None:
+    for opens in (True, False):
+        order = open_turn(1)
+        order.hold(stamp(2))
+        order.end()
+        order.take_held()
+        if opens:
+            order.begin(2)
+            order.open = None  # ended by somebody else
+        else:
+            order.stopped(stamp(2))
+        assert not order.is_later(stamp(3))
+
+
 def test_a_turn_without_text_that_is_over_is_not_opened() -> None:
     order = open_turn(1)
     order.hold(stamp(2))
