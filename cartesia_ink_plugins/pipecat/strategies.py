@@ -120,15 +120,15 @@ class InkUserTurnStartStrategy(ExternalUserTurnStartStrategy):  # type: ignore[n
             self._order.started(stamp)
         if stamp is not None and self._order.is_later(stamp):
             self._order.hold(stamp)
-        elif self._order.open is not None:
-            pass  # what is open already needs no second start
-        elif stamp is None:
-            await self._open(None)
-        elif not self._order.is_over(stamp.turn) and self._may_open(stamp):
-            await self._open(stamp.turn)
+        elif self._order.open is None and self._may_open(stamp):
+            await self._open(stamp.turn if stamp is not None else None)
 
-    def _may_open(self, stamp: TurnStamp) -> bool:
-        return stamp.has_text or self._options.interrupt_on == "start"
+    def _may_open(self, stamp: TurnStamp | None) -> bool:
+        """Whether the proposed start of a turn opens it."""
+        if stamp is None:
+            return True
+        is_enough = stamp.has_text or self._options.interrupt_on == "start"
+        return is_enough and not self._order.is_over(stamp.turn)
 
     async def _text_arrived(self, frame: Frame) -> None:
         """Open a turn whose start was not let through, or which has ended without its text."""

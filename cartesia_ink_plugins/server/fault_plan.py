@@ -14,12 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cartesia_ink_plugins.server.fault_text import as_fault
-from cartesia_ink_plugins.server.faults import (
-    FOREVER,
-    Action,
-    At,
-    Fault,
-)
+from cartesia_ink_plugins.server.faults import FOREVER, Action, At, Fault
 
 
 class FaultPlan:
