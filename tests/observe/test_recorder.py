@@ -396,15 +396,20 @@ print("the call goes on")
     assert list(read_recording(path).moments)
 
 
+def record_interruptions(path: Path, count: int) -> None:
+    """Record a call in which the caller interrupts so many times at once."""
+    recorder = Recorder(RecordOptions(path))
+    world = begin(SCRIPT, taps=[recorder.tap()])
+    for number in range(count):
+        world.session.report(MomentKind.INTERRUPTION, None, number / 100)
+    recorder.close(JOIN)
+
+
 def test_a_slow_disk_costs_moments_that_are_counted_and_never_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cartesia_ink_plugins.observe.recorder._MOST", 50)
-    recorder = Recorder(RecordOptions(tmp_path / "call.ink"))
-    world = begin(SCRIPT, taps=[recorder.tap()])
-    for number in range(80):
-        world.session.report(MomentKind.INTERRUPTION, None, number / 100)
-    recorder.close(JOIN)
+    record_interruptions(tmp_path / "call.ink", 80)
     call = read_recording(tmp_path / "call.ink")
     [dropped] = call.of("dropped")
     kept = len(list(call.of("interruption")))
@@ -417,11 +422,7 @@ def test_where_time_stands_still_a_slow_disk_is_waited_for(
 ) -> None:
     monkeypatch.setattr("cartesia_ink_plugins.observe.recorder._MOST", 50)
     monkeypatch.setattr(Recorder, "patience", JOIN)
-    recorder = Recorder(RecordOptions(tmp_path / "call.ink"))
-    world = begin(SCRIPT, taps=[recorder.tap()])
-    for number in range(500):
-        world.session.report(MomentKind.INTERRUPTION, None, number / 100)
-    recorder.close(JOIN)
+    record_interruptions(tmp_path / "call.ink", 500)
     call = read_recording(tmp_path / "call.ink")
     assert len(list(call.of("interruption"))) == 500
     assert not list(call.of("dropped"))
@@ -436,11 +437,7 @@ def test_a_full_disk_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError("the disk is full")
 
     monkeypatch.setattr(CallWriter, "write", full)
-    recorder = Recorder(RecordOptions(tmp_path / "call.ink"))
-    world = begin(SCRIPT, taps=[recorder.tap()])
-    for number in range(200):
-        world.session.report(MomentKind.INTERRUPTION, None, number / 100)
-    recorder.close(JOIN)
+    record_interruptions(tmp_path / "call.ink", 200)
 
 
 def test_a_recording_ends_at_its_largest_size(

@@ -48,6 +48,11 @@ class Caller:
         """Send a ping behind what was said; return its number."""
         return self.server.ping_sent(self.sender.sent, self.now)
 
+    def round_trip(self, seconds: float) -> None:
+        """The first ping is answered after so long."""
+        self.now += seconds
+        self.server.pong_received(FIRST, self.now)
+
     @property
     def likely(self) -> float:
         """In seconds of audio."""
@@ -66,8 +71,7 @@ FIRST = 1  # number of the ping that was sent when the connection was opened
 
 def test_the_round_trip_tells_what_the_server_can_have_received() -> None:
     caller = Caller()
-    caller.now += 0.3
-    caller.server.pong_received(FIRST, caller.now)
+    caller.round_trip(0.3)
     caller.speak_for(2.0)
     assert caller.likely == pytest.approx(1.7, abs=0.1)
 
@@ -75,8 +79,7 @@ def test_the_round_trip_tells_what_the_server_can_have_received() -> None:
 def test_audio_that_was_handed_in_late_and_at_one_time_can_have_been_received_too() -> None:
     """An application that was held up makes up for it; the server answers in between."""
     caller = Caller()
-    caller.now += 0.001
-    caller.server.pong_received(FIRST, caller.now)
+    caller.round_trip(0.001)
     caller.speak_for(1.0)
     caller.now += 0.2
     for _ in range(10):
@@ -98,8 +101,7 @@ def test_the_shortest_recent_round_trip_is_the_likely_one() -> None:
 def test_positions_are_known_for_as_long_as_a_round_trip_may_take() -> None:
     """Three seconds, however small the messages are."""
     caller = Caller()
-    caller.now += 2.5
-    caller.server.pong_received(FIRST, caller.now)
+    caller.round_trip(2.5)
     caller.speak_for(4.0)
     assert caller.likely == pytest.approx(1.5, abs=0.1)
 
@@ -212,8 +214,7 @@ class TestPings:
 class TestLoss:
     def test_a_server_that_was_sent_audio_a_round_trip_ago_had_received_some(self) -> None:
         caller = Caller()
-        caller.now += 0.3
-        caller.server.pong_received(FIRST, caller.now)
+        caller.round_trip(0.3)
         caller.speak_for(0.2)
         assert not caller.server.has_audio_at_loss(caller.now)
         caller.speak_for(0.4)
