@@ -27,7 +27,7 @@ ADAPTER_TESTS := tests/pipecat tests/livekit
 # The tests start a few hundred processes, which need not compile the package again each.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Most of what a test does is to wait in real time: that is why there are more workers than cores.
+# Some tests wait, for processes or in real time: that is why there are more workers than cores.
 # Whole calls have a browser, servers and a voice of their own: fewer of them at a time. Where
 # PYTEST_ARGS choose nothing pytest says 5, and that is no failure.
 define run_tests
