@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ _LOUD = 0.004
 # The machine that runs the tests may be busy.
 PATIENT = CallerTiming(answer_after=2.0, patience=60.0, hang_up_after=2.0)
 _PAUSE_SECONDS = 0.25
+_LEAVE_SECONDS = 20.0
 # A source that runs dry gives a gap in the middle of a word: it is kept so far ahead, and further
 # while the caller speaks. It holds one second.
 _AHEAD_SECONDS = 0.3
@@ -87,7 +89,9 @@ class RoomCaller:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._room.disconnect()
+        # The SDK waits for the room without a limit.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._room.disconnect(), _LEAVE_SECONDS)
         await self._source.aclose()
         for task in self._tasks:
             task.cancel()

@@ -107,7 +107,7 @@ async def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
             started = psutil.Process(process.pid).children(recursive=True)
             assert len(started) >= 2
             process.send_signal(signal.SIGINT)
-            # Server, agent and caller are asked to end, one after the other, with 20 s each.
+            # Caller, agent and server are asked to end, one after the other, with 20 s each.
             output, _ = await asyncio.wait_for(process.communicate(), 120.0)
             assert process.returncode == 130
             assert b"Traceback" not in output
