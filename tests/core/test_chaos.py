@@ -80,6 +80,19 @@ def test_no_message_of_a_server_overtakes_another(kind: str, seed: int) -> None:
     assert not _fails(*KINDS[kind](seed))
 
 
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        pytest.param("phase", 100_301, id="no pongs, and messages 3 s late"),
+        pytest.param("phase", 300_012, id="no pongs, and messages 5 s late"),
+        pytest.param("slow", 300_651, id="two words behind an early eager end"),
+        pytest.param("slow", 300_879, id="a word behind an early eager end"),
+    ],
+)
+def test_what_once_lost_words_or_said_them_twice(kind: str, seed: int) -> None:
+    assert not _fails(*KINDS[kind](seed))
+
+
 def test_the_same_seed_gives_the_same_history() -> None:
     assert hard_case(7).run().history == hard_case(7).run().history
 

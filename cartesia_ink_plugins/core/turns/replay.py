@@ -8,6 +8,8 @@ precedes the earliest position that may still be needed leaves the replay buffer
 
 from __future__ import annotations
 
+import math
+
 from cartesia_ink_plugins.core.events import (
     TurnEagerEnd,
     TurnEnd,
@@ -28,7 +30,7 @@ from cartesia_ink_plugins.core.turns.transcript import Checkpoint, TurnTranscrip
 _SILENT_FOR = 3.0  # of audio without speech, after which an unanswered turn can be given up
 _SETTLED_AFTER = 6.0  # without a turn event, speech that the last turn may lack was no speech
 _SHORT_SOUND = 1.0  # a cough or a door; a turn of one word is not much longer
-_SHORTEST_WORD = 0.15  # as spoken; a server has received at least so much of one that it recognizes
+_SAME_SILENCE = 0.15  # two eager ends after silences that differ by less came equally soon
 _REPLAY_LATENCY = 2.0  # of audio behind the replay, whose events may still be about the replay
 
 
@@ -51,7 +53,9 @@ class TurnReplay:
         self._settled_at_latest = 0  # where several pauses may have ended the last turn
         self._eager_pause: int | None = None  # of the eager end that is valid
         self._eager_text: str | None = None  # as the server sent it
-        self._eager_has_all: bool | None = None  # words said before it, on this server
+        self._eager_silence: float | None = None  # seconds before it
+        self._complete_after = math.inf  # seconds of silence, it has all words said before it
+        self._eager_is_partial = False  # on this server: it lacked words at least once
         self._replay_from = 0
         self._lost_at = 0
         self._updates = UpdateHistory()
@@ -119,7 +123,10 @@ class TurnReplay:
         if isinstance(event, TurnEagerEnd):
             pause = speech.pause(checkpoint.position, *self._bounds(now))
             self._eager_pause = pause
-            if pause is not None and pause > checkpoint.position and self._eager_has_all:
+            if pause is None:
+                return
+            self._eager_silence = sender.format.seconds(position - pause)
+            if pause > checkpoint.position and self._is_complete(self._eager_silence):
                 transcript.add_checkpoint(pause)
                 # The one before stays: an eager end that came late may yet turn out to be wrong.
                 sender.buffer.release(checkpoint.position)
@@ -129,27 +136,34 @@ class TurnReplay:
     def _learn(self, event: TurnEvent) -> None:
         """Learn whether an eager end has all words that were said before it.
 
-        It need not: more may come in an update, or with the end of the turn.
+        It need not: more may come in an update, or with the end of the turn. One that came late
+        does not tell whether one that comes soon has them.
         """
         eager_text, self._eager_text = self._eager_text, None
+        silence, self._eager_silence = self._eager_silence, None
         if isinstance(event, TurnEagerEnd):
             self._eager_text = event.transcript
         elif eager_text is not None and isinstance(event, TurnUpdate | TurnEnd):
-            is_same = event.transcript == eager_text
-            if not is_same and self._eager_has_all:
-                self._transcript.revoke_checkpoint()
-            self._eager_has_all = is_same and self._eager_has_all is not False
+            if event.transcript != eager_text:
+                if self._is_complete(silence):
+                    self._transcript.revoke_checkpoint()
+                self._eager_is_partial = True
+            elif silence is not None:
+                self._complete_after = min(silence, self._complete_after)
         self._eager_pause = None
 
+    def _is_complete(self, silence: float | None) -> bool:
+        """Whether an eager end after so many seconds of silence has all words, for all we know."""
+        is_soon = silence is None or silence <= self._complete_after - _SAME_SILENCE
+        return not is_soon and not self._eager_is_partial
+
     def _turn_ended(self, now: float) -> None:
-        settled, server = self._settled_position, self._sender.server
+        sender, settled = self._sender, self._settled_position
         at_least, at_most = self._bounds(now)
-        earliest, latest = self._speech.turn_end(settled, at_least, at_most)
+        self._settled_position, _ = self._speech.turn_end(settled, at_least, at_most)
         # A server that answers no pings may have received more than they tell.
-        unbounded = max(at_most, server.at_loss(now))
-        _, without_pings = self._speech.turn_end(settled, at_least, unbounded)
-        self._settled_position, self._settled_at_latest = earliest, max(latest, without_pings)
-        self._sender.buffer.release(self._settled_position)
+        _, self._settled_at_latest = self._speech.turn_end(settled, at_least, sender.sent)
+        sender.buffer.release(self._settled_position)
 
     def _is_past(self, position: int, now: float) -> bool:
         """Whether the server has had time to announce a turn that began before a position."""
@@ -177,8 +191,8 @@ class TurnReplay:
             # A pause after which nobody spoke is not the pause the server meant.
             return not self._speech.has_speech(checkpoint.position, position)
         # Text that came late: that of the eager end did not cover all speech before it.
-        spoken = self._speech.vad.seconds(checkpoint.position, position)
-        return spoken < _SHORTEST_WORD and self._transcript.text != checkpoint.text
+        is_more = self._transcript.text != checkpoint.text
+        return is_more and not self._speech.has_speech(checkpoint.position, position)
 
     def release_silence(self, now: float) -> None:
         """Let audio without speech leave the replay buffer between turns."""
@@ -196,7 +210,7 @@ class TurnReplay:
         """The connection is gone: decide from where the next one is sent audio."""
         sender, transcript = self._sender, self._transcript
         self._lost_at = max(self._lost_at, sender.sent)
-        self._eager_text = None
+        self._eager_text = self._eager_silence = None
         if not transcript.is_eager:
             self._eager_pause = None
         if not transcript.checkpoints:

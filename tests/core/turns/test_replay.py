@@ -124,22 +124,30 @@ class TestCheckpoints:
         hand.receives(TurnResume())
         assert checkpoint(hand) == pause
 
-    @pytest.mark.parametrize(("spoken", "is_kept"), [(0.12, False), (0.3, True)])
-    def test_more_text_is_of_the_speech_after_the_pause_once_a_word_of_it_was_sent(
-        self, spoken: float, is_kept: bool
+    @pytest.mark.parametrize(("silence", "is_added"), [(0.25, False), (0.4, True), (0.8, True)])
+    def test_an_eager_end_that_comes_sooner_than_any_with_all_words_adds_none(
+        self, silence: float, is_added: bool
     ) -> None:
-        """The server tells at once that somebody speaks again, and says the words before late."""
+        """The eager end of the first turn had all words, but came after 0.5 s of silence."""
         hand = second_turn()
         onset = checkpoint(hand)
-        hand.silence(0.4)
+        hand.silence(silence)
         hand.receives(TurnEagerEnd(" four five"))
-        pause = checkpoint(hand)
-        hand.silence(0.3)
-        hand.speak(words()[: PCM16.size(spoken)])
-        hand.receives(TurnResume())
-        assert checkpoint(hand) == pause
-        hand.receives(TurnUpdate(" four five six"))
-        assert checkpoint(hand) == (pause if is_kept else onset)
+        assert (checkpoint(hand) != onset) is is_added
+
+    def test_until_one_that_came_as_soon_had_all_words(self) -> None:
+        hand = second_turn()
+        hand.silence(0.25)
+        hand.receives(TurnEagerEnd(" four five"))
+        hand.silence(0.5)
+        hand.receives(TurnEnd(" four five"))
+        hand.silence(2.0)
+        hand.speak(words())
+        hand.receives(TurnStart(), TurnUpdate(" six"))
+        onset = checkpoint(hand)
+        hand.silence(0.25)
+        hand.receives(TurnEagerEnd(" six seven"))
+        assert checkpoint(hand) != onset
 
 
 class TestReplayBuffer:
