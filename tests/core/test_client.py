@@ -659,6 +659,27 @@ class TestTheEnd:
             await ink.finish()
             assert finals(await rest(ink)) == ["Hello there"]
 
+    async def test_finish_asks_for_the_last_words_at_once(self) -> None:
+        """It waits for no timer, of which a session has one every half second."""
+        asked: list[bytes] = []
+
+        async def talk(peer: Peer) -> None:
+            await peer.upgrade()
+            await say(peer, Connected())
+            while not asked:
+                opcode, content = await peer.receive()
+                asked.extend([content] if opcode is Opcode.TEXT else [])
+            peer.close(1000)
+
+        async with raw_server(talk) as server, client(server.url) as ink:
+            await until(ink, Connected)
+            finishing = asyncio.create_task(ink.finish())
+            for _ in range(1000):  # steps of the loop, of which each takes microseconds
+                if not asked:
+                    await asyncio.sleep(0)
+            assert asked == [b'{"type":"close"}']
+            await finishing
+
     async def test_finish_is_bounded_when_close_is_ignored(self) -> None:
         async def talk(peer: Peer) -> None:
             await peer.upgrade()

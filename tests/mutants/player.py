@@ -46,8 +46,10 @@ OPTIONS = """
 CACHE = ROOT / ".cache" / "mutants"
 # Seconds of CPU time that the tests of one mutant may take, as the first run measured them.
 BUDGET = 40.0
-# A mutant that takes so many seconds of CPU time, twice the budget, hangs and is noticed by that.
-CPU_SECONDS = 80
+# Seconds that a test may take with a mutant, and how many times as long as in the first run. One
+# that takes longer hangs, which is noticed. A busy machine makes real time longer than CPU time.
+CPU_SECONDS, CPU_FACTOR = 5, 5
+REAL_SECONDS, REAL_FACTOR = 20, 20
 
 Function = tuple[str, str]
 """The file and the qualified name of a function, or of two, such as a property and its setter."""
@@ -67,13 +69,16 @@ class Player:
 
     Attributes:
         survivors: Those that no test noticed.
+        count: How many were played.
     """
 
-    def __init__(self, chosen: list[Mutant], workers: int) -> None:
-        """Play some mutants, so many at a time."""
+    def __init__(self, chosen: list[Mutant], workers: int, minutes: float) -> None:
+        """Play some mutants, so many at a time, and start none after so many minutes."""
         self.survivors: list[Mutant] = []
+        self.count = 0
         self._chosen = chosen
         self._workers = workers
+        self._last_start = time.monotonic() + 60 * minutes
         self._has_failed = False
         self._functions = dict[Function, list[FunctionType]]()
 
@@ -95,16 +100,21 @@ class Player:
         for item, run in zip(session.items, runs, strict=True):
             if run.has_failed:
                 print(f"not used, since it fails without a change: {item.nodeid}", flush=True)
-        for count, (mutant, is_noticed) in enumerate(self._played(session.items, runs), 1):
+        for mutant, is_noticed in self._played(session.items, runs):
+            self.count += 1
             if not is_noticed:
                 self.survivors.append(mutant)
                 print(f"survived: {mutant.path}:{mutant.line}\n{mutant.name}", flush=True)
-            if count % 25 == 0 or count == len(self._chosen):
-                found = len(self.survivors)
-                print(f"{count} played, {found} survived, {_minutes(began)}", flush=True)
+            if self.count % 25 == 0:
+                self._print_progress(began)
+        self._print_progress(began)
         return True
 
     # --- inside -------------------------------------------------------------------------------
+
+    def _print_progress(self, began: float) -> None:
+        found = len(self.survivors)
+        print(f"{self.count} played, {found} survived, {_minutes(began)}", flush=True)
 
     def _first_run(self, items: list[pytest.Item]) -> list[Run]:
         """Run each test without a change, in as many processes as may be used."""
@@ -163,9 +173,13 @@ class Player:
         waiting, running = list(reversed(self._chosen)), dict[int, Mutant]()
         try:
             while waiting or running:
+                if time.monotonic() > self._last_start:
+                    waiting.clear()
                 while waiting and len(running) < self._workers:
                     mutant = waiting.pop()
                     running[self._start(mutant, items, runs)] = mutant
+                if not running:
+                    return
                 child, status = os.wait()
                 mutant = running.pop(child)
                 if status and os.waitstatus_to_exitcode(status) == 2:
@@ -186,7 +200,6 @@ class Player:
             with contextlib.suppress(BaseException):
                 os.setpgid(0, 0)
                 _be_silent()
-                resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
                 for found in self._functions[function]:
                     if found.__code__.co_firstlineno == code.co_firstlineno:
                         found.__code__ = code
@@ -194,10 +207,12 @@ class Player:
             os._exit(status)
         return child
 
-    def _is_noticed(self, chosen: list[pytest.Item]) -> bool:
+    def _is_noticed(self, chosen: list[tuple[pytest.Item, Run]]) -> bool:
         """Whether one of the tests fails; those behind it are not run."""
+        items = [item for item, _ in chosen]
         try:
-            for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+            for (item, run), following in zip(chosen, [*items[1:], None], strict=True):
+                _limit(item, run.seconds)
                 self._run(item, following)
                 if self._has_failed:
                     return True
@@ -256,7 +271,7 @@ def _core_functions() -> dict[Function, list[FunctionType]]:
 
 def _tests(
     mutant: Mutant, function: Function, items: list[pytest.Item], runs: list[Run]
-) -> list[pytest.Item]:
+) -> list[tuple[pytest.Item, Run]]:
     """Return the tests that call the changed function: those of its module first, then by time."""
     module = Path(mutant.path)
     own = f"tests/{module.parent.relative_to(CORE.parent)}/test_{module.name}"
@@ -265,13 +280,22 @@ def _tests(
         for index, (item, run) in enumerate(zip(items, runs, strict=True))
         if function in run.calls and not run.has_failed
     ]
-    chosen, spent = list[pytest.Item](), 0.0
+    chosen, spent = list[tuple[pytest.Item, Run]](), 0.0
     for _, seconds, index in sorted(able):
         spent += seconds
         if spent > BUDGET:
             break
-        chosen.append(items[index])
+        chosen.append((items[index], runs[index]))
     return chosen
+
+
+def _limit(item: pytest.Item, seconds: float) -> None:
+    """End the process, or the test, if a test takes far longer than the first run measured."""
+    real = REAL_SECONDS + REAL_FACTOR * seconds
+    item.add_marker(pytest.mark.timeout(real), append=False)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = used.ru_utime + used.ru_stime + CPU_SECONDS + CPU_FACTOR * seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (int(cpu) + 1, resource.RLIM_INFINITY))
 
 
 def _is_first_group(item: pytest.Item) -> bool:

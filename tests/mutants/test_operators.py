@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import ast
 import textwrap
+from collections import Counter
 
 import pytest
 
-from tests.mutants.__main__ import ROOMS, all_mutants, known_survivors, named_mutants
+from tests.mutants.__main__ import (
+    ROOMS,
+    all_mutants,
+    interval,
+    known_survivors,
+    named_mutants,
+    sampled,
+)
 from tests.mutants.operators import mutants
 from tests.mutants.player import OPTIONS, ROOT, changed_code
 
@@ -94,3 +102,28 @@ def test_the_tests_that_are_run_exist() -> None:
     paths = [option for option in OPTIONS if option.startswith("tests/")]
     assert paths
     assert all((ROOT / path).exists() for path in paths)
+
+
+def test_each_beginning_of_a_sample_has_its_share_of_each_module() -> None:
+    found = all_mutants([])
+    order = sampled(found, 1)
+    assert Counter(mutant.name for mutant in order) == Counter(mutant.name for mutant in found)
+    sizes = Counter(mutant.path for mutant in found)
+    for size in (100, 300, 1000):
+        shares = Counter(mutant.path for mutant in order[:size])
+        for path, count in sizes.items():
+            assert abs(shares[path] - size * count / len(found)) < 2.0
+
+
+def test_the_seed_chooses_the_sample() -> None:
+    found = all_mutants(["turns/"])
+    assert sampled(found, 1) == sampled(found, 1)
+    assert sampled(found, 1) != sampled(found, 2)
+
+
+@pytest.mark.parametrize(
+    ("noticed", "played", "low", "high"),
+    [(9, 10, 0.596, 0.982), (276, 300, 0.884, 0.946), (300, 300, 0.987, 1.0)],
+)
+def test_the_interval_of_a_share(noticed: int, played: int, low: float, high: float) -> None:
+    assert interval(noticed, played) == pytest.approx((low, high), abs=0.001)

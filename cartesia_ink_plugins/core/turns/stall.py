@@ -101,7 +101,7 @@ class StallDetector:
         """When speech was sent that an event must answer; None if there is none."""
         if self._vad.seconds(self._event_position, sent) < _MIN_SPEECH:
             return None
-        begun = max(self._vad.stretches(self._event_position, sent)[0].start, self._event_position)
+        begun = self._vad.stretches(self._event_position, sent)[0].start
         sent_at = self._event_at + self._format.seconds(begun - self._event_position)
         # The audio may have stopped in between, as that of a muted microphone does.
         return max(sent_at, self._vad.time_of(begun) or 0.0)

@@ -90,6 +90,7 @@ class TestTunnel:
         ("answer", "why"),
         [
             (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "the proxy answered 407"),
+            (b"HTTP/1.1 40700000 No\r\n\r\n", "the proxy answered 407"),
             (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", "the proxy answered nonsense"),
             (b"x" * 100_000, "the proxy hung up"),
             (b"", "the proxy hung up"),
@@ -175,6 +176,8 @@ class TestManyAddresses:
         loop = asyncio.get_running_loop()
         connect, never = loop.sock_connect, asyncio.Event()
         socks: list[socket.socket] = []
+        failures: list[object] = []
+        loop.set_exception_handler(lambda _, context: failures.append(context))
 
         async def talk(peer: Peer) -> None:
             await peer.read_request()
@@ -206,6 +209,37 @@ class TestManyAddresses:
                 assert sock.getpeername() == ("127.0.0.1", server.port)
             while not all(s.fileno() == -1 for s in socks):
                 await asyncio.sleep(0.01)
+        assert [sock.family for sock in socks[:2]] == [socket.AF_INET6, socket.AF_INET]
+        assert failures == []
+
+    async def test_of_two_that_answer_in_one_moment_one_is_kept(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        connect, second_is_connected = loop.sock_connect, asyncio.Event()
+        socks: list[socket.socket] = []
+
+        async def talk(peer: Peer) -> None:
+            await peer.read_request()
+            peer.writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+
+        async def sock_connect(sock: socket.socket, address: tuple[str, int]) -> None:
+            socks.append(sock)
+            await connect(sock, address)
+            if len(socks) == 1:
+                await second_is_connected.wait()
+            second_is_connected.set()
+
+        async with raw_server(talk) as server:
+            address = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
+
+            async def getaddrinfo(*_: object, **__: object) -> list[object]:
+                return [address, address]
+
+            monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+            monkeypatch.setattr(loop, "sock_connect", sock_connect)
+            with await tunnel(Proxy("proxy.example", 3128), "api.cartesia.ai", 443) as kept:
+                assert [sock for sock in socks if sock.fileno() != -1] == [kept]
 
     async def test_when_all_are_dead_the_last_error_is_told(
         self, monkeypatch: pytest.MonkeyPatch

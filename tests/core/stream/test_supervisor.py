@@ -71,6 +71,14 @@ def connected() -> Network:
     return network
 
 
+def test_before_the_first_connection_nothing_is_accepted() -> None:
+    supervisor = Network().supervisor
+    assert supervisor.request_id is None
+    assert not supervisor.is_accepted
+    assert not supervisor.is_active
+    assert supervisor.next_at == NEVER
+
+
 class TestPolicyClose:
     def test_of_a_connection_in_use_is_no_answer_to_a_later_attempt(self) -> None:
         network = connected()

@@ -209,6 +209,18 @@ class TestAfterALoss:
         lost_at = hand.now
         assert self.replayed(hand) == pytest.approx(lost_at - pause, abs=0.05)
 
+    def test_an_eager_end_that_is_valid_is_not_trusted_but_the_pause_before_it_is(self) -> None:
+        hand = second_turn()
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five six"))
+        first_pause, _ = checkpoint(hand)
+        hand.speak(words())
+        hand.receives(TurnResume(), TurnUpdate(" four five six seven"))
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five six seven eight"))
+        assert checkpoint(hand)[0] > first_pause
+        assert self.replayed(hand) == pytest.approx(hand.now - first_pause, abs=0.05)
+
     def test_a_turn_longer_than_the_buffer_goes_on_from_the_known_text(self) -> None:
         hand = second_turn(Resilience(replay_buffer_seconds=3.0))
         hand.receives(TurnUpdate(" four five six"))
@@ -231,6 +243,23 @@ class TestAfterALoss:
         end = hand.events[-1]
         assert isinstance(end, TurnEnd)
         assert end.transcript == " four five six"
+
+    def test_nor_does_one_whose_pause_was_long_enough_before_somebody_spoke_again(self) -> None:
+        """What was said behind that pause is a turn of the next connection."""
+        hand = second_turn()
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five six"))
+        hand.silence(1.1)
+        hand.speak(words())
+        hand.receives(TurnResume())
+        hand.forget()
+        hand.close(1006)
+        hand.silence(0.6)
+        ended = [event.transcript for event in turn_events(hand) if isinstance(event, TurnEnd)]
+        assert ended == [" four five six"]
+        hand.open()
+        hand.receives(TurnStart(), TurnUpdate("seven"))
+        assert without_times(turn_events(hand))[-2:] == [TurnStart(), TurnUpdate(" seven")]
 
     def test_a_turn_in_the_middle_of_speech_does_not(self) -> None:
         hand = second_turn()
@@ -360,3 +389,55 @@ class TestAReplay:
         hand.receives(TurnStart(), TurnEnd(" four"), TurnStart(), TurnEnd(" five six seven"))
         ends = [event.transcript for event in turn_events(hand) if isinstance(event, TurnEnd)]
         assert ends == ([" four five six", " seven"] if answers else [" four five six seven"])
+
+
+class TestAnEndAtOneOfTwoPauses:
+    """Each of two pauses was long enough to have ended the turn, with one word between them."""
+
+    @staticmethod
+    def ended(word: bytes) -> tuple[Hand, float]:
+        """Return the call, a second behind the word, and when the word was over."""
+        hand = second_turn()
+        hand.silence(1.0)
+        hand.receives(TurnEnd(" four five six"))
+        hand.silence(3.0)
+        hand.speak(words())
+        hand.receives(TurnStart(), TurnUpdate(" seven"))
+        hand.silence(0.8)
+        hand.speak(word)
+        word_end = hand.now
+        hand.silence(1.0)
+        hand.receives(TurnEnd(" seven eight nine"))
+        return hand, word_end
+
+    @staticmethod
+    def held_since(hand: Hand) -> float:
+        """When the audio begins that another connection would be sent."""
+        return hand.now - seconds(len(hand.session.unrecognized().audio))
+
+    def test_the_word_is_kept_until_a_server_that_lives_would_have_announced_it(self) -> None:
+        """The detector of stalls would have replaced a silent server 7 s after the last event."""
+        hand, word_end = self.ended(words(1))
+        hand.silence(5.5)
+        assert self.held_since(hand) < word_end - 0.5
+        hand.silence(1.5)
+        assert self.held_since(hand) > word_end
+
+    def test_a_server_that_lets_pass_another_sound_may_have_let_pass_the_word(self) -> None:
+        hand, word_end = self.ended(words(1))
+        hand.silence(2.0)
+        hand.speak(words()[: PCM16.size(0.12)])
+        hand.silence(10.0)
+        assert self.held_since(hand) < word_end - 0.5
+
+    def test_a_word_of_the_next_turn_may_be_the_last_one_of_this(self) -> None:
+        """The next connection announced none of what may have been behind the first pause."""
+        hand, _ = self.ended(words()[: PCM16.size(0.12)])
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.open()
+        hand.silence(7.0)
+        hand.forget()
+        hand.speak(words(1))
+        hand.receives(TurnStart(), TurnUpdate("nine"), TurnEnd("nine"))
+        assert [type(event) for event in turn_events(hand)] == [TurnStart, TurnUpdate, TurnEnd]

@@ -91,6 +91,12 @@ class TestSpeechWithoutAnEvent:
         assert not server.detector.should_have_answered(at(replaced_at), replaced_at)
         assert server.detector.should_have_answered(at(replaced_at + 1.0), replaced_at + 1.0)
 
+    def test_nor_need_one_that_was_sent_no_speech(self) -> None:
+        detector = Server().detector
+        detector.event_received(0, 0.5, text="", is_end=True)
+        assert not detector.should_have_answered(at(0.9), 0.5 + TIMEOUT + 0.9)
+        assert detector.should_have_answered(at(0.9), 0.5 + TIMEOUT + 1.1)
+
     def test_speech_is_late_from_when_it_was_sent_and_not_from_the_event_before_it(self) -> None:
         """The microphone was muted for a minute: the stream has no position for that time."""
         server = Server(Script("one", lead_in=1.0))
@@ -135,7 +141,7 @@ class TestPatience:
             assert server.is_stalled(START + timeout + 0.1)
             server.is_replaced(START + timeout + 0.1)
 
-    @pytest.mark.parametrize(("text", "is_end"), [("one", False), ("", True)])
+    @pytest.mark.parametrize(("text", "is_end"), [("I", False), ("", True)])
     def test_is_normal_again_after_text_or_an_end(self, text: str, is_end: bool) -> None:
         server = Server()
         server.is_replaced(10.0)
@@ -204,6 +210,13 @@ class TestNoise:
             server.is_replaced(END + later, is_accepted=False)
         assert not server.detector.is_doubtful
         assert server.detector.noise_until == 0
+
+    def test_after_an_event_it_takes_two_again(self) -> None:
+        server = Server()
+        server.is_replaced(10.0)
+        server.sends(11.0)
+        server.is_replaced(20.0)
+        assert not server.detector.is_doubtful
 
     def test_an_event_in_between_begins_the_count_anew(self) -> None:
         server = Server()
