@@ -79,6 +79,31 @@ class TestCheckpoints:
         hand.receives(TurnEagerEnd(" four five"))
         assert checkpoint(hand) == onset
 
+    @pytest.mark.parametrize(("first", "is_trusted"), [("one two three", True), ("one two", False)])
+    def test_it_is_trusted_for_as_long_as_none_lacked_words(
+        self, first: str, *, is_trusted: bool
+    ) -> None:
+        hand = second_turn(eager=first)
+        hand.silence(0.5)
+        hand.receives(TurnEagerEnd(" four five six"))
+        hand.silence(0.5)
+        hand.receives(TurnEnd(" four five six"))
+        hand.silence(3.0)
+        hand.speak(words())
+        hand.receives(TurnStart(), TurnUpdate(" seven"))
+        onset = checkpoint(hand)
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" seven eight nine"))
+        assert (checkpoint(hand) != onset) is is_trusted
+
+    def test_an_update_that_says_the_same_again_takes_nothing_back(self) -> None:
+        hand = second_turn()
+        hand.silence(0.4)
+        hand.receives(TurnEagerEnd(" four five six"))
+        pause = checkpoint(hand)
+        hand.receives(TurnUpdate(" four five six"))
+        assert checkpoint(hand) == pause
+
     def test_once_it_lacked_words_the_pause_before_is_none_either(self) -> None:
         hand = second_turn()
         onset = checkpoint(hand)
@@ -249,6 +274,7 @@ class TestAfterALoss:
         hand = second_turn()
         hand.silence(0.4)
         hand.receives(TurnEagerEnd(" four five six"))
+        pause, _ = checkpoint(hand)
         hand.silence(1.1)
         hand.speak(words())
         hand.receives(TurnResume())
@@ -257,6 +283,10 @@ class TestAfterALoss:
         hand.silence(0.6)
         ended = [event.transcript for event in turn_events(hand) if isinstance(event, TurnEnd)]
         assert ended == [" four five six"]
+        hand.open()
+        hand.close(1006)  # before a word of it
+        hand.silence(1.0)
+        assert seconds(len(hand.session.unrecognized().audio)) < hand.now - pause + 0.01
         hand.open()
         hand.receives(TurnStart(), TurnUpdate("seven"))
         assert without_times(turn_events(hand))[-2:] == [TurnStart(), TurnUpdate(" seven")]
@@ -301,8 +331,8 @@ class TestAfterALoss:
         assert text == " four five six seven eight nine ten"
 
     @staticmethod
-    def begun_by_a_short_sound() -> Hand:
-        """The second turn has no text; its connection was lost, and another one is open."""
+    def begun_by_a_short_sound(outage: float = 0.02, text: str = "") -> Hand:
+        """The connection of the second turn was lost, and another one is open."""
         hand = connected()
         hand.silence(1.0)
         hand.speak(words())
@@ -311,9 +341,9 @@ class TestAfterALoss:
         hand.receives(TurnEnd("one two three"))
         hand.silence(3.0)
         hand.speak(words(1))
-        hand.receives(TurnStart())
+        hand.receives(TurnStart(), TurnUpdate(text))
         hand.close(1006)
-        hand.silence(0.02)
+        hand.silence(outage)
         hand.open()
         hand.forget()
         return hand
@@ -323,6 +353,14 @@ class TestAfterALoss:
         hand.silence(4.0)
         assert without_times(turn_events(hand)) == [TurnEnd("", request_id="request")]
 
+    def test_a_connection_that_is_sent_it_late_has_as_long_to_announce_it(self) -> None:
+        """Behind an outage the silence is received at once, as fast as it can be sent."""
+        hand = self.begun_by_a_short_sound(outage=4.0)
+        hand.silence(2.0)
+        assert turn_events(hand) == []
+        hand.silence(2.0)
+        assert without_times(turn_events(hand)) == [TurnEnd("", request_id="request")]
+
     def test_it_may_yet_announce_it_while_it_is_not_known_to_have_received_it(self) -> None:
         """No ping is answered: the network is slow, in either direction."""
         hand = self.begun_by_a_short_sound()
@@ -330,6 +368,18 @@ class TestAfterALoss:
         hand.silence(4.0)
         hand.receives(TurnStart(), TurnUpdate(" four"), TurnEnd(" four"))
         assert without_times(turn_events(hand)) == [TurnUpdate(" four"), TurnEnd(" four")]
+
+    def test_a_second_short_sound_before_the_silence_makes_no_difference(self) -> None:
+        hand = self.begun_by_a_short_sound()
+        hand.silence(0.5)
+        hand.speak(words(1))
+        hand.silence(4.0)
+        assert without_times(turn_events(hand)) == [TurnEnd("", request_id="request")]
+
+    def test_a_turn_with_text_is_speech_however_short_it_was(self) -> None:
+        hand = self.begun_by_a_short_sound(text=" four")
+        hand.silence(4.0)
+        assert turn_events(hand) == []
 
     def test_it_is_not_over_while_somebody_speaks_again(self) -> None:
         hand = self.begun_by_a_short_sound()
@@ -429,6 +479,38 @@ class TestAnEndAtOneOfTwoPauses:
         hand.speak(words()[: PCM16.size(0.12)])
         hand.silence(10.0)
         assert self.held_since(hand) < word_end - 0.5
+
+    def test_a_connection_that_has_said_nothing_yet_tells_nothing(self) -> None:
+        hand, word_end = self.ended(words()[: PCM16.size(0.12)])
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.open()
+        hand.silence(12.0)
+        assert self.held_since(hand) < word_end - 0.5
+
+    def test_the_word_is_not_told_again(self) -> None:
+        hand, _ = self.ended(words(1))
+        hand.close(1006)
+        hand.silence(0.02)
+        hand.open()
+        hand.forget()
+        hand.receives(TurnStart(), TurnUpdate("nine"), TurnEnd("nine"))
+        assert turn_events(hand) == []
+
+    def test_behind_a_certain_end_the_same_word_is_another_one(self) -> None:
+        hand = second_turn()
+        hand.silence(1.0)
+        hand.receives(TurnEnd(" four five six"))
+        hand.silence(3.0)
+        begun = hand.now
+        hand.speak(words(1))
+        hand.close(1006)
+        assert begun - 0.6 < self.held_since(hand) < begun
+        hand.silence(0.02)
+        hand.open()
+        hand.forget()
+        hand.receives(TurnStart(), TurnUpdate("six"), TurnEnd("six"))
+        assert [type(event) for event in turn_events(hand)] == [TurnStart, TurnUpdate, TurnEnd]
 
     def test_a_word_of_the_next_turn_may_be_the_last_one_of_this(self) -> None:
         """The next connection announced none of what may have been behind the first pause."""
