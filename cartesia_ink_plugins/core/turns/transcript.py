@@ -112,7 +112,7 @@ class TurnTranscript:
         self._server_text = ""  # as the present connection has it, with the base
         self._text = ""  # as the application has it
         # The present connection, and how text is spaced at its beginning.
-        self._connections_lost = 0
+        self._is_first_connection = True
         self._connection_has_text = False  # of a turn that is over
         self._last_message_text = ""
         self._follows_text = False
@@ -156,7 +156,7 @@ class TurnTranscript:
     def connection_lost(self) -> None:
         """What follows comes from another connection, which is sent audio from the checkpoint."""
         self._server.state = TurnState.IDLE
-        self._connections_lost += 1
+        self._is_first_connection = False
         self._connection_has_text, self._last_message_text = False, ""
         self._overlap, self._repeat = None, Repeat("")
         self.overlap_is_pending = self.needs_longer_replay = False
@@ -293,8 +293,8 @@ class TurnTranscript:
             self._server_spaces_turns = transcript[0].isspace()
         if self._base:
             return join_at(self._seam, self._base, transcript)
-        is_first = self._connections_lost > 0 and not self._connection_has_text
-        is_spaced = is_first and self._follows_text and self._server_spaces_turns
+        is_begun = self._is_first_connection or self._connection_has_text
+        is_spaced = not is_begun and self._follows_text and self._server_spaces_turns
         return with_space(transcript) if is_spaced else transcript
 
     # --- what the application receives --------------------------------------------------------

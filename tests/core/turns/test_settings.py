@@ -63,16 +63,34 @@ def test_settings_out_of_order_change_nothing() -> None:
 class TestRevert:
     def test_a_rejection_soon_after_a_change_reverts_it_once(self) -> None:
         pending = settings()
-        pending.configure(LATER, 0.0, OPEN)
-        assert pending.revert(1.0, is_accepted=True)
+        pending.configure(LATER, 10.0, OPEN)
+        assert pending.revert(14.9, is_accepted=True)
         assert pending.options == settings().options
-        assert not pending.revert(1.1, is_accepted=True)
+        assert not pending.revert(14.9, is_accepted=True)
 
     def test_a_later_error_is_about_something_else(self) -> None:
         pending = settings()
         pending.configure(LATER, 0.0, OPEN)
         assert not pending.revert(6.0, is_accepted=True)
         assert pending.options.turn.turn_end_threshold == 0.2
+
+    @pytest.mark.parametrize(("wait", "end_threshold"), [(4.0, None), (6.0, 0.2)])
+    def test_a_rejection_takes_back_all_changes_that_were_not_accepted_yet(
+        self, wait: float, end_threshold: float | None
+    ) -> None:
+        """What the server has not rejected for five seconds, it has accepted."""
+        pending = settings()
+        pending.configure(LATER, 10.0, OPEN)
+        pending.configure(TurnSettings(turn_end_threshold=0.3), 10.0 + wait, OPEN)
+        assert pending.revert(11.0 + wait, is_accepted=True)
+        assert pending.options.turn.turn_end_threshold == end_threshold
+
+    def test_a_change_that_was_sent_late_may_be_rejected_from_then_on(self) -> None:
+        pending = settings()
+        pending.configure(LATER, 0.0, CONNECTING)
+        pending.connection_opened(20.0)
+        pending.accepted(opened_at=20.0)
+        assert pending.revert(24.9, is_accepted=True)
 
     def test_the_settings_in_a_url_may_be_rejected_however_late(self) -> None:
         pending = settings()

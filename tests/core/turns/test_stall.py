@@ -97,6 +97,12 @@ class TestSpeechWithoutAnEvent:
         assert not detector.should_have_answered(at(0.9), 0.5 + TIMEOUT + 0.9)
         assert detector.should_have_answered(at(0.9), 0.5 + TIMEOUT + 1.1)
 
+    def test_and_patience_is_had_with_it_too(self) -> None:
+        server = Server()
+        server.is_replaced(10.0)
+        assert not server.detector.should_have_answered(at(0.9), 2 * TIMEOUT + 0.9)
+        assert server.detector.should_have_answered(at(0.9), 2 * TIMEOUT + 1.1)
+
     def test_speech_is_late_from_when_it_was_sent_and_not_from_the_event_before_it(self) -> None:
         """The microphone was muted for a minute: the stream has no position for that time."""
         server = Server(Script("one", lead_in=1.0))

@@ -17,6 +17,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
+from cartesia_ink_plugins.core.turns.alignment import Overlap, SettledText
 from tests.core.turns.conversation import NOW, Conversation, in_turn, without_times
 
 
@@ -73,6 +74,22 @@ class TestOneConnection:
     def test_an_empty_end_removes_no_text(self) -> None:
         conversation = in_turn(text="Hey you")
         assert conversation.shown(TurnEnd("")) == [TurnEnd("Hey you")]
+
+    def test_nor_does_the_next_turn_get_a_space_for_it(self) -> None:
+        """A space is added where a connection begins, and nowhere else."""
+        conversation = in_turn(text="Hey")
+        conversation.shown(TurnEnd(""), TurnStart())
+        assert conversation.shown(TurnUpdate("you")) == [TurnUpdate("you")]
+
+    def test_each_start_text_and_end_reaches_further_than_all_before(self) -> None:
+        conversation = Conversation()
+        reached = [conversation.reached]
+        for _ in range(2):
+            for event in (TurnStart(), TurnUpdate("Hey"), TurnUpdate("Hey you"), TurnEnd("Hey")):
+                conversation.shown(event)
+                reached.append(conversation.reached)
+        assert reached[1:] == sorted(set(reached[1:]))
+        assert reached[1] > (0, False, 0)
 
     def test_the_text_of_the_end_replaces_that_of_the_updates(self) -> None:
         conversation = in_turn(text="Hey for")
@@ -288,6 +305,28 @@ class TestLostConnection:
             TurnEnd("Three."),
         ]
 
+    def test_once_no_repeat_is_expected_the_same_words_are_new(self) -> None:
+        conversation = in_turn(text="one two")
+        conversation.shown(TurnEnd("one two"))
+        conversation.connection_lost()
+        conversation.expect_repeat()
+        conversation.expect_no_repeat()
+        assert conversation.shown(TurnStart(), TurnUpdate("two")) == [
+            TurnStart(),
+            TurnUpdate(" two"),
+        ]
+
+    def test_but_not_in_the_middle_of_a_turn_that_repeats(self) -> None:
+        conversation = in_turn(text="one two")
+        conversation.shown(TurnEnd("one two"))
+        conversation.connection_lost()
+        conversation.expect_repeat()
+        assert conversation.shown(TurnStart(), TurnUpdate("one")) == []
+        conversation.expect_no_repeat()
+        assert conversation.shown(TurnUpdate("one two")) == []
+        end = conversation.shown(TurnEnd("one two three"))
+        assert end == [TurnStart(), TurnEnd(" three")]
+
     def test_several_losses_in_one_turn(self) -> None:
         conversation = in_turn(checkpoint="one two", text="one two three")
         for _ in range(5):
@@ -319,6 +358,46 @@ class TestLostConnection:
         ]
         conversation.add_checkpoint(60)
         assert conversation.checkpoint.position == 60
+
+
+class TestAShortReplay:
+    @staticmethod
+    def expected() -> Conversation:
+        """The last seconds of the turn are replayed; "a table for two people" is to be repeated."""
+        conversation = in_turn(text="We want a table for two people")
+        assert not conversation.overlap_is_pending
+        assert not conversation.needs_longer_replay
+        conversation.connection_lost()
+        settled = SettledText(0, "We want a table")
+        conversation.expect_overlap(Overlap(conversation.text, settled))
+        conversation.shown(TurnStart())
+        return conversation
+
+    def test_is_not_shown_until_it_has_repeated_the_known_text(self) -> None:
+        conversation = self.expected()
+        assert conversation.shown(TurnUpdate("a table")) == []
+        assert conversation.overlap_is_pending
+        assert not conversation.needs_longer_replay
+        assert conversation.shown(TurnUpdate("a table for two people at")) == [
+            TurnUpdate("We want a table for two people at")
+        ]
+        assert not conversation.overlap_is_pending
+        conversation.add_checkpoint(100)
+        checkpoint = conversation.checkpoint
+        assert checkpoint is not None
+        assert checkpoint.text == "We want a table for two people at"
+
+    @pytest.mark.parametrize(
+        "event", [TurnEnd("a table for two"), TurnUpdate(" ".join(["word"] * 16))]
+    )
+    def test_that_does_not_repeat_it_is_not_enough(self, event: TurnEvent) -> None:
+        conversation = self.expected()
+        assert conversation.shown(event) == []
+        assert conversation.overlap_is_pending
+        assert conversation.needs_longer_replay
+        conversation.connection_lost()
+        assert not conversation.overlap_is_pending
+        assert not conversation.needs_longer_replay
 
 
 class TestCheckpoints:
