@@ -33,13 +33,17 @@ pytestmark = [pytest.mark.needs("livekit-server"), pytest.mark.timeout(540)]
 async def watching(
     folder: Path, environment: dict[str, str] | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Run it as the Makefile does; it saves the agent's voice in `agent.wav`."""
+    """Run it as the Makefile does; it saves the agent's voice in `agent.wav`.
+
+    It begins without SIGINT, as what a shell runs in the background does.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", watch.__name__, "--save", str(folder / "agent.wav")),
         cwd=ROOT,
         env={**os.environ, **(environment or {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     try:
         yield process

@@ -17,6 +17,7 @@ import wave
 from contextlib import ExitStack
 from pathlib import Path
 
+from cartesia_ink_plugins.cli.interrupt import run_loop
 from cartesia_ink_plugins.core.errors import InkError
 from cartesia_ink_plugins.demo.caller import Caller
 from cartesia_ink_plugins.server.speech.process import SpeechServer
@@ -50,7 +51,7 @@ def main() -> int:
             return _fail(f"the LiveKit server is missing: {need.advice}, and put it on PATH")
         if not arguments.save.parent.is_dir():
             return _fail(f"{arguments.save.parent}: no such directory")
-        asyncio.run(hold(arguments.save))
+        run_loop(hold(arguments.save))
     except KeyboardInterrupt:
         return 130
     except (InkError, RuntimeError) as error:
