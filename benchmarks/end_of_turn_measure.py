@@ -13,6 +13,7 @@ The names are those of eot-bench and TurnBench where they measure the same:
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -86,8 +87,13 @@ def outcome(clip: Clip, events: Sequence[tuple[float, TurnEvent]]) -> Outcome:
         eager[-1] - clip.end if eager else None,
         len(times(TurnEagerEnd)),
         len(times(TurnResume)),
-        distance(words_of(" ".join(clip.turn.pieces)), words_of(text)),
+        min(distance(words_of(" ".join(clip.turn.pieces)), read) for read in _readings(text)),
     )
+
+
+def _readings(text: str) -> tuple[list[str], list[str]]:
+    """The words of a text; a number may have been said as one, or digit by digit."""
+    return words_of(text), words_of(re.sub(r"\d(?=[\d-])", r"\g<0> ", text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ from cartesia_ink_plugins.server.speech.onnx import SMART_TURN_FRAMES
 from cartesia_ink_plugins.server.speech.recognise import Answer, Asked, Kind, Request
 from cartesia_ink_plugins.server.speech.whisper import AUDIO_FRAMES, LEAD_FRAMES, WINDOW_FRAMES
 from cartesia_ink_plugins.server.speech.words import Words
+from cartesia_ink_plugins.server.speech.written_form import WrittenForm
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ PARTIAL_EVERY, _PARTIAL_VOICED = 0.5, 0.3
 # than the second, and anywhere at the last; its end is always kept.
 _CUT_IN_PAUSE, _CUT, _CUT_ANYWHERE = 6.0, 10.0, 13.0
 _KEEP = 4.0
+# Dictated words are held back while more of them may follow, but not for longer than so much audio:
+# clients take a stream for dead that says nothing for five seconds of speech.
+_LONGEST_HOLD = 3.0
 
 
 @dataclass(slots=True)
@@ -68,6 +72,8 @@ class _Turn:
         guess: What it heard then.
         late: Whether there was a sound of speech after the audio of the last decode of a pause.
         final: Chance that it ends with the newest pause.
+        form: What was said of the words, in writing.
+        said_at: Seconds of the stream at which something was said last.
     """
 
     begin: int
@@ -80,6 +86,8 @@ class _Turn:
     guess: str = ""
     late: bool = True
     final: float = 0.5
+    form: WrittenForm = field(default_factory=WrittenForm)
+    said_at: float = 0.0
 
     @property
     def wordless(self) -> float:
@@ -247,7 +255,9 @@ class Listener:
         lead = round((self._likelihood.onset - _LEAD) * FRAMES_PER_SECOND)
         begin = max(lead, self._settled, 0)
         voiced = self.now - self._likelihood.onset
-        self._turn = _Turn(begin, begin, voiced, heard=self._frame, moved=self._frame)
+        self._turn = _Turn(
+            begin, begin, voiced, heard=self._frame, moved=self._frame, said_at=self.now
+        )
         self._partial_at = -math.inf
         self._judged = self._partial = None
         return [self._event(TurnStart())]
@@ -269,9 +279,9 @@ class Listener:
             self._cut_window(turn, asked.end)
         # What is said now is not settled once more when the pause goes on.
         asked.answer = replace(answer, following=answer.following[len(new) :])
-        if not new:
-            return []
-        return [self._event(TurnUpdate(self._said(turn)))]
+        before = turn.form.text
+        said = self._said(turn, release=self.now - turn.said_at >= _LONGEST_HOLD)
+        return [self._event(TurnUpdate(said))] if turn.form.text != before else []
 
     def _judge(self, turn: _Turn, answer: Answer) -> None:
         """Let the pause lower the likelihood, as far as it sounds like an end."""
@@ -285,7 +295,7 @@ class Listener:
         self._settle(turn)
         if not turn.words.text:
             return []
-        return [self._event(TurnEagerEnd(self._said(turn)))]
+        return [self._event(TurnEagerEnd(self._said(turn, release=True)))]
 
     def _resume(self, turn: _Turn) -> list[TurnEvent]:
         if self._frame - turn.window > _CUT_IN_PAUSE * FRAMES_PER_SECOND:
@@ -297,7 +307,7 @@ class Listener:
 
     def _end(self, turn: _Turn) -> list[TurnEvent]:
         self._settle(turn)
-        text = self._said(turn)
+        text = self._said(turn, release=True)
         self._said_something = self._said_something or bool(text)
         self._turn = self._judged = self._partial = None
         self._likelihood.forget()
@@ -307,9 +317,16 @@ class Listener:
         self._machine.advance(type(event))
         return event
 
-    def _said(self, turn: _Turn) -> str:
-        """The turn's text; only the stream's first does not begin with a space."""
-        return turn.words.text if self._said_something else turn.words.text.lstrip()
+    def _said(self, turn: _Turn, *, release: bool) -> str:
+        """The turn's text, of which nothing that was dictated is held back on release.
+
+        Only the stream's first does not begin with a space.
+        """
+        before = turn.form.text
+        text = turn.form.write(turn.words.text, pause=release)
+        if text != before:
+            turn.said_at = self.now
+        return text if self._said_something else text.lstrip()
 
     def _settle(self, turn: _Turn) -> None:
         """Settle everything up to the pause."""

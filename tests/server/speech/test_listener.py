@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -202,6 +203,44 @@ def test_noise_is_an_empty_turn_without_eager_end_and_takes_no_space_away() -> N
     stage.speak(1, " Hello.")
     stage.pause(2)
     assert stage.texts == ["", "Hello."]
+
+
+def test_a_dictated_number_is_said_in_one_piece_when_it_is_over_and_nothing_is_revised() -> None:
+    stage = Stage()
+    stage.sure = True
+    stage.speak(0.6, " It's")
+    stage.speak(1.9, *(f" {digit}," for digit in "5552368"))
+    assert {text for _, _, text in stage.events} == {"", "It's"}
+    stage.speak(0.9, " please", " call")
+    stage.pause(1.0)
+    said = [text for _, kind, text in stage.events if kind != "turn.start"]
+    assert said[-1] == "It's 555-2368, please call"
+    assert all(later.startswith(text) for text, later in pairwise(said))
+
+
+def test_a_number_that_goes_on_after_a_pause_is_still_one() -> None:
+    stage = Stage(final=OPEN)
+    stage.speak(1.0, " It's", " 415.")
+    stage.pause(1.1)
+    stage.speak(1.0, " 555", " 2368.")
+    stage.pause(2.0)
+    assert stage.kinds.count("turn.resume") == 1
+    assert [text for _, kind, text in stage.events if kind in ("turn.eager_end", "turn.end")] == [
+        "It's 415",
+        "It's 415-555-2368",
+        "It's 415-555-2368",
+    ]
+
+
+def test_a_number_that_takes_long_is_not_held_back_for_ever() -> None:
+    """Clients take a stream for dead that says nothing for five seconds of speech."""
+    stage = Stage()
+    stage.sure = True
+    stage.speak(9.0, *(f" {digit}" for digit in "4242424242424242"))
+    stage.pause(1.0)
+    moments = [at for at, _, _ in stage.events]
+    assert all(later - at < 4.5 for at, later in pairwise(moments))
+    assert stage.texts == ["4242424242424242"]
 
 
 def test_a_click_is_no_turn() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from benchmarks.engine_clips import Clip, Outcome, distance, load, words_of
 from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, Samples
-from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent
+from cartesia_ink_plugins.core.events import TurnEnd, TurnEvent, TurnUpdate
+from cartesia_ink_plugins.demo.voice import Voice
 from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.speech import SpeechEngine
 from cartesia_ink_plugins.server.speech.ear import Resampler
@@ -181,6 +182,22 @@ async def test_speech_much_longer_than_whispers_window_keeps_all_its_words(
     assert outcome.turns == 1
     assert outcome.revised == 0
     assert distance(wanted, words_of(outcome.text)) <= 3
+
+
+async def test_what_is_dictated_is_written_in_one_piece_and_never_revised(
+    engine: SpeechEngine,
+) -> None:
+    pcm = Voice.load_now(16_000).synthesize(
+        "My number is nine one six, five five five, two eight one four, "
+        "and my email is john dot smith at gmail dot com."
+    )
+    outcome = await heard(engine, AudioFormat().decode(pcm))
+    assert "916-555-2814" in outcome.text
+    assert "john.smith@gmail.com" in outcome.text.lower()
+    assert outcome.revised == 0
+    updates = [e.transcript for _, e in outcome.events if isinstance(e, TurnUpdate)]
+    assert len(updates) >= 3
+    assert all("916-555-2814" in text for text in updates if "9" in text)
 
 
 async def test_keyterms_do_no_harm(engine: SpeechEngine, clips: dict[str, Clip]) -> None:
