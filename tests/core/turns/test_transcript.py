@@ -157,6 +157,23 @@ class TestProtocolViolations:
         assert conversation.shown(*wire) == seen
         assert conversation.violations == violations
 
+    def test_turns_that_were_not_announced_are_counted(self) -> None:
+        conversation = Conversation()
+        for number, text in enumerate(("one", "two", "three"), 1):
+            started = conversation.shown(TurnUpdate(text))
+            assert started == [TurnStart(), TurnUpdate(text)]
+            assert conversation.turn == number
+            conversation.shown(TurnEnd(text))
+        assert conversation.turn == 3
+
+    def test_text_of_the_next_connection_continues_the_turn_without_an_announcement(self) -> None:
+        conversation = in_turn(text="one two")
+        conversation.connection_lost()
+        assert conversation.shown(TurnUpdate("one")) == []
+        assert not conversation.is_awaiting_replay
+        assert conversation.shown(TurnUpdate("one two three")) == [TurnUpdate("one two three")]
+        assert conversation.turn == 1
+
     def test_late_text_after_an_eager_end_is_shown_and_no_violation(self) -> None:
         conversation = in_turn()
         wire: list[TurnEvent] = [TurnEagerEnd("Hey"), TurnUpdate("Hey you"), TurnEnd("Hey you")]
