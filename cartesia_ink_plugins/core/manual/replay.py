@@ -76,7 +76,6 @@ class ManualReplay:
         """The connection is gone."""
         self._lost_at = max(self._lost_at, self._sender.sent)
         self.pending.connection_lost()
-        self.update_limit()
 
     def give_up(self, start: int, end: int) -> None:
         """The audio between two positions is replayed no more; the text known so far is kept.
