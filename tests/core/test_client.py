@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -108,6 +109,14 @@ async def fill(ink: InkTurnsClient) -> None:
             if ink.snapshot().pending < 10.0:
                 ink.send_audio(bytes(2**20))
             await asyncio.sleep(0.1)
+
+
+async def at_once(condition: Callable[[], object]) -> None:
+    """Wait for what needs no timer: so many steps of the loop take milliseconds."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
 
 
 async def say(peer: Peer, *events: Connected | TurnEvent) -> None:
@@ -650,6 +659,63 @@ class TestSettings:
             assert not [event for event in events if isinstance(event, Disconnected)]
 
 
+class TestAtOnce:
+    """A session has a timer every half second; what the application says waits for none."""
+
+    @pytest.mark.parametrize(
+        ("call", "opcode"),
+        [
+            (lambda ink: ink.send_audio(PCM16.silence(0.1)), Opcode.BINARY),
+            (lambda ink: ink.configure(TurnSettings(turn_start_threshold=0.7)), Opcode.TEXT),
+        ],
+        ids=["audio", "settings"],
+    )
+    async def test_it_is_sent(self, call: Callable[[InkTurnsClient], None], opcode: Opcode) -> None:
+        received: list[Opcode] = []
+
+        async def talk(peer: Peer) -> None:
+            await peer.upgrade()
+            await say(peer, Connected())
+            while True:
+                received.append((await peer.receive())[0])
+
+        async with raw_server(talk) as server, client(server.url) as ink:
+            await until(ink, Connected)
+            call(ink)
+            await at_once(lambda: opcode in received)
+            assert opcode in received
+
+    async def test_the_connection_is_cut(self) -> None:
+        ended: list[bool] = []
+
+        async def talk(peer: Peer) -> None:
+            await peer.upgrade()
+            await say(peer, Connected())
+            with contextlib.suppress(ConnectionError):
+                await peer.reader.read()
+            ended.append(True)
+
+        async with raw_server(talk) as server, client(server.url) as ink:
+            await until(ink, Connected)
+            await ink.aclose()
+            await at_once(lambda: ended)
+            assert ended == [True]
+
+    async def test_another_sample_rate_is_asked_for_and_the_same_one_is_not(self) -> None:
+        async def talk(peer: Peer) -> None:
+            await peer.upgrade()
+            await say(peer, Connected())
+            await peer.reader.read()
+
+        async with raw_server(talk) as server, client(server.url) as ink:
+            await until(ink, Connected)
+            ink.set_sample_rate(16_000)
+            assert ink.is_connected
+            ink.set_sample_rate(8000)
+            await until(ink, Connected)
+            assert ["sample_rate=8000" in peer.request for peer in server.peers] == [False, True]
+
+
 class TestTheEnd:
     async def test_finish_gives_the_last_words(self) -> None:
         script = Script("Hello there", lead_in=0.1)
@@ -674,9 +740,7 @@ class TestTheEnd:
         async with raw_server(talk) as server, client(server.url) as ink:
             await until(ink, Connected)
             finishing = asyncio.create_task(ink.finish())
-            for _ in range(1000):  # steps of the loop, of which each takes microseconds
-                if not asked:
-                    await asyncio.sleep(0)
+            await at_once(lambda: asked)
             assert asked == [b'{"type":"close"}']
             await finishing
 
