@@ -666,9 +666,10 @@ class TestAtOnce:
         ("call", "opcode"),
         [
             (lambda ink: ink.send_audio(PCM16.silence(0.1)), Opcode.BINARY),
+            (lambda ink: None, Opcode.PING),
             (lambda ink: ink.configure(TurnSettings(turn_start_threshold=0.7)), Opcode.TEXT),
         ],
-        ids=["audio", "settings"],
+        ids=["audio", "ping", "settings"],
     )
     async def test_it_is_sent(self, call: Callable[[InkTurnsClient], None], opcode: Opcode) -> None:
         received: list[Opcode] = []
@@ -701,18 +702,57 @@ class TestAtOnce:
             await at_once(lambda: ended)
             assert ended == [True]
 
+    async def test_what_was_said_before_it_was_open_is_sent(self) -> None:
+        received: list[Opcode] = []
+
+        async def talk(peer: Peer) -> None:
+            await peer.upgrade()
+            while True:
+                received.append((await peer.receive())[0])
+
+        async with raw_server(talk) as server, client(server.url) as ink:
+            ink.send_audio(PCM16.silence(0.1))
+            async with asyncio.timeout(PATIENCE):
+                while not ink.is_connected:
+                    await asyncio.sleep(0)
+            await at_once(lambda: Opcode.BINARY in received)
+            assert Opcode.BINARY in received
+
+    async def test_a_rejection_is_told(self) -> None:
+        answered = asyncio.Event()
+
+        async def talk(peer: Peer) -> None:
+            await peer.read_request()
+            peer.answer("401 Unauthorized")
+            answered.set()
+
+        async with raw_server(talk) as server, client(server.url) as ink:
+            waiting = asyncio.create_task(rest(ink))
+            await answered.wait()
+            await at_once(waiting.done)
+            with pytest.raises(RejectedError):
+                waiting.result()
+
     async def test_another_sample_rate_is_asked_for_and_the_same_one_is_not(self) -> None:
+        ended: list[str] = []
+
         async def talk(peer: Peer) -> None:
             await peer.upgrade()
             await say(peer, Connected())
-            await peer.reader.read()
+            with contextlib.suppress(ConnectionError):
+                await peer.reader.read()
+            ended.append(peer.request)
 
         async with raw_server(talk) as server, client(server.url) as ink:
             await until(ink, Connected)
             ink.set_sample_rate(16_000)
             assert ink.is_connected
             ink.set_sample_rate(8000)
-            await until(ink, Connected)
+            await at_once(lambda: ended)
+            assert ended == [server.peers[0].request]
+            async with asyncio.timeout(PATIENCE):
+                while not ink.is_connected:
+                    await asyncio.sleep(0.01)
             assert ["sample_rate=8000" in peer.request for peer in server.peers] == [False, True]
 
 

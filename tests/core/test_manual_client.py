@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from itertools import pairwise
 
 import pytest
@@ -20,6 +21,7 @@ from cartesia_ink_plugins import (
     UsageError,
 )
 from cartesia_ink_plugins.core.audio import AudioFormat
+from cartesia_ink_plugins.core.tap import Moment, MomentKind
 from cartesia_ink_plugins.testing import InkServer, Rules, Script
 
 SCRIPT = Script("Hello there.", "I'd like a table ... for two people.", "Thanks.")
@@ -61,6 +63,39 @@ async def test_the_events_tell_the_same() -> None:
     assert [event.text for event in events if isinstance(event, Final)] == SCRIPT.transcripts
     assert server.connections[0].received == ["finalize"] * 3 + ["close"]
     assert server.connections[0].close_code == 1000
+
+
+async def test_a_wall_clock_that_is_set_is_followed_while_nobody_speaks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hour, time_of_machine = 3600.0, time.time
+
+    class Clock:
+        def __init__(self) -> None:
+            self.is_set = asyncio.Event()
+            self.told: list[float] = []
+
+        def on(self, moment: Moment) -> None:
+            if moment.kind is MomentKind.CLOCK:
+                assert isinstance(moment.payload, float)
+                self.told.append(moment.payload)
+                self.is_set.set()
+
+    tap = Clock()
+    async with InkServer(SCRIPT) as server:
+        options = ManualOptions(base_url=server.url)
+        async with InkManualClient(options, KEY, taps=[tap]) as ink:
+            while not ink.is_connected:
+                await asyncio.sleep(0.01)
+            monkeypatch.setattr(time, "time", lambda: time_of_machine() + hour)
+            async with asyncio.timeout(30.0):
+                await tap.is_set.wait()
+            now = asyncio.get_running_loop().time()
+            assert tap.told == [pytest.approx(time.time() - now, abs=10.0)]
+            ink.send_audio(utterances()[0])
+            final = await ink.finalize()
+            assert final.timing is not None
+            assert final.timing.speech_start == pytest.approx(time.time(), abs=60.0)
 
 
 async def test_interims_come_while_somebody_speaks() -> None:

@@ -317,10 +317,10 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
     # --- what the connector reports -----------------------------------------------------------
 
     def _opened(self, request_id: str | None) -> None:
+        """The upgrade succeeded; `_drive` follows, as it does behind messages."""
         session, loop = self._get_or_make()
         self._follow_clock()
         session.connection_opened(loop.time(), request_id)
-        self._drive()
 
     def _rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         session, loop = self._get_or_make()
