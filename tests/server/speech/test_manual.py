@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from cartesia_ink_plugins.server.manual_engine import ManualRequest
 from cartesia_ink_plugins.server.speech import SpeechEngine
 
 CLIP = Path(__file__).parents[2] / "audio" / "ps_librivox_0930.wav"
+MODELS = ("ink-2", "ink-whisper")
 SENTENCE = "he might even have been made amiable himself".split()
 LONGER = (
     "had he married a more amiable woman he might have been made still more respectable than he was"
@@ -55,8 +57,14 @@ async def heard(engine: SpeechEngine, model: str, *parts: bytes) -> list[list[Tr
     return answers
 
 
-async def test_deltas_are_the_sentence_and_break_words(engine: SpeechEngine, pcm: bytes) -> None:
-    [deltas] = await heard(engine, "ink-2", pcm)
+@pytest.fixture(scope="module")
+def twice(engine: SpeechEngine, pcm: bytes) -> dict[str, list[list[Transcript]]]:
+    """What each model says to the sentence, and to the sentence once more."""
+    return {model: asyncio.run(heard(engine, model, pcm, pcm)) for model in MODELS}
+
+
+def test_deltas_are_the_sentence_and_break_words(twice: dict[str, list[list[Transcript]]]) -> None:
+    deltas, _ = twice["ink-2"]
     text = "".join(delta.text for delta in deltas)
     assert words_of(text) == SENTENCE
     assert len(deltas) > 3
@@ -65,19 +73,21 @@ async def test_deltas_are_the_sentence_and_break_words(engine: SpeechEngine, pcm
     assert not any(delta.words for delta in deltas)
 
 
-@pytest.mark.parametrize("model", ["ink-2", "ink-whisper"])
-async def test_the_next_words_begin_with_a_space(
-    engine: SpeechEngine, pcm: bytes, model: str
+@pytest.mark.parametrize("model", MODELS)
+def test_the_next_words_begin_with_a_space(
+    twice: dict[str, list[list[Transcript]]], model: str
 ) -> None:
-    first, second = await heard(engine, model, pcm, pcm)
+    first, second = twice[model]
     texts = ["".join(delta.text for delta in answer) for answer in (first, second)]
     assert not texts[0].startswith(" ")
     assert texts[1].startswith(" ")
     assert [words_of(text) for text in texts] == [SENTENCE, SENTENCE]
 
 
-async def test_whisper_says_when_each_word_was_said(engine: SpeechEngine, pcm: bytes) -> None:
-    _, answer = await heard(engine, "ink-whisper", pcm, pcm)
+def test_whisper_says_when_each_word_was_said(
+    twice: dict[str, list[list[Transcript]]], pcm: bytes
+) -> None:
+    _, answer = twice["ink-whisper"]
     [transcript] = answer
     assert transcript.duration == pytest.approx(len(pcm) / 32_000)
     assert "".join(word.word for word in transcript.words) == transcript.text
@@ -88,7 +98,7 @@ async def test_whisper_says_when_each_word_was_said(engine: SpeechEngine, pcm: b
     assert times[-1] < 2 * len(pcm) / 32_000 - 0.1
 
 
-@pytest.mark.parametrize("model", ["ink-2", "ink-whisper"])
+@pytest.mark.parametrize("model", MODELS)
 async def test_silence_has_no_words(engine: SpeechEngine, model: str) -> None:
     assert await heard(engine, model, bytes(64_000)) == [[]]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,21 +73,29 @@ async def heard(
     return outcome
 
 
-def resampled(samples: Samples, rate: int) -> Samples:
+def resampled(samples: Samples, to: int, rate: int = 16_000) -> Samples:
     soxr = pytest.importorskip("soxr")
-    result: Samples = soxr.resample(samples, 16_000, rate)
+    result: Samples = soxr.resample(samples, rate, to)
     return result
+
+
+def at(outcome: Outcome, kind: str) -> float:
+    return next(at for at, event in outcome.events if event.type == kind)
 
 
 def kinds(outcome: Outcome) -> list[str]:
     return [event.type for _, event in outcome.events if event.type != "turn.update"]
 
 
+@pytest.fixture(scope="module")
+def sentences(engine: SpeechEngine, clips: dict[str, Clip]) -> dict[str, Outcome]:
+    """What is heard of each sentence with the default thresholds."""
+    return {name: asyncio.run(heard(engine, clips[name].samples)) for name in SENTENCES}
+
+
 @pytest.mark.parametrize("name", SENTENCES)
-async def test_a_sentence_is_one_turn_with_its_words(
-    name: str, engine: SpeechEngine, clips: dict[str, Clip]
-) -> None:
-    outcome = await heard(engine, clips[name].samples)
+def test_a_sentence_is_one_turn_with_its_words(name: str, sentences: dict[str, Outcome]) -> None:
+    outcome = sentences[name]
     assert kinds(outcome) == ["turn.start", "turn.eager_end", "turn.end"]
     assert words_of(outcome.text) == SENTENCES[name].split()
     assert outcome.revised == 0
@@ -94,20 +103,34 @@ async def test_a_sentence_is_one_turn_with_its_words(
 
 
 @pytest.mark.parametrize(
-    "format",
+    ("format", "decibels"),
     [
-        AudioFormat(Encoding.PCM_MULAW, 8_000),
-        AudioFormat(Encoding.PCM_ALAW, 8_000),
-        AudioFormat(Encoding.PCM_S32LE, 44_100),
-        AudioFormat(Encoding.PCM_F16LE, 24_000),
-        AudioFormat(Encoding.PCM_F32LE, 48_000),
+        (AudioFormat(Encoding.PCM_MULAW, 8_000), 20),
+        (AudioFormat(Encoding.PCM_ALAW, 8_000), 20),
+        (AudioFormat(Encoding.PCM_S32LE, 44_100), 40),
+        (AudioFormat(Encoding.PCM_F16LE, 24_000), 40),
+        (AudioFormat(Encoding.PCM_F32LE, 48_000), 40),
     ],
-    ids=lambda format: f"{format.encoding}-{format.sample_rate}",
+    ids=lambda value: f"{value.encoding}-{value.sample_rate}" if not isinstance(value, int) else "",
 )
-async def test_any_encoding_and_rate_is_understood(
-    format: AudioFormat, engine: SpeechEngine, clips: dict[str, Clip]
+def test_any_encoding_and_rate_becomes_the_sound_that_it_was(
+    format: AudioFormat, decibels: float, clips: dict[str, Clip]
 ) -> None:
-    outcome = await heard(engine, clips["ps_librivox_0930"].samples, format=format)
+    sound = clips["ps_librivox_0930"].samples
+    if format.sample_rate < 16_000:  # what a telephone leaves of it
+        sound = resampled(resampled(sound, format.sample_rate), 16_000, format.sample_rate)
+    resampler = Resampler(format)
+    pcm = format.encode(resampled(sound, format.sample_rate))
+    pieces = [resampler(pcm[at : at + 1001]) for at in range(0, len(pcm), 1001)]
+    heard = np.concatenate([*pieces, resampler(b"", last=True)])[: len(sound)]
+    error = np.square(heard - sound[: len(heard)]).mean()
+    assert abs(len(heard) - len(sound)) <= 2
+    assert 10 * np.log10(np.square(sound).mean() / error) > decibels
+
+
+async def test_a_telephone_is_understood(engine: SpeechEngine, clips: dict[str, Clip]) -> None:
+    telephone = AudioFormat(Encoding.PCM_MULAW, 8_000)
+    outcome = await heard(engine, clips["ps_librivox_0930"].samples, format=telephone)
     assert words_of(outcome.text) == SENTENCES["ps_librivox_0930"].split()
 
 
@@ -124,20 +147,13 @@ async def test_the_second_turn_begins_with_a_space(
 
 
 async def test_a_higher_eager_end_fires_earlier_and_a_lower_end_later(
-    engine: SpeechEngine, clips: dict[str, Clip]
+    engine: SpeechEngine, clips: dict[str, Clip], sentences: dict[str, Outcome]
 ) -> None:
-    async def times(eager_end: float, end: float) -> tuple[float, float]:
-        outcome = await heard(
-            engine,
-            clips["ps_librivox_0930"].samples,
-            thresholds=TurnThresholds(eager_end=eager_end, end=end),
-        )
-        at = {event.type: at for at, event in outcome.events}
-        return at["turn.eager_end"], at["turn.end"]
-
-    balanced, patient = await times(0.6, 0.3), await times(0.3, 0.1)
-    assert balanced[0] < patient[0]
-    assert balanced[1] < patient[1]
+    lower = TurnThresholds(eager_end=0.3, end=0.1)
+    patient = await heard(engine, clips["ps_librivox_0930"].samples, thresholds=lower)
+    balanced = sentences["ps_librivox_0930"]
+    for kind in ("turn.eager_end", "turn.end"):
+        assert at(balanced, kind) < at(patient, kind)
 
 
 async def test_closing_in_mid_sentence_keeps_the_words_said_so_far(
@@ -171,32 +187,17 @@ async def test_noise_is_no_turn(kind: str, engine: SpeechEngine) -> None:
     assert outcome.events == []
 
 
-async def test_speech_much_longer_than_whispers_window_keeps_all_its_words(
-    engine: SpeechEngine, clips: dict[str, Clip]
-) -> None:
-    tight = [clips[name].samples[5_000:-4_000] for name in SENTENCES] * 2
-    patient = TurnThresholds(eager_end=0.2, end=0.05, timeout_ms=11_200)
-    outcome = await heard(engine, *tight, thresholds=patient)
-    wanted = " ".join([*SENTENCES.values()] * 2).split()
-    assert outcome.clip.seconds > 16
-    assert outcome.turns == 1
-    assert outcome.revised == 0
-    assert distance(wanted, words_of(outcome.text)) <= 3
-
-
 async def test_what_is_dictated_is_written_in_one_piece_and_never_revised(
     engine: SpeechEngine,
 ) -> None:
     pcm = Voice.load_now(16_000).synthesize(
-        "My number is nine one six, five five five, two eight one four, "
-        "and my email is john dot smith at gmail dot com."
+        "My number is nine one six, five five five, two eight one four. Please call me back."
     )
     outcome = await heard(engine, AudioFormat().decode(pcm))
     assert "916-555-2814" in outcome.text
-    assert "john.smith@gmail.com" in outcome.text.lower()
     assert outcome.revised == 0
     updates = [e.transcript for _, e in outcome.events if isinstance(e, TurnUpdate)]
-    assert len(updates) >= 3
+    assert len(updates) >= 2
     assert all("916-555-2814" in text for text in updates if "9" in text)
 
 
@@ -230,9 +231,11 @@ async def test_no_word_is_lost_where_a_long_pause_ends_the_turn(
     """Orators pause for 0.8 s and more inside a sentence; another turn may go on with it."""
     clip = next(clip for clip in load(audio_dir) if clip.name == name)
     outcome = await heard(engine, clip.samples)
-    patient = await heard(engine, clip.samples, thresholds=PATIENT)
-    assert patient.turns == 1
-    words = clip.words or words_of(patient.text)
+    words = clip.words
+    if words is None:
+        patient = await heard(engine, clip.samples, thresholds=PATIENT)
+        assert patient.turns == 1
+        words = tuple(words_of(patient.text))
     # The oldest CTranslate2 that is promised hears three of them differently.
     assert distance(words, words_of(outcome.text)) <= 4
     assert outcome.revised == 0
