@@ -5,7 +5,7 @@ Runs on a worker thread; knows nothing of streams and turns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from cartesia_ink_plugins.core.events import Transcript, Word
 from cartesia_ink_plugins.server.speech.ear import Resampler
 from cartesia_ink_plugins.server.speech.features import FRAMES_PER_SECOND, SAMPLE_RATE, LogMel
 from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES, VAD_SECONDS, Voice
-from cartesia_ink_plugins.server.speech.recognise import credible
+from cartesia_ink_plugins.server.speech.recognise import credible, without_loop
 from cartesia_ink_plugins.server.speech.whisper import (
     AUDIO_FRAMES,
     LEAD_FRAMES,
@@ -90,6 +90,11 @@ class FileRecogniser:
         most = 8 + round(_TOKENS_PER_SECOND * len(piece.samples) / SAMPLE_RATE)
         decoded = self._whisper.decode(heard, max_tokens=most, beams=_BEAMS)
         text = self._whisper.text(decoded.tokens)
+        if without_loop(text, piece.voiced) != text:
+            # One beam loops less, but hears worse: what was there first may be lost in a loop.
+            decoded = self._whisper.decode(heard, max_tokens=most, beams=1)
+            text = without_loop(self._whisper.text(decoded.tokens), piece.voiced)
+            decoded = replace(decoded, tokens=self._whisper.first(decoded.tokens, len(text)))
         if not credible(text, decoded, piece.voiced, after_text=False):
             return []
         ends = self._whisper.word_times(heard, decoded.tokens, frames + LEAD_FRAMES)

@@ -164,8 +164,9 @@ class Recogniser:
             decoded = replace(decoded, tokens=())
         if not prefix and not decoded.tokens:
             prefix = request.prefix
-        if not prefix and said_twice(self._whisper.text(decoded.tokens), request.voiced):
-            decoded = replace(decoded, tokens=decoded.tokens[: len(decoded.tokens) // 2])
+        if not prefix:
+            once = without_loop(self._whisper.text(decoded.tokens), request.voiced)
+            decoded = replace(decoded, tokens=self._whisper.first(decoded.tokens, len(once)))
         settled = self._tokens(prefix)
         tokens, after_it = self._judge(heard, settled + decoded.tokens, len(settled), request)
         following = self._whisper.text(tokens[len(settled) :])
@@ -234,16 +235,24 @@ class Recogniser:
         return best
 
 
-def said_twice(text: str, voiced: float) -> bool:
-    """Whether a text is one phrase twice, for which there was no time: a loop of the decoder.
+def without_loop(text: str, voiced: float) -> str:
+    """A text without a phrase that it repeats at its end, if there was no time to say that.
+
+    A search with several beams is prone to such loops: a repetition costs it nothing.
 
     Args:
         text: What was heard.
         voiced: Seconds of speech in it.
     """
-    words = [word.strip(_MARKS + " ").lower() for word in split(text)]
-    half = len(words) // 2
-    return words[:half] == words[half:] and len(words) > _WORDS_PER_SECOND * voiced
+    words = split(text)
+    bare = [word.strip(_MARKS + " ").lower() for word in words]
+    while len(bare) > _WORDS_PER_SECOND * voiced:
+        lengths = range(len(bare) // 2, 0, -1)
+        length = next((n for n in lengths if bare[-n:] == bare[-2 * n : -n]), 0)
+        if not length:
+            break
+        del bare[-length:]
+    return "".join(words[: len(bare)])
 
 
 def sure(text: str, pieces: Sequence[tuple[str, float]]) -> str:

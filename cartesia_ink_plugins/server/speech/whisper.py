@@ -221,6 +221,13 @@ class Whisper:
         """The text of tokens, verbatim: words begin with a space."""
         return str(self._tokenizer.decode(list(tokens)))
 
+    def first(self, tokens: tuple[int, ...], characters: int) -> tuple[int, ...]:
+        """The tokens with which a text begins, for so many of its characters."""
+        count = len(tokens)
+        while count and len(self.text(tokens[: count - 1])) >= characters:
+            count -= 1
+        return tokens[:count]
+
     def tokens(self, text: str) -> tuple[int, ...]:
         """The tokens of a text."""
         return tuple(self._tokenizer.encode(text, add_special_tokens=False).ids)

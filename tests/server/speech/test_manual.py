@@ -118,3 +118,11 @@ async def test_a_long_file_is_written_down_whole(engine: SpeechEngine) -> None:
     times = [time for word in transcript.words for time in (word.start, word.end)]
     assert times == sorted(times)
     assert seconds - 2 < times[-1] < seconds - 0.3
+
+
+@pytest.mark.needs("audio")
+async def test_a_short_phrase_is_written_down_once(engine: SpeechEngine, audio_dir: Path) -> None:
+    """Five beams make "Book a room Book a room Book a room" of it."""
+    [clip] = [clip for clip in load(audio_dir) if clip.name == "gdf_book_a_room"]
+    transcript = await engine.transcribe(AudioFormat(), AudioFormat().encode(clip.samples), "en")
+    assert words_of(transcript.text) == ["book", "a", "room"]
