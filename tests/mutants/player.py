@@ -39,8 +39,9 @@ OPTIONS = """
     tests/core/test_stray_answers.py tests/core/test_hardship.py tests/core/test_long_turns.py
     tests/core/test_misuse.py tests/core/test_chaos.py tests/core/test_manual.py
     tests/core/test_manual_chaos.py tests/core/test_client.py tests/core/test_manual_client.py
-    tests/core/test_log.py tests/core/test_insecure.py tests/core/test_secrets.py
-    tests/core/test_credentials.py tests/core/test_tap.py tests/core/test_stats.py
+    tests/core/test_log.py tests/core/test_log_chart.py tests/core/test_insecure.py
+    tests/core/test_secrets.py tests/core/test_credentials.py tests/core/test_tap.py
+    tests/core/test_stats.py tests/observe/test_log_line.py
 """.split()
 # What the first run noted is kept, and done again for tests whose file has changed.
 CACHE = ROOT / ".cache" / "mutants"

@@ -219,3 +219,25 @@ class TestWithoutAnAnswer:
         transcript.connection_replaced(keep_known=False, overlaps=False)
         transcript.receive(Transcript("A table for people. Tomorrow."), 0.0)
         assert transcript.finish(1).text == " people. Tomorrow."
+
+
+def test_only_the_first_text_of_a_connection_is_spaced() -> None:
+    """Where a connection begins behind a final, the space before its first word is missing."""
+    transcript = ManualTranscript()
+    transcript.receive(Transcript("Hello"), 0.0)
+    transcript.finish(1)
+    transcript.connection_replaced(keep_known=False, overlaps=False)
+    transcript.receive(Transcript("there."), 0.0)
+    assert transcript.finish(2).text == " there."
+    transcript.receive(Transcript("And"), 0.0)
+    assert transcript.finish(3).text == "And"
+
+
+def test_a_connection_that_had_nothing_to_say_yet_is_spaced_later() -> None:
+    transcript = ManualTranscript()
+    transcript.receive(Transcript("Hello"), 0.0)
+    transcript.finish(1)
+    transcript.connection_replaced(keep_known=False, overlaps=False)
+    assert transcript.finish(2).text == ""
+    transcript.receive(Transcript("there."), 0.0)
+    assert transcript.finish(3).text == " there."

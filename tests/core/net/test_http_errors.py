@@ -17,6 +17,7 @@ from cartesia_ink_plugins.core.json_text import json_object
 from cartesia_ink_plugins.core.net.http_errors import (
     decompress,
     explanation,
+    is_api_error,
     retry_after_seconds,
 )
 
@@ -46,6 +47,24 @@ def test_an_error_is_explained_in_one_line(body: bytes, text: str) -> None:
 
 def test_a_long_explanation_is_cut() -> None:
     assert len(explanation(b'{"message":"' + b"x" * 10_000 + b'"}', str)) == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "is_so"),
+    [
+        (b'{"type":"error","status_code":401,"message":"No such key."}', True),
+        (b'{"type":"error","code":401,"message":"No such key."}', True),
+        (b'{"type":"done","status_code":401,"message":"No such key."}', False),
+        (b'{"status_code":401,"message":"No such key."}', False),
+        (b'{"type":"error","status_code":"401","message":"No such key."}', False),
+        (b'{"type":"error","status_code":401,"message":7}', False),
+        (b'{"type":"error","status_code":401}', False),
+        (b'{"type":"error","message":"No such key."}', False),
+        (b"<html>No such page</html>", False),
+    ],
+)
+def test_an_error_of_the_api_has_its_type_status_and_message(body: bytes, *, is_so: bool) -> None:
+    assert is_api_error(body) is is_so
 
 
 @pytest.mark.parametrize(
@@ -133,6 +152,7 @@ def test_what_was_compressed_comes_back(content: bytes) -> None:
 
 
 def test_a_body_that_is_cut_or_too_large_is_nothing() -> None:
+    assert decompress(gzip.compress(b"x" * 100), "gzip", 100) == b"x" * 100
     assert decompress(gzip.compress(b"x" * 101), "gzip", 100) is None
     assert decompress(gzip.compress(b"hello")[:-1], "gzip", 100) is None
     assert decompress(b"x" * 101, "", 100) is None

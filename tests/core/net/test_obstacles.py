@@ -62,7 +62,8 @@ class TestCauses:
             (UsageError("HTTPS_PROXY: is not like 'http://proxy:3128'"), "HTTPS_PROXY"),
             (UsageError("token_provider: returned no token"), "token_provider"),
             (ProxyError("the proxy answered 407", 407), "password in HTTPS_PROXY"),
-            (ProxyError("the proxy answered 403", 403), "lets this host through"),
+            (ProxyError("the proxy answered 400", 400), "lets this host through"),
+            (ProxyError("the proxy answered 499", 499), "lets this host through"),
             (untrusted(18), "ssl_context"),
             (untrusted(10), "the clock"),
             (untrusted(9), "the clock"),
@@ -84,7 +85,8 @@ class TestCauses:
             TimeoutError(),
             tls("UNEXPECTED_EOF_WHILE_READING"),
             ProxyError("the proxy hung up"),
-            ProxyError("the proxy answered 502", 502),
+            ProxyError("the proxy answered 500", 500),
+            ProxyError("the proxy answered 399", 399),
             RuntimeError(SECRET),
         ],
     )
@@ -95,7 +97,10 @@ class TestCauses:
         ("status", "words"),
         [
             (200, "no WebSocket server"),
+            (299, "no WebSocket server"),
+            (300, "redirects to login.hotel.example, "),
             (302, "redirects to login.hotel.example, "),
+            (399, "redirects to login.hotel.example, "),
             (407, "proxy wants a password"),
         ],
     )
