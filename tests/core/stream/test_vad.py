@@ -286,6 +286,13 @@ class TestTime:
         for seconds in (2.0, 5.0, 9.9):
             assert vad.time_of(PCM16.size(seconds)) == pytest.approx(100.0, abs=0.1)
 
+    def test_audio_that_comes_evenly_is_known_for_any_time(self) -> None:
+        """No arrival time is noted twice, of which only some hundreds are kept."""
+        vad = EnergyVAD(PCM16)
+        for number in range(1, 1100):
+            vad.audio_received(PCM16.silence(0.01), 100.0 + 0.01 * number)
+        assert vad.time_of(0) == pytest.approx(100.0)
+
     def test_an_unknown_time_is_none(self) -> None:
         vad = EnergyVAD(PCM16)
         assert vad.time_of(0) is None
