@@ -213,7 +213,6 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
                 raise UsageError("set_sample_rate: audio was sent already")
             self._is_started = False
             session.abort(loop.time())
-            session.events.clear()
             self._drive()
         self._made = None
         self._set_options(options)

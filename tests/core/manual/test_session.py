@@ -113,19 +113,33 @@ class TestFinalize:
     def test_is_sent_before_the_audio_that_followed_it(self) -> None:
         """The audio before it came so fast that it is still being sent."""
         session = opened(0.1)
-        session.audio_received(PCM16.silence(1.0), 0.5)
+        session.audio_received(PCM16.silence(0.93), 0.5)
         position = session.sender.buffer.end - session.sender.sent
         assert position > 0
         taken(session.actions)
         session.finalize(0.5)
         session.audio_received(PCM16.silence(0.2), 0.52)
-        for at in range(60, 200):
-            session.timeout(at / 100)
+        for at in range(6, 20):
+            session.timeout(at / 10)
         assert session.sender.backlog == 0
         sent = taken(session.actions)
         before, behind = sent[: sent.index("finalize")], sent[sent.index("finalize") :]
         assert sum(len(audio) for audio in before if isinstance(audio, bytes)) == position
         assert any(isinstance(audio, bytes) for audio in behind)
+
+    def test_of_a_time_without_a_connection_is_sent_in_its_place(self) -> None:
+        session = made()
+        session.start(0.0)
+        session.audio_received(PCM16.silence(0.13), 0.1)
+        session.finalize(0.1)
+        session.audio_received(PCM16.silence(1.0), 0.2)
+        session.connection_opened(0.3)
+        for at in range(4, 20):
+            session.timeout(at / 10)
+        sent = taken(session.actions)
+        before = sent[: sent.index("finalize")]
+        audio = sum(len(message) for message in before if isinstance(message, bytes))
+        assert audio == PCM16.size(0.13)
 
     def test_is_waited_for_though_there_was_no_speech(self) -> None:
         session = opened(0.1)
@@ -209,6 +223,19 @@ class TestMessages:
         [told] = final.words
         assert (told.start, told.end) == pytest.approx((0.12, 0.16))
 
+    def test_an_interim_says_when_speech_began_and_not_when_it_ended(self) -> None:
+        session = opened()
+        pcm = words() + PCM16.silence(0.5)
+        size = PCM16.size(0.02)
+        for at in range(0, len(pcm), size):
+            session.audio_received(pcm[at : at + size], PCM16.seconds(at + size))
+        now = PCM16.seconds(len(pcm))
+        [interim] = receive(session, now, Transcript("one ", is_final=True))
+        assert isinstance(interim, Interim)
+        assert interim.timing is not None
+        assert interim.timing.speech_start == pytest.approx(EPOCH, abs=0.1)
+        assert interim.timing.speech_end is None
+
     @pytest.mark.parametrize(
         "message", [Transcript("Hi ", is_final=True), FlushDone()], ids=["text", "answer"]
     )
@@ -251,6 +278,46 @@ class TestMessages:
         assert not session.is_closed
         session.timeout(2.0)
         assert session.is_closed
+
+    def test_done_alone_shows_that_the_settings_are_accepted(self) -> None:
+        session = opened()
+        session.finish(0.5, 60.0)
+        receive(session, 1.0, Done())
+        assert session.connection.is_accepted
+
+    def test_while_text_is_due_it_is_asked_what_the_server_has_received(self) -> None:
+        session = opened(0.1)
+        session.timeout(1.0)
+        assert not session.sender.needs_position
+        session.finalize(1.1)
+        session.timeout(1.7)
+        assert session.sender.needs_position
+
+
+class TestProgress:
+    def test_each_text_that_grows_and_each_final_begins_the_backoff_anew(self) -> None:
+        class Policy:
+            def __init__(self) -> None:
+                self.resets = 0
+
+            def reset(self) -> None:
+                self.resets += 1
+
+            def delay(self, now: float) -> float:
+                return 0.0
+
+            def delay_when_busy(self, now: float, retry_after: float | None) -> float:
+                return 0.0
+
+        session, policy = opened(0.1), Policy()
+        session.connection.set_reconnect_policy(policy, None, 0.0)
+        receive(session, 0.2, Transcript("Hello ", is_final=True))
+        assert policy.resets == 1
+        session.finalize(0.3)
+        receive(session, 0.4, Transcript("", is_final=True))
+        assert policy.resets == 1
+        receive(session, 0.4, FlushDone())
+        assert policy.resets == 2
 
 
 class TestSettings:

@@ -241,3 +241,34 @@ def test_a_connection_that_had_nothing_to_say_yet_is_spaced_later() -> None:
     assert transcript.finish(2).text == ""
     transcript.receive(Transcript("there."), 0.0)
     assert transcript.finish(3).text == " there."
+
+
+def test_text_whose_audio_is_given_up_is_kept_and_continued() -> None:
+    transcript = ManualTranscript()
+    transcript.receive(Transcript("Hello there,"), 0.0)
+    transcript.keep_known_text(100)
+    assert transcript.checkpoint.position == 100
+    assert transcript.text_at_checkpoint == "Hello there,"
+    transcript.receive(Transcript("two of us."), 0.0)
+    assert transcript.finish(200).text == "Hello there, two of us."
+
+
+def test_a_hypothesis_settles_nothing() -> None:
+    transcript = ManualTranscript()
+    transcript.receive(Transcript("Hello"), 0.0)
+    transcript.receive(Transcript(" the", is_final=False), 0.0)
+    transcript.set_checkpoint(100)
+    assert transcript.text_at_checkpoint == "Hello"
+    transcript.receive(Transcript(" there."), 0.0)
+    assert transcript.finish(200).text == "Hello there."
+
+
+def test_a_word_may_be_broken_at_a_checkpoint_of_a_later_connection() -> None:
+    transcript = ManualTranscript()
+    transcript.receive(Transcript("Hello"), 0.0)
+    transcript.finish(1)
+    transcript.connection_replaced(keep_known=False, overlaps=False)
+    transcript.receive(Transcript("the"), 0.0)
+    transcript.set_checkpoint(100)
+    transcript.receive(Transcript("re."), 0.0)
+    assert transcript.finish(200).text == " there."

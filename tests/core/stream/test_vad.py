@@ -244,6 +244,15 @@ class TestNoSpeech:
         assert vad.seconds(PCM16.size(15.0), len(pcm)) == 0.0
 
 
+def test_a_position_in_speech_has_its_end_and_one_in_silence_is_its_own() -> None:
+    vad = analysed(PCM16, SCRIPT.audio())
+    (start, end), (following, _) = SCRIPT.spans[:2]
+    middle = PCM16.size((start + end) / 2)
+    assert PCM16.seconds(vad.speech_end(middle)) == pytest.approx(end, abs=0.06)
+    for seconds in (0.5, (end + following) / 2):
+        assert vad.speech_end(PCM16.size(seconds)) == PCM16.size(seconds)
+
+
 class TestTime:
     def test_a_position_has_the_time_at_which_it_was_handed_in(self) -> None:
         vad = analysed(PCM16, PCM16.silence(10.0), begin=100.0)

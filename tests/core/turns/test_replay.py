@@ -246,6 +246,17 @@ class TestAfterALoss:
         assert checkpoint(hand)[0] > first_pause
         assert self.replayed(hand) == pytest.approx(hand.now - first_pause, abs=0.05)
 
+    def test_of_a_long_turn_with_updates_only_the_last_seconds_are_replayed(self) -> None:
+        hand = second_turn()
+        text = " four"
+        for number in range(5, 25, 5):
+            hand.speak(words(8))
+            text += "".join(f" word{number + n}" for n in range(5))
+            hand.receives(TurnUpdate(text))
+        onset, _ = checkpoint(hand)
+        assert hand.now - onset > 8.0
+        assert self.replayed(hand) < 6.0
+
     def test_a_turn_longer_than_the_buffer_goes_on_from_the_known_text(self) -> None:
         hand = second_turn(Resilience(replay_buffer_seconds=3.0))
         hand.receives(TurnUpdate(" four five six"))
