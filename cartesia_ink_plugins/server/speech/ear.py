@@ -99,7 +99,7 @@ class SpeechEar:
         self._workers = workers
         self._loop = asyncio.get_running_loop() if workers else None
         self._samples = np.empty(0, np.float32)
-        self._jobs: dict[Asked, Future[Answer]] = {}
+        self._jobs: dict[Asked, Future[Answer | None]] = {}
         self._pumping = False
         self._aborted = False
         self._closing = False
@@ -165,7 +165,6 @@ class SpeechEar:
             listener.hurried = len(self._samples) > _BEHIND and self._workers is not None
             samples, self._samples = self._samples[:VAD_SAMPLES], self._samples[VAD_SAMPLES:]
             self._say(listener.hear(samples))
-            self._drop_idle_work()
             return True
         if not self._closing:
             return False
@@ -174,13 +173,6 @@ class SpeechEar:
         if listener.idle:
             self._closed.set()
         return False
-
-    def _drop_idle_work(self) -> None:
-        """On a busy machine, do not begin to judge a pause that is over."""
-        for asked, job in list(self._jobs.items()):
-            if asked.kind is Kind.PAUSE and not self._listener.needs(asked) and job.cancel():
-                del self._jobs[asked]
-                self._listener.drop(asked)
 
     def _say(self, events: Sequence[TurnEvent]) -> None:
         if events and not self._aborted:
@@ -193,27 +185,34 @@ class SpeechEar:
             self._say(self._listener.answer(asked, self._recognise(asked.request)))
             return
         loop, began = self._loop, monotonic()
-        job = self._workers.submit(asked.kind, partial(self._recognise, asked.request))
+        job = self._workers.submit(asked.kind, partial(self._recognise_if_needed, asked))
         self._jobs[asked] = job
 
-        def done(job: Future[Answer]) -> None:
+        def done(job: Future[Answer | None]) -> None:
             # The loop may be closed by now, and then nobody waits for this.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._answered, asked, job, monotonic() - began)
 
         job.add_done_callback(done)
 
-    def _answered(self, asked: Asked, job: Future[Answer], seconds: float) -> None:
+    def _recognise_if_needed(self, asked: Asked) -> Answer | None:
+        """On a busy machine speech may have gone on, or paused, before a thread was free."""
+        return self._recognise(asked.request) if self._listener.needs(asked) else None
+
+    def _answered(self, asked: Asked, job: Future[Answer | None], seconds: float) -> None:
         self._jobs.pop(asked, None)
         if asked.kind is Kind.PARTIAL:
             self._listener.partial_every = min(_RAREST, max(PARTIAL_EVERY, _REST * seconds))
         if self._aborted:
             return
-        self._say(self._listener.answer(asked, _answer(job)))
+        if answer := _answer(job):
+            self._say(self._listener.answer(asked, answer))
+        else:
+            self._listener.drop(asked)
         self._pump()
 
 
-def _answer(job: Future[Answer]) -> Answer:
+def _answer(job: Future[Answer | None]) -> Answer | None:
     """What came of a job; one that was dropped or failed costs words, not the turn."""
     if job.cancelled():
         return Answer("")

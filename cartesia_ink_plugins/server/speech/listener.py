@@ -200,8 +200,8 @@ class Listener:
         return events
 
     def needs(self, asked: Asked) -> bool:
-        """Whether a turn cannot end without the answer to a request."""
-        return asked is self._judged
+        """Whether a request that was not begun is worth it, be it for an interim; any thread."""
+        return asked is self._judged or (asked.kind is Kind.PARTIAL and asked is self._partial)
 
     def drop(self, asked: Asked) -> None:
         """A request that nobody needs will not be answered."""

@@ -26,14 +26,14 @@ class Workers:
         self._pauses = 0
         self._shut = False
 
-    def submit(self, kind: Kind, job: Callable[[], Answer]) -> Future[Answer]:
+    def submit(self, kind: Kind, job: Callable[[], Answer | None]) -> Future[Answer | None]:
         """Have a job done; those of a kind in the order they came.
 
         After `shutdown` nothing is done any more: the future is a cancelled one.
         """
         with self._calm:
             if self._shut:
-                cancelled: Future[Answer] = Future()
+                cancelled: Future[Answer | None] = Future()
                 cancelled.cancel()
                 return cancelled
         if kind is Kind.PARTIAL:
@@ -51,12 +51,12 @@ class Workers:
         for pool in self._pools.values():
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _when_calm(self, job: Callable[[], Answer]) -> Answer:
+    def _when_calm(self, job: Callable[[], Answer | None]) -> Answer | None:
         with self._calm:
             self._calm.wait_for(lambda: self._pauses == 0)
         return job()
 
-    def _pause_is_over(self, future: Future[Answer]) -> None:
+    def _pause_is_over(self, future: Future[Answer | None]) -> None:
         with self._calm:
             self._pauses -= 1
             self._calm.notify_all()

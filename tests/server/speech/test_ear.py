@@ -266,6 +266,29 @@ async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
     assert len([request for request in asked if request.melody is not None]) == 1
 
 
+async def test_an_interim_that_came_too_late_is_not_recognised(workers: Workers) -> None:
+    """A pause begins while it waits for a thread: the pause is recognised, and that is all."""
+    release = threading.Event()
+    asked: list[Request] = []
+
+    def recognise(request: Request) -> Answer:
+        asked.append(request)
+        return hello(request)
+
+    def busy() -> Answer:
+        release.wait()
+        return Answer("")
+
+    workers.submit(Kind.PAUSE, busy)
+    heard = Heard()
+    ear = open_ear(heard, recognise, workers)
+    ear.receive_audio(CALL)
+    release.set()
+    await ear.close()
+    assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
+    assert [request.melody is not None for request in asked] == [True]
+
+
 async def test_when_the_engine_is_closed_nothing_breaks(workers: Workers) -> None:
     heard = Heard()
     ear = open_ear(heard, hello, workers)
