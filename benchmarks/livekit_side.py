@@ -13,11 +13,13 @@ import resource
 import sys
 import time
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import numpy as np
 from livekit import rtc
-from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, stt
+from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, LanguageCode, stt
+from websockets.asyncio.client import ClientConnection, connect
 
 _SAMPLE_RATE = 24_000
 _FRAME_SECONDS = 0.05
@@ -48,6 +50,52 @@ class _NothingStream(stt.RecognizeStream):
             pass
 
 
+class Floor(stt.STT[Any]):
+    """The least that an STT on this base class and `websockets` can do.
+
+    It sends each frame at once, and makes an event of each message.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Connect to a URL when a stream begins."""
+        super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=True))
+        self.url = url
+
+    def stream(self, **_: Any) -> stt.RecognizeStream:
+        """Begin to take frames."""
+        return _FloorStream(stt=self, conn_options=DEFAULT_API_CONNECT_OPTIONS)
+
+    async def _recognize_impl(self, *_: Any, **__: Any) -> stt.SpeechEvent:
+        raise NotImplementedError
+
+
+class _FloorStream(stt.RecognizeStream):
+    _stt: Floor
+
+    async def _run(self) -> None:
+        async with connect(self._stt.url, compression=None) as socket:
+            listening = asyncio.create_task(self._listen(socket))
+            try:
+                async for item in self._input_ch:
+                    if isinstance(item, rtc.AudioFrame):
+                        await socket.send(item.data.tobytes())
+            finally:
+                listening.cancel()
+
+    async def _listen(self, socket: ClientConnection) -> None:
+        kinds = {
+            "turn.start": stt.SpeechEventType.START_OF_SPEECH,
+            "turn.update": stt.SpeechEventType.INTERIM_TRANSCRIPT,
+            "turn.eager_end": stt.SpeechEventType.PREFLIGHT_TRANSCRIPT,
+            "turn.end": stt.SpeechEventType.FINAL_TRANSCRIPT,
+        }
+        async for message in socket:
+            event = json.loads(message)
+            if kind := kinds.get(event["type"]):
+                data = stt.SpeechData(LanguageCode("en"), event.get("transcript", ""))
+                self._event_ch.send_nowait(stt.SpeechEvent(kind, alternatives=[data]))
+
+
 def make_stt(side: str, url: str, name: str, http: aiohttp.ClientSession) -> stt.STT[Any]:
     """The STT of a side; the server knows its streams by their keyterm."""
     match side:
@@ -59,6 +107,9 @@ def make_stt(side: str, url: str, name: str, http: aiohttp.ClientSession) -> stt
             from livekit.plugins import cartesia
 
             return cartesia.STT(api_key="bench", base_url=url, keyterm=[name], http_session=http)
+        case "floor":
+            query = urlencode({"sample_rate": _SAMPLE_RATE, "keyterm": name})
+            return Floor(f"{url.replace('http', 'ws', 1)}?{query}")
         case _:
             return Nothing()
 

@@ -21,14 +21,17 @@ def json_object(data: str | bytes) -> dict[str, Any] | None:
         The object. None if the text is not JSON or is something else than an object, has more than
         32 levels, or more objects and arrays than any answer of the API.
     """
-    openings = ("[", "{") if isinstance(data, str) else (b"[", b"{")
-    if sum(map(data.count, openings)) > _MAX_CONTAINERS:  # type: ignore[arg-type]
+    text = data if isinstance(data, str) else data.decode("latin-1")  # of which only these count:
+    containers = text.count("{") + text.count("[")
+    if containers > _MAX_CONTAINERS:
         return None
     try:
         fields = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    return fields if isinstance(fields, dict) and _is_shallow(fields, 1) else None
+    if not isinstance(fields, dict):
+        return None
+    return fields if containers <= _MAX_DEPTH or _is_shallow(fields, 1) else None
 
 
 def encodable(value: Any) -> Any:

@@ -1,13 +1,14 @@
 """The tap: what happens in a session, told to observers.
 
 A `Tap` is anything with a method `on(moment)`. The log, statistics, telemetry and recorders are
-taps; none of them reaches into the core. A session takes any number of taps. Without one, nothing
-is made for it. A tap that raises is logged and costs the session nothing.
+taps; none of them reaches into the core. A session takes any number of taps. A tap may name the
+kinds of moments that it wants: what nobody wants is not made. A tap that raises is logged and costs
+the session nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -50,7 +51,7 @@ class MomentKind(StrEnum):
     TTS_OUTPUT = "tts output"  # None: the first audio of a reply
     BOT_STARTED = "bot started"  # None: the bot began to speak
     BOT_STOPPED = "bot stopped"  # None: the bot stopped speaking
-    BOT_AUDIO = "bot audio"  # BotAudio; one a frame, for taps that watch audio
+    BOT_AUDIO = "bot audio"  # BotAudio; one a frame, of a call whose sound is recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +191,11 @@ class Moment:
 
 
 class Tap(Protocol):
-    """An observer of a session."""
+    """An observer of a session.
+
+    It may have an attribute `kinds`, the kinds of moments that it wants, which is read when a
+    session begins. Without it, a tap wants all.
+    """
 
     def on(self, moment: Moment) -> None:
         """Receive a moment; must return soon."""
@@ -202,10 +207,9 @@ class Taps:
     Attributes:
         connection: Number of the present connection.
         turn: Number of the present turn.
-        watches_audio: Whether a tap wants a moment for every message of audio.
     """
 
-    __slots__ = ("_log", "_taps", "connection", "turn", "watches_audio")
+    __slots__ = ("_by_kind", "_log", "connection", "turn")
 
     def __init__(self, taps: Iterable[Tap], log: Log) -> None:
         """Serve the given taps.
@@ -214,19 +218,32 @@ class Taps:
             taps: In the order in which they are called.
             log: Where the exception of a tap is logged.
         """
-        self._taps = list(taps)
+        wanted = [(tap, _kinds_of(tap)) for tap in taps]
+        self._by_kind = {
+            kind: tuple(tap for tap, kinds in wanted if kind in kinds) for kind in MomentKind
+        }
         self._log = log
         self.connection = 0
         self.turn = 0
-        self.watches_audio = any(getattr(tap, "watches_audio", True) for tap in self._taps)
+
+    def want(self, kind: MomentKind) -> bool:
+        """Whether a tap wants moments of a kind: if not, their payload need not be made."""
+        return bool(self._by_kind[kind])
 
     def on(self, now: float, kind: MomentKind, payload: object = None) -> None:
-        """Tell all taps."""
-        if not self._taps:
+        """Tell the taps that want moments of this kind."""
+        taps = self._by_kind[kind]
+        if not taps:
             return
         moment = Moment(now, kind, self.connection, self.turn, payload)
-        for tap in self._taps:
+        for tap in taps:
             try:
                 tap.on(moment)
             except Exception:
                 self._log.exception("a tap failed on %s", kind.value)
+
+
+def _kinds_of(tap: Tap) -> Container[MomentKind]:
+    """Return the kinds of moments that a tap wants."""
+    kinds: Container[MomentKind] = getattr(tap, "kinds", tuple(MomentKind))
+    return kinds

@@ -57,9 +57,14 @@ TABLE: dict[TurnState, dict[type[TurnEvent], TurnState]] = {
 
 
 class TurnMachine:
-    """A position in the turn table."""
+    """A position in the turn table.
 
-    __slots__ = ("_log", "_state", "name")
+    Attributes:
+        name: Whose turn events they are.
+        state: The current state; `advance` and `become` are the only ways to change it.
+    """
+
+    __slots__ = ("_log", "name", "state")
 
     def __init__(self, name: str = "turn", log: Log | None = None) -> None:
         """Start idle.
@@ -70,23 +75,18 @@ class TurnMachine:
         """
         self.name = name
         self._log = log
-        self._state = TurnState.IDLE
+        self.state = TurnState.IDLE
 
-    @property
-    def state(self) -> TurnState:
-        """The current state."""
-        return self._state
-
-    @state.setter
-    def state(self, state: TurnState) -> None:
-        if state is not self._state:
+    def become(self, state: TurnState) -> None:
+        """Be in a state, whatever came before."""
+        if state is not self.state:
             if self._log is not None:
-                self._log.debug("%s: %s -> %s", self.name, self._state.value, state.value)
-            self._state = state
+                self._log.debug("%s: %s -> %s", self.name, self.state.value, state.value)
+            self.state = state
 
     def allows(self, event: type[TurnEvent]) -> bool:
         """Tell whether the event may come now."""
-        return event in TABLE[self._state]
+        return event in TABLE[self.state]
 
     def advance(self, event: type[TurnEvent]) -> TurnState:
         """Take one step.
@@ -95,7 +95,7 @@ class TurnMachine:
             TurnOrderError: The event may not come in this state; the state is unchanged.
         """
         try:
-            self.state = TABLE[self._state][event]
+            self.become(TABLE[self.state][event])
         except KeyError:
-            raise TurnOrderError(f"{event.type} while {self._state.value}") from None
-        return self._state
+            raise TurnOrderError(f"{event.type} while {self.state.value}") from None
+        return self.state

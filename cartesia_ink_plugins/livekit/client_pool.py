@@ -268,18 +268,18 @@ class ClientPool:
 
     def _connect(self) -> Client:
         client: Client
-        taps, resilience = [self.stats.tap()], self._resilience
         state = self._state()
         call = state.call = state.call or Call(self._record)
         match self.options:
             case TurnsOptions() as options:
                 client = InkTurnsClient(
-                    options, self.credentials, resilience=resilience, taps=taps, call=call
+                    options, self.credentials, resilience=self._resilience, call=call
                 )
             case ManualOptions() as options:
                 client = InkManualClient(
-                    options, self.credentials, resilience=resilience, taps=taps, call=call
+                    options, self.credentials, resilience=self._resilience, call=call
                 )
+        self.stats.add(client.observers.stats)
         client.start()
         return client
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from livekit.agents import LanguageCode
@@ -11,7 +11,16 @@ from livekit.agents.stt import SpeechData, SpeechEvent, SpeechEventType
 from cartesia_ink_plugins.core.events import Final, Interim, TurnEvent
 
 # LiveKit has fields for these; every other one, also one that is yet to come, is metadata.
-_PLACED = {"transcript", "text", "words", "language", "timing", "speech_start", "speech_end"}
+_PLACED = {
+    "type",
+    "transcript",
+    "text",
+    "words",
+    "language",
+    "timing",
+    "speech_start",
+    "speech_end",
+}
 
 
 @dataclass
@@ -69,4 +78,4 @@ def _metadata(event: TurnEvent | Interim | Final) -> dict[str, Any]:
 
 
 def _values(event: Any) -> dict[str, Any]:
-    return {field.name: getattr(event, field.name) for field in fields(event)}
+    return {name: getattr(event, name) for name in event.__dataclass_fields__}

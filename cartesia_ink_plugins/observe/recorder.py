@@ -132,8 +132,6 @@ class Recorder:
 class RecorderTap:
     """The tap of one client."""
 
-    watches_audio = True
-
     def __init__(self, recorder: Recorder, number: int) -> None:
         """Tell the recorder of it, under a number."""
         self._recorder = recorder

@@ -17,7 +17,7 @@ from cartesia_ink_plugins.core.tap import (
     SpeculationOutcome,
 )
 from cartesia_ink_plugins.observe.percentiles import Durations, Percentiles
-from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
+from cartesia_ink_plugins.observe.turns import TURN_KINDS, TurnReport, TurnTracker
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class StatsTap:
         is_finished: Whether its session is over.
     """
 
-    watches_audio = False
+    kinds = TURN_KINDS | {MomentKind.LOST, MomentKind.REJECTED, MomentKind.SPECULATION_ENDED}
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -165,11 +165,10 @@ class StatsGroup:
         self._ended = StatsTap()
         self._taps: list[StatsTap] = []
 
-    def tap(self) -> StatsTap:
-        """Return a tap for the next session."""
+    def add(self, tap: StatsTap) -> None:
+        """Count what a tap counts, too."""
         self._forget_finished()
-        self._taps.append(StatsTap())
-        return self._taps[-1]
+        self._taps.append(tap)
 
     def stats(self) -> Stats:
         """Return the numbers of all sessions so far."""

@@ -20,6 +20,11 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart
 
+TURN_KINDS = frozenset(
+    {MomentKind.STARTED, MomentKind.CLOCK, MomentKind.EVENT, MomentKind.FINISHED}
+)
+"""The moments that a `TurnTracker` reads."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnReport:

@@ -43,7 +43,8 @@ class AudioConverter:
             logger.warning(f"audio frame of {len(pcm)} bytes is not whole 16-bit samples")
             pcm = pcm[: len(pcm) - len(pcm) % whole]
         if frame.sample_rate == self.format.sample_rate:
-            return self.flush() + self._frames.encode(pcm, frame.num_channels)
+            pcm = self._frames.encode(pcm, frame.num_channels)
+            return pcm if self._resampler is None else self.flush() + pcm
         held = b""
         if self._resampler is None or self._resampled_rate != frame.sample_rate:
             logger.info(

@@ -28,7 +28,7 @@ from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import TurnSettings
 from cartesia_ink_plugins.core.stats import UsageMeter
 from cartesia_ink_plugins.core.tap import MomentKind, Tracing
-from cartesia_ink_plugins.observe.stats import StatsGroup, StatsTap
+from cartesia_ink_plugins.observe.stats import StatsGroup
 from cartesia_ink_plugins.pipecat.audio_converter import AudioConverter
 
 Client = InkTurnsClient | InkManualClient
@@ -53,7 +53,7 @@ class ManagedClient(Generic[T]):
         self,
         host: STTService,
         *,
-        make: Callable[[int, StatsTap], Client],
+        make: Callable[[int], Client],
         stats: StatsGroup,
         call: Callable[..., Awaitable[None]],
         on_transcript: Callable[[T], None] | None = None,
@@ -64,7 +64,7 @@ class ManagedClient(Generic[T]):
 
         Args:
             host: The service.
-            make: Makes a client, given the sample rate in Hz and a tap for it.
+            make: Makes a client, given the sample rate in Hz.
             stats: Counts what happens to all clients of the service.
             call: Calls the user's handlers of a named event.
             on_transcript: Receives the events that have the user's text the moment they arrive.
@@ -94,7 +94,8 @@ class ManagedClient(Generic[T]):
 
     def open(self, sample_rate: int) -> None:
         """Begin to connect, for audio of this rate in Hz."""
-        client = self._make(sample_rate, self._stats.tap())
+        client = self._make(sample_rate)
+        self._stats.add(client.observers.stats)
         client.observers.tracing = self.tracing
         self._converter = AudioConverter(client.options.format)
         self._usage = UsageMeter()

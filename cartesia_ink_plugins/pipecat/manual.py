@@ -28,7 +28,6 @@ from cartesia_ink_plugins.core.events import Final, Interim
 from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.manual_client import InkManualClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience
-from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.pipecat.managed_client import ManagedClient
 from cartesia_ink_plugins.pipecat.service import InkStreamingSTTService
@@ -207,14 +206,10 @@ class InkManualSTTService(InkStreamingSTTService):
             call=self._call_event_handler,
         )
 
-    def _make_client(self, sample_rate: int, tap: Tap) -> InkManualClient:
+    def _make_client(self, sample_rate: int) -> InkManualClient:
         options = self._options(sample_rate)
         return InkManualClient(
-            options,
-            self._credentials,
-            resilience=self._resilience,
-            taps=[tap],
-            call=self._call,
+            options, self._credentials, resilience=self._resilience, call=self._call
         )
 
     def _options(self, sample_rate: int) -> ManualOptions:

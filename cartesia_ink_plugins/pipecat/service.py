@@ -24,7 +24,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessorSet
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
 from cartesia_ink_plugins.core.options import Resilience
-from cartesia_ink_plugins.core.tap import MomentKind, Tap
+from cartesia_ink_plugins.core.tap import MomentKind
 from cartesia_ink_plugins.core.validation import insecure_allowed
 from cartesia_ink_plugins.observe.call import Call
 from cartesia_ink_plugins.observe.options import Record
@@ -110,8 +110,8 @@ class InkStreamingSTTService(TracedSTTService):
         """Make what holds the client, once for each pipeline."""
 
     @abstractmethod
-    def _make_client(self, sample_rate: int, tap: Tap) -> Client:
-        """Make a client for audio of a rate in Hz, which a tap observes."""
+    def _make_client(self, sample_rate: int) -> Client:
+        """Make a client for audio of a rate in Hz."""
 
     def _connection_options(self, sample_rate: int) -> dict[str, Any]:
         """What a connection is opened with on either endpoint, for audio of a rate in Hz."""

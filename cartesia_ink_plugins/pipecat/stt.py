@@ -27,7 +27,6 @@ from cartesia_ink_plugins.core.models import model_named
 from cartesia_ink_plugins.core.net.turns_client import InkTurnsClient
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.speculation import SpeculationPolicy, TokenPrice
-from cartesia_ink_plugins.core.tap import Tap
 from cartesia_ink_plugins.observe.options import Record
 from cartesia_ink_plugins.pipecat.frame_pusher import FramePusher
 from cartesia_ink_plugins.pipecat.latency import LatencyMeter
@@ -316,14 +315,10 @@ class InkTurnsSTTService(InkStreamingSTTService):
             on_transcript=self._pusher.feed,
         )
 
-    def _make_client(self, sample_rate: int, tap: Tap) -> InkTurnsClient:
+    def _make_client(self, sample_rate: int) -> InkTurnsClient:
         options = self._options(sample_rate)
         return InkTurnsClient(
-            options,
-            self._credentials,
-            resilience=self._resilience,
-            taps=[tap],
-            call=self._call,
+            options, self._credentials, resilience=self._resilience, call=self._call
         )
 
     def _options(self, sample_rate: int) -> TurnsOptions:

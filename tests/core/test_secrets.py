@@ -33,7 +33,7 @@ CONNECTED = '{"type":"connected","request_id":"r"}'
 class Watch:
     """Everything that an observer of a session is shown."""
 
-    watches_audio = False
+    kinds = frozenset(MomentKind) - {MomentKind.AUDIO, MomentKind.SENT}
 
     def __init__(self) -> None:
         self.text = ""

@@ -31,10 +31,10 @@ class Broken:
         raise ValueError("a fault of the tap")
 
 
-class WithoutAudio(Recorder):
-    """A tap that wants no moment for every message of audio."""
+class Chooser(Recorder):
+    """A tap that wants two kinds of moments."""
 
-    watches_audio = False
+    kinds = frozenset({MomentKind.OPENED, MomentKind.SENT})
 
 
 def test_taps_are_called_in_their_order_one_moment_after_the_other() -> None:
@@ -88,11 +88,34 @@ def test_a_tap_that_is_cancelled_or_interrupted_is_not_held_back() -> None:
         Taps([Interrupted()], LOG).on(1.0, MomentKind.OPENED)
 
 
-def test_audio_is_watched_if_one_tap_does_and_by_default_each_does() -> None:
-    assert not Taps([], LOG).watches_audio
-    assert not Taps([WithoutAudio(), WithoutAudio()], LOG).watches_audio
-    assert Taps([WithoutAudio(), Recorder()], LOG).watches_audio
-    assert Taps([Recorder()], LOG).watches_audio
+def test_a_tap_is_told_of_the_kinds_that_it_wants_and_by_default_of_all() -> None:
+    every, chosen = Recorder(), Chooser()
+    taps = Taps([every, chosen], LOG)
+    for kind in MomentKind:
+        taps.on(1.0, kind)
+    assert [moment.kind for moment in every.moments] == list(MomentKind)
+    assert [moment.kind for moment in chosen.moments] == [MomentKind.OPENED, MomentKind.SENT]
+
+
+def test_a_kind_is_wanted_if_one_tap_wants_it() -> None:
+    assert not Taps([], LOG).want(MomentKind.SENT)
+    assert not Taps([Chooser(), Chooser()], LOG).want(MomentKind.AUDIO)
+    assert Taps([Chooser(), Chooser()], LOG).want(MomentKind.SENT)
+    assert Taps([Chooser(), Recorder()], LOG).want(MomentKind.AUDIO)
+
+
+def test_nothing_is_made_of_a_kind_that_no_tap_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[MomentKind] = []
+
+    def make(time: float, kind: MomentKind, *rest: object) -> Moment:
+        made.append(kind)
+        return Moment(time, kind, 0, 0)
+
+    monkeypatch.setattr("cartesia_ink_plugins.core.tap.Moment", make)
+    taps = Taps([Chooser()], LOG)
+    taps.on(1.0, MomentKind.RECEIVED, "text")
+    taps.on(1.0, MomentKind.OPENED)
+    assert made == [MomentKind.OPENED]
 
 
 def test_without_taps_nothing_happens(caplog: pytest.LogCaptureFixture) -> None:
@@ -108,4 +131,4 @@ def test_an_iterator_of_taps_is_read_once() -> None:
     taps.on(1.0, MomentKind.OPENED)
     taps.on(2.0, MomentKind.FINISHED)
     assert len(tap.moments) == 2
-    assert taps.watches_audio
+    assert taps.want(MomentKind.SENT)

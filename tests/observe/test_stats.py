@@ -91,11 +91,16 @@ def test_tokens_of_speculations_are_added_up_and_those_of_the_discarded_are_wast
     )
 
 
+def counted_in(group: StatsGroup) -> StatsTap:
+    group.add(tap := StatsTap())
+    return tap
+
+
 def test_a_group_adds_sessions_that_are_over_and_those_that_go_on() -> None:
     group = StatsGroup()
     assert group.stats() == StatsTap().stats()
-    first = play(Script("Hello there."), taps=[group.tap()])
-    second = begin(Script("Yes.", "No."), taps=[group.tap()])
+    first = play(Script("Hello there."), taps=[counted_in(group)])
+    second = begin(Script("Yes.", "No."), taps=[counted_in(group)])
     both: list[Stats] = []
     second.at(1.0, lambda: both.append(group.stats()))
     second.run()
@@ -109,7 +114,7 @@ def test_a_group_adds_sessions_that_are_over_and_those_that_go_on() -> None:
 def test_a_group_keeps_one_tap_however_many_sessions_ended() -> None:
     group = StatsGroup()
     for _ in range(20):
-        play(Script("Yes."), taps=[group.tap()], tail=0.5)
+        play(Script("Yes."), taps=[counted_in(group)], tail=0.5)
     assert group.stats().turns == 20
     assert len(group._taps) == 0
 

@@ -7,7 +7,7 @@ import pytest
 from cartesia_ink_plugins.core.events import Final, Interim, Timing
 from cartesia_ink_plugins.core.options import ManualOptions
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart
-from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
+from cartesia_ink_plugins.observe.turns import TURN_KINDS, TurnReport, TurnTracker
 from cartesia_ink_plugins.server.faults import Reset
 from cartesia_ink_plugins.server.script import Script, Turn
 from tests.core.world import Timed
@@ -21,7 +21,7 @@ TOLERANCE = 0.03  # seconds: a frame, and a step of the VAD
 class Reports:
     """A tap that keeps the turns that ended."""
 
-    watches_audio = False
+    kinds = TURN_KINDS
 
     def __init__(self) -> None:
         self.turns: list[TurnReport] = []

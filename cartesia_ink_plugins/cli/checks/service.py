@@ -100,7 +100,9 @@ class _Attempt:
 
     def _ping(self) -> None:
         self._pinged = time.monotonic()
-        self._connector.ping(len(self._answer.round_trips))
+        if (connection := self._connector.connection) is not None:
+            connection.ping(len(self._answer.round_trips))
+            connection.flush()
 
     def _pong(self) -> None:
         self._answer.round_trips.append(time.monotonic() - self._pinged)

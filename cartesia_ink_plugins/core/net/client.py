@@ -28,7 +28,7 @@ from cartesia_ink_plugins.core.net.observed import ObservedClient
 from cartesia_ink_plugins.core.net.websocket import Callbacks
 from cartesia_ink_plugins.core.options import ConnectionOptions, Resilience
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
-from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
+from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
 from cartesia_ink_plugins.core.stream.reconnect import ReconnectPolicy
 from cartesia_ink_plugins.core.stream.session import StreamSession
 from cartesia_ink_plugins.core.tap import MomentKind, Tap
@@ -271,13 +271,8 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
         """Carry out what the session wants; the one place where its outputs are read."""
         assert self._made is not None
         session = self._made[0]
-        actions, connector = session.actions, self._connector
-        while actions:
-            action = actions.popleft()
-            if type(action) is bytes and connector.connection is not None:
-                connector.connection.send(action)
-            else:
-                self._act(action, session)
+        if session.actions:
+            self._act(session)
         if session.events:
             self._delivery.deliver(session.events, session.log)
         at = session.next_timeout
@@ -289,37 +284,45 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
             if self._is_started:
                 self.observers.call.end()
 
-    def _act(self, action: Action, session: S) -> None:
-        match action:
-            case bytes() | str():
-                self._connector.send(action)
-            case Connect():
-                self._connector.connect(session.options)
-            case Ping(number=number):
-                self._connector.ping(number)
-            case Drop():
-                self._connector.drop()
+    def _act(self, session: S) -> None:
+        """Carry out the actions, in order; what they send is written at once, in one piece."""
+        actions, connector = session.actions, self._connector
+        while actions:
+            match actions.popleft():
+                case bytes() | str() as data if connector.connection is not None:
+                    connector.connection.send(data)
+                case Ping(number=number) if connector.connection is not None:
+                    connector.connection.ping(number)
+                case Connect():
+                    connector.connect(session.options)
+                case Drop():
+                    connector.drop()
+        if connector.connection is not None:
+            connector.connection.flush()
 
     def _timed_out(self) -> None:
-        session, loop = self._get_or_make()
-        self._follow_clock()
-        session.timeout(loop.time())
+        session, now = self._awake()
+        session.timeout(now)
         self._drive()
 
-    def _follow_clock(self) -> None:
-        """Tell the session if the machine has slept, or its clock was set."""
+    def _awake(self) -> tuple[S, float]:
+        """Return the session and the time; tell it if the machine has slept, or its clock was set.
+
+        Whatever awakes the process may come after that.
+        """
         session, loop = self._get_or_make()
-        if (epoch := self._clock.stepped(loop.time())) is not None:
+        now = loop.time()
+        if (epoch := self._clock.stepped(now)) is not None:
             session.set_epoch(epoch)
-            session.report(MomentKind.CLOCK, epoch, loop.time())
+            session.report(MomentKind.CLOCK, epoch, now)
+        return session, now
 
     # --- what the connector reports -----------------------------------------------------------
 
     def _opened(self, request_id: str | None) -> None:
         """The upgrade succeeded; `_drive` follows, as it does behind messages."""
-        session, loop = self._get_or_make()
-        self._follow_clock()
-        session.connection_opened(loop.time(), request_id)
+        session, now = self._awake()
+        session.connection_opened(now, request_id)
 
     def _rejected(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         session, loop = self._get_or_make()
@@ -336,9 +339,8 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
 
     def _message_received(self, data: str | bytes) -> None:
         """A message arrived; `_drive` follows once all messages of a read were told."""
-        session, loop = self._get_or_make()
-        self._follow_clock()
-        session.message_received(data, loop.time())
+        session, now = self._awake()
+        session.message_received(data, now)
 
     def _pong_received(self, number: int) -> None:
         session, loop = self._get_or_make()

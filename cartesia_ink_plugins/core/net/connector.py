@@ -64,16 +64,6 @@ class Connector:
         """Begin an attempt to connect; a callback reports its result."""
         self._connecting = asyncio.create_task(self._connect(options), name="ink connect")
 
-    def send(self, data: bytes | str) -> None:
-        """Send a message on the open connection."""
-        if self.connection is not None:
-            self.connection.send(data)
-
-    def ping(self, number: int) -> None:
-        """Send a ping on the open connection."""
-        if self.connection is not None:
-            self.connection.ping(number)
-
     def drop(self) -> None:
         """Abort the connection, or the attempt at one; nothing is reported of it any more."""
         if self._connecting is not None:

@@ -15,7 +15,7 @@ from typing import Any
 from cartesia_ink_plugins.core.events import Unreachable
 from cartesia_ink_plugins.core.log import Log, one_line
 from cartesia_ink_plugins.core.tap import Moment, MomentKind
-from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
+from cartesia_ink_plugins.observe.turns import TURN_KINDS, TurnReport, TurnTracker
 
 _AT_INFO = frozenset(
     {
@@ -33,13 +33,14 @@ class LogTap:
     """Writes moments into the log of a session.
 
     Attributes:
-        watches_audio: Whether it writes a line for every message of audio: only at DEBUG.
+        kinds: What it wants: every moment if the level is DEBUG when the session begins.
     """
 
     def __init__(self, log: Log) -> None:
         """Write to a log."""
         self._log = log
-        self.watches_audio = log.isEnabledFor(logging.DEBUG)
+        is_debugging = log.isEnabledFor(logging.DEBUG)
+        self.kinds = frozenset(MomentKind) if is_debugging else _AT_INFO | TURN_KINDS
         self._turns = TurnTracker()
         self._with_text = os.environ.get("CARTESIA_LOG_TRANSCRIPTS") == "1"
 

@@ -169,7 +169,7 @@ class InkManualClient(StreamClient[ManualSession, ManualEvent]):
 class _FinalTap:
     """Gives the finals to those who wait for them, whether the events are read or not."""
 
-    watches_audio = False
+    kinds = frozenset({MomentKind.EVENT})
 
     def __init__(self, waiting: dict[int, asyncio.Future[Final]]) -> None:
         """Answer the waiting calls, which are numbered like the finals."""
@@ -178,7 +178,7 @@ class _FinalTap:
     def on(self, moment: Moment) -> None:
         """Answer the call that a final belongs to."""
         final = moment.payload
-        if moment.kind is MomentKind.EVENT and isinstance(final, Final) and final.timing:
+        if isinstance(final, Final) and final.timing:
             future = self._waiting.pop(final.timing.turn, None)
             if future is not None and not future.done():
                 future.set_result(final)

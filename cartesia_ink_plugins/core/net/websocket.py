@@ -1,8 +1,9 @@
 """One WebSocket connection on asyncio, driven without a task of its own.
 
-The protocol is websockets' sans-IO layer; this file moves its bytes. Sending is a plain call that
-never waits: the transport buffers what the socket does not take at once, and `on_writable` is
-called when that becomes too much. The library's debug log is off, because it would print headers.
+The protocol is websockets' sans-IO layer; this file moves its bytes. What is sent goes to the
+socket with `flush`, in one piece: a ping behind audio costs no write of its own. Neither ever
+waits: the transport buffers what the socket does not take at once, and `on_writable` is called when
+that becomes too much. The library's debug log is off, because it would print headers.
 """
 
 from __future__ import annotations
@@ -106,21 +107,28 @@ class Connection(asyncio.Protocol):
         await loop.create_connection(lambda: self, **options)
 
     def send(self, data: bytes | str) -> None:
-        """Send one message; binary for bytes, text for str."""
-        transport = self._transport
-        if self._protocol.state is not State.OPEN or transport is None or transport.is_closing():
+        """Send one message with the next `flush`; binary for bytes, text for str."""
+        if self._protocol.state is not State.OPEN:
             return
         if isinstance(data, bytes):
             self._protocol.send_binary(data)
         else:
             self._protocol.send_text(data.encode())
-        self._flush()
 
     def ping(self, number: int) -> None:
-        """Send a ping; its content is a number."""
+        """Send a ping with the next `flush`; its content is a number."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_ping(b"%d" % number)
-            self._flush()
+
+    def flush(self) -> None:
+        """Write what is to be sent to the socket, in one piece."""
+        transport, parts = self._transport, self._protocol.data_to_send()
+        if not parts or transport is None or transport.is_closing():
+            return
+        transport.write(b"".join(parts))
+        # An empty part: nothing follows.
+        if not parts[-1] and transport.can_write_eof():
+            transport.write_eof()
 
     def abort(self) -> None:
         """Cut the connection; nothing more is reported."""
@@ -152,7 +160,7 @@ class Connection(asyncio.Protocol):
         for name, value in self._headers.items():
             request.headers[name] = value
         self._protocol.send_request(request)
-        self._flush()
+        self.flush()
 
     def data_received(self, data: bytes) -> None:
         """Hand on what a read brought."""
@@ -196,7 +204,7 @@ class Connection(asyncio.Protocol):
                 self._handle_response(event)
             elif isinstance(event, Frame):
                 self._handle_frame(event)
-        self._flush()
+        self.flush()
         protocol = self._protocol
         if not self._answered and protocol.handshake_exc is not None:
             self._tell_lost(
@@ -264,16 +272,6 @@ class Connection(asyncio.Protocol):
         if self._callbacks is not None:
             is_text = self._fragmented_text
             self._callbacks.on_message(data.decode(errors="replace") if is_text else data)
-
-    def _flush(self) -> None:
-        transport = self._transport
-        for data in self._protocol.data_to_send():
-            if transport is None or transport.is_closing():
-                continue
-            if data:
-                transport.write(data)
-            elif transport.can_write_eof():
-                transport.write_eof()
 
     def _tell_lost(self, reason: str, code: int | None) -> None:
         callbacks, self._callbacks = self._callbacks, None

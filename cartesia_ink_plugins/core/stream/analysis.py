@@ -19,7 +19,16 @@ class AnalysisQueue:
         due_at: From when on audio is to be added with `add_due`.
     """
 
-    __slots__ = ("_analyse", "_format", "_pieces", "_size", "_taps", "collect", "due_at")
+    __slots__ = (
+        "_analyse",
+        "_format",
+        "_pieces",
+        "_reports_audio",
+        "_size",
+        "_taps",
+        "collect",
+        "due_at",
+    )
 
     def __init__(
         self, analyse: Callable[[bytes, float], None], format: AudioFormat, taps: Taps
@@ -34,6 +43,7 @@ class AnalysisQueue:
         self._analyse = analyse
         self._format = format
         self._taps = taps
+        self._reports_audio = taps.want(MomentKind.AUDIO)
         self._size = 0
         self._pieces: list[bytes] = []
         self.collect = self._pieces.append
@@ -58,7 +68,7 @@ class AnalysisQueue:
         if self._pieces:
             pcm = b"".join(self._pieces)
             self._pieces.clear()
-            if self._taps.watches_audio:
+            if self._reports_audio:
                 self._tell(pcm, at)
             self._analyse(pcm, at)
 

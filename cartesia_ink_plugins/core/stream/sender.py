@@ -73,6 +73,7 @@ class AudioSender:
         self.needs_position = False
         self.send = send
         self._taps = taps
+        self._reports_audio = taps.want(MomentKind.SENT)
         self._reached = 0
         self._given_up = 0
         self._min_message = max(format.size(resilience.min_message_seconds), 1)
@@ -169,7 +170,7 @@ class AudioSender:
             if self._replay and sent >= self._replay[1]:
                 self._taps.on(now, MomentKind.REPLAY_ENDED, self.span(*self._replay))
                 self._replay = None
-            if self._taps.watches_audio:
+            if self._reports_audio:
                 span = self.span(sent - size, sent)
                 audio = SentAudio(span.start, span.end, span.seconds, data)
                 self._taps.on(now, MomentKind.SENT, audio)

@@ -187,6 +187,8 @@ class TurnReplay:
 
     def _is_doubtful(self, event: TurnEvent, checkpoint: Checkpoint, position: int) -> bool:
         """Whether an event makes the last checkpoint doubtful; the server had a position."""
+        if checkpoint is self._transcript.checkpoints[0]:
+            return False  # there is none before it: the onset of the turn stands
         if isinstance(event, TurnResume):
             # A pause after which nobody spoke is not the pause the server meant.
             return not self._speech.has_speech(checkpoint.position, position)

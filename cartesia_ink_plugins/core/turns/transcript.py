@@ -155,7 +155,7 @@ class TurnTranscript:
 
     def connection_lost(self) -> None:
         """What follows comes from another connection, which is sent audio from the checkpoint."""
-        self._server.state = TurnState.IDLE
+        self._server.become(TurnState.IDLE)
         self._is_first_connection = False
         self._connection_has_text, self._last_message_text = False, ""
         self._overlap, self._repeat = None, Repeat("")

@@ -38,7 +38,7 @@ from cartesia_ink_plugins.observe.telemetry import names
 from cartesia_ink_plugins.observe.telemetry.metrics import Instruments
 from cartesia_ink_plugins.observe.telemetry.spans import Attributes, SpanEvent, TurnSpan
 from cartesia_ink_plugins.observe.telemetry.worker import TelemetryWorker
-from cartesia_ink_plugins.observe.turns import TurnReport, TurnTracker
+from cartesia_ink_plugins.observe.turns import TURN_KINDS, TurnReport, TurnTracker
 
 _CAPTURE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 """The variable with which the conventions let a user ask for content."""
@@ -53,7 +53,15 @@ class TelemetryTap:
     or when the next turn begins.
     """
 
-    watches_audio = False
+    kinds = TURN_KINDS | {
+        MomentKind.SETTINGS,
+        MomentKind.OPENED,
+        MomentKind.LOST,
+        MomentKind.REJECTED,
+        MomentKind.REPLAY_ENDED,
+        MomentKind.SPECULATION_BEGAN,
+        MomentKind.SPECULATION_ENDED,
+    }
 
     def __init__(
         self,

@@ -74,9 +74,13 @@ def test_each_moment_has_its_line(
         assert text == line
 
 
-def test_at_info_the_messages_are_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+def test_at_info_the_messages_are_neither_logged_nor_wanted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(INFO, "test")
     assert lines(caplog, MomentKind.RECEIVED, "text") == []
-    assert not LogTap(logging.getLogger("test")).watches_audio
+    wanted = LogTap(logging.getLogger("test")).kinds
+    assert {MomentKind.OPENED, MomentKind.LOST, MomentKind.GAP, MomentKind.EVENT} <= wanted
+    assert not wanted & {MomentKind.RECEIVED, MomentKind.COMMAND, MomentKind.SENT}
     caplog.set_level(DEBUG, "test")
-    assert LogTap(logging.getLogger("test")).watches_audio
+    assert LogTap(logging.getLogger("test")).kinds == frozenset(MomentKind)

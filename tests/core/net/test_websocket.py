@@ -185,10 +185,12 @@ class TestTheEnd:
             connection, recorder = await connect(server)
             await recorder.until("open")
             connection.send("question")
+            connection.flush()
             recorder.reports.clear()
             await abort(connection)
             connection.send("more")
             connection.ping(7)
+            connection.flush()
             connection.abort()
             assert recorder.reports == []
 
@@ -240,6 +242,7 @@ class TestBackpressure:
                 if recorder.of("writable"):
                     break
                 connection.send(bytes(2**14))
+                connection.flush()
             assert recorder.of("writable") == [("writable", False)]
             go_on.set()
             await recorder.until("writable", 2)

@@ -6,11 +6,31 @@ import asyncio
 import random
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
 from cartesia_ink_plugins.core.net.websocket import Connection
 from cartesia_ink_plugins.server.frames import Opcode
 from tests.core.net.recorder import Recorder, abort, connect, served
 from tests.core.sockets import Peer, raw_server
+
+
+class Wire(asyncio.Transport):
+    """A transport that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
 
 
 class TestMessages:
@@ -64,6 +84,7 @@ class TestMessages:
             await recorder.until("open")
             recorder.reports.clear()
             connection.send("go")
+            connection.flush()
             await recorder.until("read")
             assert recorder.reports == [("message", "one"), ("message", "two"), ("read",)]
             await abort(connection)
@@ -116,6 +137,7 @@ class TestMessages:
             connection.send(b"\x01\x02")
             connection.send('{"type":"close"}')
             connection.ping(7)
+            connection.flush()
             await recorder.until("pong", 4)
             assert recorder.of("pong") == [("pong", number) for number in (7, -1, -1, -1)]
             assert received == [
@@ -124,6 +146,28 @@ class TestMessages:
                 (Opcode.PING, b"7"),
             ]
             await abort(connection)
+
+    async def test_what_is_sent_before_a_flush_is_written_in_one_piece(self) -> None:
+        recorder = Recorder()
+        connection = Connection("ws://127.0.0.1:1", {}, recorder.callbacks)
+        wire, server = Wire(), ServerProtocol()
+        connection.connection_made(wire)
+        server.receive_data(wire.written.pop())
+        request = server.events_received()[0]
+        assert isinstance(request, Request)
+        server.send_response(server.accept(request))
+        connection.data_received(b"".join(server.data_to_send()))
+        connection.send(b"audio")
+        connection.send(b"more")
+        connection.ping(7)
+        assert wire.written == []
+        connection.flush()
+        connection.flush()
+        assert len(wire.written) == 1
+        server.receive_data(wire.written[0])
+        frames = [frame for frame in server.events_received() if isinstance(frame, Frame)]
+        assert [bytes(frame.data) for frame in frames] == [b"audio", b"more", b"7"]
+        connection.connection_lost(None)
 
     async def test_messages_of_any_length_are_read_by_another_websocket_library(self) -> None:
         sizes = (1, 125, 126, 640, 65_535, 65_536, 200_000)
@@ -142,6 +186,7 @@ class TestMessages:
             await recorder.until("open")
             for message in messages:
                 connection.send(message)
+                connection.flush()
             assert (await recorder.until("lost"))[2] == 1000
             assert received == messages
             await abort(connection)
@@ -159,6 +204,7 @@ class TestMessages:
             await recorder.until("open")
             for _ in range(10):
                 connection.send(bytes(8))
+            connection.flush()
             await recorder.until("lost")
             await abort(connection)
         assert len(set(masked)) == 10

@@ -15,8 +15,6 @@ FRAME = 1 / 32  # seconds; a sum of them is exact
 class Recorder:
     """A tap that keeps every moment."""
 
-    watches_audio = True
-
     def __init__(self) -> None:
         self.moments: list[Moment] = []
 

@@ -25,14 +25,15 @@ LOG = logging.getLogger("test")
 NUMBERED = AudioFormat(Encoding.PCM_S32LE, 1000)
 RATE = NUMBERED.sample_rate
 WIDTH = NUMBERED.sample_width
+WITHOUT_AUDIO = frozenset(MomentKind) - {MomentKind.SENT}
 
 
 class Recorder:
     """A tap that keeps every moment."""
 
-    def __init__(self, *, watches_audio: bool) -> None:
+    def __init__(self, kinds: frozenset[MomentKind] = frozenset(MomentKind)) -> None:
         self.moments: list[Moment] = []
-        self.watches_audio = watches_audio
+        self.kinds = kinds
 
     def on(self, moment: Moment) -> None:
         self.moments.append(moment)
@@ -351,7 +352,7 @@ class TestGivenUp:
 
 class TestTaps:
     def test_every_message_of_audio_is_a_moment_with_its_span(self) -> None:
-        tap = Recorder(watches_audio=True)
+        tap = Recorder()
         caller = connected(None, tap)
         caller.speak_for(0.1)
         caller.sender.send_silence(0.1, caller.now)
@@ -368,7 +369,7 @@ class TestTaps:
         )
 
     def test_a_replay_is_told_from_its_beginning_to_where_sending_had_been(self) -> None:
-        tap = Recorder(watches_audio=False)
+        tap = Recorder(WITHOUT_AUDIO)
         caller = connected(None, tap)
         caller.speak_for(1.0)
         caller.lose()
@@ -384,8 +385,8 @@ class TestTaps:
         assert (counts.sent, counts.replayed) == (NUMBERED.size(1.13), NUMBERED.size(0.05))
         assert (counts.received, counts.connections) == (NUMBERED.size(1.13), 2)
 
-    def test_for_a_tap_that_does_not_watch_audio_there_is_no_moment_a_message(self) -> None:
-        tap = Recorder(watches_audio=False)
+    def test_for_a_tap_that_does_not_want_it_there_is_no_moment_a_message(self) -> None:
+        tap = Recorder(WITHOUT_AUDIO)
         caller = connected(None, tap)
         caller.speak_for(0.1)
         caller.sender.send_silence(0.1, caller.now)
