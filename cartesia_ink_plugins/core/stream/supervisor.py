@@ -129,7 +129,6 @@ class ConnectionSupervisor(ConnectionMachine):
         """The attempt succeeded."""
         self.become(ConnectionState.OPEN)
         self._budget.spend(now)
-        self._due_at = _NEVER
         self.request_id = request_id
         self.is_accepted = self._is_healthy = False
         self.opened_at = now

@@ -279,6 +279,20 @@ class TestMessages:
         session.timeout(2.0)
         assert session.is_closed
 
+    @pytest.mark.parametrize(("code", "is_complete"), [(1000, True), (1006, False)])
+    def test_a_server_that_closes_without_done_has_said_all(
+        self, code: int, is_complete: bool
+    ) -> None:
+        session = opened(0.1)
+        session.finalize(0.2)
+        receive(session, 0.3, Transcript("Hello there.", is_final=True))
+        session.finish(0.5, 1.0)
+        session.connection_lost("closed", 0.6, code)
+        session.timeout(2.0)
+        assert session.is_closed
+        [final] = [event for event in session.events if isinstance(event, Final)]
+        assert (final.text, final.is_complete) == ("Hello there.", is_complete)
+
     def test_done_alone_shows_that_the_settings_are_accepted(self) -> None:
         session = opened()
         session.finish(0.5, 60.0)

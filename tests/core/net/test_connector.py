@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -11,6 +12,8 @@ import pytest
 
 from cartesia_ink_plugins.core.credentials import Credentials
 from cartesia_ink_plugins.core.errors import UsageError
+from cartesia_ink_plugins.core.events import Unreachable
+from cartesia_ink_plugins.core.net import obstacles
 from cartesia_ink_plugins.core.net.connector import Connector, running_loop
 from cartesia_ink_plugins.core.options import TurnsOptions
 from cartesia_ink_plugins.server.frames import Opcode
@@ -157,6 +160,76 @@ async def test_each_attempt_asks_for_a_token_of_its_own() -> None:
             assert f"access_token={token} " in peer.request
             assert "X-API-Key" not in peer.request
         assert made.redact("the token second is bad") == "the token *** is bad"
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+async def test_what_waiting_does_not_mend_is_told_once_before_the_report_of_its_attempt(
+    is_asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(obstacles, "TELL_AFTER", 0.0)
+
+    async def talk(peer: Peer) -> None:
+        await peer.read_request()
+        peer.answer("302 Found", headers=f"Location: https://{SECRET}.example/\r\n")
+
+    async with raw_server(talk) as server:
+        recorder, told = Recorder(), list[str]()
+
+        def tell(event: Unreachable) -> None:
+            assert len(recorder.reports) == len(told)
+            told.append(event.reason)
+
+        made = Connector(KEY, None, recorder.callbacks, tell if is_asked else None)
+        for number in (1, 2):
+            made.connect(options(server.url))
+            await recorder.until("reject", number)
+        await closed(made)
+    reason = "HTTP 302 redirects to ***.example, which is not followed: it would get the key"
+    assert told == ([reason] if is_asked else [])
+
+
+async def test_once_a_connection_was_opened_it_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(obstacles, "TELL_AFTER", 0.0)
+
+    async def talk(peer: Peer) -> None:
+        if len(server.peers) == 2:
+            await peer.upgrade()
+        else:
+            await peer.read_request()
+            peer.answer("302 Found")
+
+    async with raw_server(talk) as server:
+        recorder, told = Recorder(), list[str]()
+        made = Connector(KEY, None, recorder.callbacks, lambda event: told.append(event.reason))
+        for kind, number in (("reject", 1), ("open", 1), ("reject", 2)):
+            made.connect(options(server.url))
+            await recorder.until(kind, number)
+            made.drop()
+        await closed(made)
+    assert len(told) == 2
+
+
+async def test_a_drop_cuts_the_attempt_that_is_not_answered() -> None:
+    ended = asyncio.Event()
+
+    async def talk(peer: Peer) -> None:
+        await peer.read_request()
+        with contextlib.suppress(ConnectionError):
+            await peer.reader.read()
+        ended.set()
+
+    async with raw_server(talk) as server:
+        made, recorder = connector()
+        made.connect(options(server.url))
+        async with asyncio.timeout(30):
+            while not server.peers or not server.peers[0].request:
+                await asyncio.sleep(0.01)
+            made.drop()
+            await ended.wait()
+        await closed(made)
+        assert recorder.reports == []
 
 
 async def test_nothing_is_reported_of_an_attempt_that_was_dropped() -> None:

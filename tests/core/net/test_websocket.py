@@ -123,6 +123,27 @@ class TestUpgrade:
             await abort(connection)
 
 
+class TestManyAddresses:
+    @pytest.mark.parametrize(
+        ("host", "has_many"),
+        [("api.cartesia.invalid", True), ("127.0.0.1", False), ("[::1]", False)],
+    )
+    async def test_only_a_name_may_have_several_which_are_tried_in_turn(
+        self, host: str, has_many: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: dict[str, object] = {}
+
+        async def create_connection(*_: object, **arguments: object) -> None:
+            asked.update(arguments)
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+        connection = Connection(f"ws://{host}:3128/", {}, Recorder().callbacks)
+        await connection.open(None)
+        assert asked.get("happy_eyeballs_delay") == (0.25 if has_many else None)
+        assert asked["port"] == 3128
+        connection.abort()
+
+
 class TestTheEnd:
     @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013])
     async def test_a_close_frame_has_a_code_and_a_reason(self, code: int) -> None:
