@@ -659,6 +659,24 @@ class TestSettings:
             assert not [event for event in events if isinstance(event, Disconnected)]
 
 
+async def test_what_a_framework_reports_is_of_its_time_or_of_now() -> None:
+    moments: list[Moment] = []
+
+    class Observer:
+        def on(self, moment: Moment) -> None:
+            moments.append(moment)
+
+    options = TurnsOptions(base_url="http://127.0.0.1:1")
+    ink = InkTurnsClient(options, KEY, taps=[Observer()])
+    ink.report(MomentKind.BOT_STARTED, at=5.0)
+    ink.report(MomentKind.BOT_STOPPED)
+    await ink.aclose()
+    reported = {moment.kind: moment.time for moment in moments}
+    assert reported[MomentKind.BOT_STARTED] == 5.0
+    now = asyncio.get_running_loop().time()
+    assert reported[MomentKind.BOT_STOPPED] == pytest.approx(now, abs=PATIENCE)
+
+
 class TestAtOnce:
     """A session has a timer every half second; what the application says waits for none."""
 

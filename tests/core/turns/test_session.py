@@ -7,6 +7,7 @@ from collections import deque
 import pytest
 
 from cartesia_ink_plugins.core.events import (
+    AudioGap,
     Connected,
     Disconnected,
     Done,
@@ -19,7 +20,7 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.options import TurnSettings
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings
 from cartesia_ink_plugins.core.stream.outbox import Drop
 from cartesia_ink_plugins.core.turns.session import merge_unread
 from cartesia_ink_plugins.core.wire import encode
@@ -101,6 +102,19 @@ def test_only_what_is_further_than_ever_begins_the_backoff_anew() -> None:
         hand.receives(event)
         resets.append(policy.resets)
     assert resets == [1, 2, 2, 3, 4]
+
+
+def test_what_the_replay_buffer_could_not_hold_is_told_with_the_next_connection() -> None:
+    hand = connected(resilience=Resilience(replay_buffer_seconds=3.0))
+    hand.silence(0.1)
+    hand.close(1006)
+    hand.silence(8.0)
+    hand.forget()
+    hand.open()
+    gap, accepted = hand.events
+    assert isinstance(gap, AudioGap)
+    assert gap.seconds == pytest.approx(5.0, abs=0.2)
+    assert isinstance(accepted, Connected)
 
 
 def long_turn() -> Hand:
