@@ -6,5 +6,7 @@
     make bench-engine      the local server's speech engine, on real speech
     make bench-end-of-turn how soon and how rightly that engine ends turns
 
+    python -m benchmarks.counts  what a stream takes, in numbers that a busy machine does not change
+
 Each is a module with a `--help` of its own: `python -m benchmarks.pipecat_streams --help`.
 """

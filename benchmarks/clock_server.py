@@ -49,7 +49,7 @@ class ClockServer:
         byte_rate = 2 * int(query.get("sample_rate", ["16000"])[0])
         arrivals = self.arrivals.setdefault(query["keyterm"][0], []) if "keyterm" in query else None
         phase = next(self._numbers) * GOLDEN % 1
-        player, received, events = _turns(), 0, 0
+        player, received, events = turns(), 0, 0
         await connection.send(_message("connected"))
         with contextlib.suppress(ConnectionClosed):
             async for message in connection:
@@ -73,7 +73,7 @@ async def _send_soon(connection: ServerConnection, player: Iterator[str]) -> Non
         await connection.send(next(player))
 
 
-def _turns() -> Iterator[str]:
+def turns() -> Iterator[str]:
     """Messages of turns; the words of an update are the times at which each was added."""
     while True:
         yield _message("turn.start")

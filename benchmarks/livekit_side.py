@@ -21,8 +21,8 @@ from livekit import rtc
 from livekit.agents import DEFAULT_API_CONNECT_OPTIONS, LanguageCode, stt
 from websockets.asyncio.client import ClientConnection, connect
 
-_SAMPLE_RATE = 24_000
-_FRAME_SECONDS = 0.05
+SAMPLE_RATE = 24_000
+FRAME_SECONDS = 0.05
 _CONNECT_SECONDS = 1.5
 """Until all are connected, which is not measured."""
 _GOLDEN = (5**0.5 - 1) / 2
@@ -108,7 +108,7 @@ def make_stt(side: str, url: str, name: str, http: aiohttp.ClientSession) -> stt
 
             return cartesia.STT(api_key="bench", base_url=url, keyterm=[name], http_session=http)
         case "floor":
-            query = urlencode({"sample_rate": _SAMPLE_RATE, "keyterm": name})
+            query = urlencode({"sample_rate": SAMPLE_RATE, "keyterm": name})
             return Floor(f"{url.replace('http', 'ws', 1)}?{query}")
         case _:
             return Nothing()
@@ -125,10 +125,10 @@ class Load:
     def __init__(self, side: str, url: str, streams: int, seconds: float) -> None:
         """Prepare."""
         self._side, self._url = side, url
-        self._streams, self._frames = streams, int(seconds / _FRAME_SECONDS)
+        self._streams, self._frames = streams, int(seconds / FRAME_SECONDS)
         self.pushes: dict[str, list[float]] = {}
         self.delays: list[float] = []
-        noise = np.random.default_rng(0).normal(0, 300, int(_SAMPLE_RATE * _FRAME_SECONDS))
+        noise = np.random.default_rng(0).normal(0, 300, int(SAMPLE_RATE * FRAME_SECONDS))
         self._pcm = noise.astype("<i2").tobytes()
 
     async def run(self) -> tuple[float, float]:
@@ -155,15 +155,15 @@ class Load:
         listening = asyncio.create_task(self._listen(stream))
         pushes = self.pushes[name] = []
         try:
-            await asyncio.sleep(phase * _FRAME_SECONDS)
-            samples = int(_SAMPLE_RATE * _FRAME_SECONDS)
-            frame = rtc.AudioFrame(self._pcm, _SAMPLE_RATE, 1, samples)
+            await asyncio.sleep(phase * FRAME_SECONDS)
+            samples = int(SAMPLE_RATE * FRAME_SECONDS)
+            frame = rtc.AudioFrame(self._pcm, SAMPLE_RATE, 1, samples)
             stream.push_frame(frame)
             pushes.append(time.monotonic())
             await asyncio.sleep(_CONNECT_SECONDS)
             began = time.monotonic()
             for count in range(1, self._frames + 1):
-                await asyncio.sleep(began + count * _FRAME_SECONDS - time.monotonic())
+                await asyncio.sleep(began + count * FRAME_SECONDS - time.monotonic())
                 pushes.append(time.monotonic())
                 stream.push_frame(frame)
         finally:

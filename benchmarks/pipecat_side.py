@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from typing import Any
 
-_FRAME_SECONDS = 0.02
+FRAME_SECONDS = 0.02
 _SAMPLE_RATE = 16_000
 _SETTLE_SECONDS = 1.5
 """Until all are connected, which is not measured."""
@@ -43,11 +43,11 @@ class Meter:
         gc.collect()
         phases = [range(phase, self.streams, _PHASES) for phase in range(_PHASES)][: self.streams]
         before, due = time.process_time(), time.perf_counter()
-        for _ in range(round(self.seconds / _FRAME_SECONDS)):
+        for _ in range(round(self.seconds / FRAME_SECONDS)):
             for phase in phases:
                 for stream in phase:
                     await feed(stream)
-                due += _FRAME_SECONDS / len(phases)
+                due += FRAME_SECONDS / len(phases)
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
         cpu = time.process_time() - before
         gc.collect()
@@ -70,7 +70,7 @@ def _noise() -> bytearray:
     """To be copied for every frame: no two of a caller are one object, and keeping them costs."""
     import numpy as np
 
-    noise = np.random.default_rng(0).normal(0, 300, int(_SAMPLE_RATE * _FRAME_SECONDS))
+    noise = np.random.default_rng(0).normal(0, 300, int(_SAMPLE_RATE * FRAME_SECONDS))
     return bytearray(noise.astype("<i2").tobytes())
 
 
@@ -97,7 +97,7 @@ async def _bare(meter: Meter, port: str) -> dict[str, float]:
     return cost
 
 
-async def _pipelines(side: str, meter: Meter, port: str) -> dict[str, float]:
+async def run_pipelines(side: str, meter: Meter, port: str) -> dict[str, float]:
     """A pipeline for every stream: the service, and a processor that takes the time."""
     from pipecat.frames.frames import Frame, InputAudioRawFrame, InterimTranscriptionFrame
     from pipecat.pipeline.pipeline import Pipeline
@@ -149,7 +149,7 @@ def _service(side: str, url: str) -> Any:
             # It has had two names.
             names = {field.name for field in fields(Resilience)}
             [name] = names & {"coalesce", "min_message_seconds"}
-            options: dict[str, Any] = {name: 2 * _FRAME_SECONDS}
+            options: dict[str, Any] = {name: 2 * FRAME_SECONDS}
             resilience = Resilience(**options)
             return InkTurnsSTTService(api_key="bench", url=url, resilience=resilience)
         case "built-in":
@@ -226,7 +226,7 @@ def main(side: str, streams: str, seconds: str, port: str) -> None:
     if side != "websockets":
         _service(side, "ws://127.0.0.1:1")  # so that imports are not counted as memory of streams
     meter = Meter(int(streams), float(seconds))
-    run = _bare(meter, port) if side == "websockets" else _pipelines(side, meter, port)
+    run = _bare(meter, port) if side == "websockets" else run_pipelines(side, meter, port)
     sys.stdout.write(json.dumps(asyncio.run(run)) + "\n")
 
 
