@@ -20,9 +20,10 @@ from cartesia_ink_plugins.core.events import (
     TurnStart,
     TurnUpdate,
 )
-from cartesia_ink_plugins.core.options import Resilience, TurnSettings
+from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.stream.outbox import Drop
-from cartesia_ink_plugins.core.turns.session import merge_unread
+from cartesia_ink_plugins.core.tap import Moment, MomentKind
+from cartesia_ink_plugins.core.turns.session import TurnsSession, merge_unread
 from cartesia_ink_plugins.core.wire import encode
 from tests.core.hand import Hand, connected, started, words
 
@@ -79,6 +80,24 @@ class TestSettings:
         hand.receives(ErrorMessage(400, "out of range"))
         assert hand.session.options.turn.turn_end_threshold == 0.2
         assert hand.session.rejection is not None
+
+    def test_observers_are_told_the_options_in_force(self) -> None:
+        class Settings:
+            def __init__(self) -> None:
+                self.told: list[object] = []
+
+            def on(self, moment: Moment) -> None:
+                if moment.kind is MomentKind.SETTINGS:
+                    self.told.append(moment.payload)
+
+        tap = Settings()
+        session = TurnsSession(TurnsOptions(), Resilience(), jitter=lambda: 0.5, taps=[tap])
+        session.configure(LATER, 0.0)
+        assert tap.told == [session.options]
+        session.update_keyterms(["table"], 0.0)
+        session.update_keyterms(["table"], 0.0)
+        assert tap.told[1:] == [session.options]
+        assert session.options.keyterms == ("table",)
 
 
 def test_only_what_is_further_than_ever_begins_the_backoff_anew() -> None:
