@@ -130,9 +130,14 @@ class Recogniser:
         """Answer one request; blocks for a tenth of a second or two."""
         heard = self._whisper.encode(request.features)
         if request.melody is None:
-            decoded = self._decode(heard, request, request.prefix)
+            decoded = self._decode(heard, request, request.prefix, beams=1)
+            chances = self._chances(decoded)
+            if not request.prefix:
+                # Of the first words nothing before them tells which they are: with five beams they
+                # are heard better, and sure are those that one beam hears as well.
+                decoded = self._decode(heard, request, "")
             following = self._credible(request, decoded)
-            answer = Answer(following, sure(following, self._chances(decoded)))
+            answer = Answer(following, sure(following, chances))
             tokens = self._tokens(request.prefix) + (decoded.tokens if following else ())
             if request.keep is not None:
                 latest = request.frames - request.keep
@@ -174,14 +179,14 @@ class Recogniser:
             following = after(request.prefix, following) or ""
         return following, after_it
 
-    def _decode(self, heard: Any, request: Request, prefix: str) -> Decoded:
+    def _decode(self, heard: Any, request: Request, prefix: str, *, beams: int = _BEAMS) -> Decoded:
         return self._whisper.decode(
             heard,
             prefix=self._tokens(prefix),
             context=self._tokens(request.context),
             max_tokens=_cap(request, prefix),
-            beams=1 if request.melody is None else _BEAMS,
-            chances=_SURE_TOKENS if request.melody is None else 0,
+            beams=beams,
+            chances=_SURE_TOKENS if beams == 1 else 0,
         )
 
     def _chances(self, decoded: Decoded) -> list[tuple[str, float]]:

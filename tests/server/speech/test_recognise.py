@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 
-from cartesia_ink_plugins.server.speech.recognise import credible, sure, without_loop
-from cartesia_ink_plugins.server.speech.whisper import Decoded
+from cartesia_ink_plugins.server.speech.features import Features
+from cartesia_ink_plugins.server.speech.onnx import SmartTurn
+from cartesia_ink_plugins.server.speech.recognise import (
+    Recogniser,
+    Request,
+    credible,
+    sure,
+    without_loop,
+)
+from cartesia_ink_plugins.server.speech.whisper import Decoded, Whisper
 
 
 def decoded(confidence: float, no_speech: float) -> Decoded:
@@ -54,6 +65,47 @@ def test_a_word_is_sure_by_its_least_probable_piece_and_the_last_must_be_more_so
     pieces: list[tuple[str, float]], known: str
 ) -> None:
     assert sure("".join(piece for piece, _ in pieces), pieces) == known
+
+
+class TwoMinds(Whisper):
+    """Hears one text with one beam and another with five; each word is a token."""
+
+    def __init__(self, *, one: str, five: str) -> None:
+        self._texts = {1: one, 5: five}
+        self.beams: list[int] = []
+
+    def encode(self, features: Features) -> object:
+        return None
+
+    def tokens(self, text: str) -> tuple[int, ...]:
+        return tuple(map(ord, text))
+
+    def text(self, tokens: Sequence[int]) -> str:
+        return "".join(map(chr, tokens))
+
+    def decode(self, heard: object, *, beams: int = 1, **_: object) -> Decoded:
+        self.beams.append(beams)
+        tokens = self.tokens(self._texts[beams])
+        return Decoded(tokens, 0.9, 0.0, (0.9,) * len(tokens) if beams == 1 else ())
+
+
+@pytest.mark.parametrize(
+    ("prefix", "five", "known", "beams"),
+    [
+        ("", " He was", " He was", [1, 5]),
+        ("", " He was here.", " He was", [1, 5]),
+        ("", " She was", "", [1, 5]),
+        (" So", " She was", " He was", [1]),
+    ],
+)
+def test_of_the_first_words_those_are_sure_that_five_beams_hear_as_well(
+    prefix: str, five: str, known: str, beams: list[int]
+) -> None:
+    whisper = TwoMinds(one=" He was", five=five)
+    recognise = Recogniser(whisper, SmartTurn(None))
+    answer = recognise(Request(np.zeros((1, 80, 1500), np.float32), 100, 1.0, prefix))
+    assert answer.sure == known
+    assert whisper.beams == beams
 
 
 @pytest.mark.parametrize(
