@@ -7,7 +7,7 @@
 
 The sample has its share of every module; the seed chooses it. The run ends within 30 minutes on two
 cores: after 25 it starts no other mutant, and what was played by then is the sample. The first run
-of a checkout measures the tests as well, which takes about 4 minutes of these.
+of a checkout measures the tests as well, in 3 minutes of CPU time.
 
 Those that survive are printed, and then how many were noticed: of how many, and the range in which
 that share of all mutants lies with a probability of 95 %. The ones of `survivors.txt` are known,
