@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -198,7 +199,7 @@ async def test_what_is_dictated_is_written_in_one_piece_and_never_revised(
     assert outcome.revised == 0
     updates = [e.transcript for _, e in outcome.events if isinstance(e, TurnUpdate)]
     assert len(updates) >= 2
-    assert all("916-555-2814" in text for text in updates if "9" in text)
+    assert not any(re.search(r"\d[.,]?\s+\d", text) for text in updates)
 
 
 async def test_keyterms_do_no_harm(engine: SpeechEngine, clips: dict[str, Clip]) -> None:
