@@ -1,14 +1,14 @@
 """Coded speech: audio whose words are decoded from their tones without error.
 
-In a test, lost audio must be lost words and audio sent twice repeated words, on any connection and
-wherever it is cut. So each word is coded in its sound: two chords, each of three digits (one of ten
-tones in each of three groups) and a marker tone that tells the first chord from the second. The
-first chord has three digits of the word's index; the second has the fourth digit, the kind of pause
-that follows, and a check digit. A word that is cut anywhere is not decoded.
+In a test, lost audio must be lost words and audio sent twice repeated words, wherever it is cut. So
+each word is coded in its sound: two chords, each of three digits (one of ten tones in each of three
+groups) and a marker tone that tells the first chord from the second. The first has three digits of
+the word's index; the second has the fourth, the kind of pause that follows, and a check digit. A
+word that is cut is not decoded.
 
 All tones are multiples of 100 Hz below 3.4 kHz, so any 10 ms hold whole periods: frames need no
-alignment, gain does not matter, and the code survives the six encodings and telephone rates. An
-energy-based VAD takes it for speech of about -13 dBFS with silence between the words.
+alignment, and the code survives any gain, the six encodings and telephone rates. To a VAD that goes
+by energy it is speech of about -13 dBFS with silence between the words.
 """
 
 from __future__ import annotations
