@@ -97,6 +97,12 @@ class RawServer:
         """Where it is."""
         return f"ws://127.0.0.1:{self.port}"
 
+    async def requested(self) -> str:
+        """Wait for the request of the first connection, and return it."""
+        while not self.peers or not self.peers[0].request:
+            await asyncio.sleep(0.01)
+        return self.peers[0].request
+
 
 @contextlib.asynccontextmanager
 async def raw_server(talk: Callable[[Peer], Awaitable[None]]) -> AsyncIterator[RawServer]:

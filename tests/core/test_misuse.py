@@ -330,7 +330,5 @@ async def test_manual_keyterms_and_audio_are_as_robust() -> None:
         ink.send_audio(bytearray(640))
         with pytest.raises(UsageError, match="call_soon_threadsafe"):
             await asyncio.to_thread(ink.send_audio, bytes(640))
-        while not server.peers or not server.peers[0].request:
-            await asyncio.sleep(0.01)
-        assert "keyterm=Cartesia" in server.peers[0].request
+        assert "keyterm=Cartesia" in await server.requested()
         await ink.aclose()

@@ -24,9 +24,9 @@ from cartesia_ink_plugins.core.manual.session import ManualSession, merge_unread
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionState
 from cartesia_ink_plugins.core.stream.outbox import Connect, Drop, Ping
-from cartesia_ink_plugins.core.tap import Moment, MomentKind
 from cartesia_ink_plugins.core.wire import encode
 from tests.core.hand import taken, words
+from tests.core.observers import Impatient, SettingsTap
 
 PCM16 = AudioFormat()
 EPOCH = 1000.0
@@ -310,20 +310,7 @@ class TestMessages:
 
 class TestProgress:
     def test_each_text_that_grows_and_each_final_begins_the_backoff_anew(self) -> None:
-        class Policy:
-            def __init__(self) -> None:
-                self.resets = 0
-
-            def reset(self) -> None:
-                self.resets += 1
-
-            def delay(self, now: float) -> float:
-                return 0.0
-
-            def delay_when_busy(self, now: float, retry_after: float | None) -> float:
-                return 0.0
-
-        session, policy = opened(0.1), Policy()
+        session, policy = opened(0.1), Impatient()
         session.connection.set_reconnect_policy(policy, None, 0.0)
         receive(session, 0.2, Transcript("Hello ", is_final=True))
         assert policy.resets == 1
@@ -336,15 +323,7 @@ class TestProgress:
 
 class TestSettings:
     def test_observers_are_told_of_a_change_and_of_nothing_else(self) -> None:
-        class Settings:
-            def __init__(self) -> None:
-                self.told: list[object] = []
-
-            def on(self, moment: Moment) -> None:
-                if moment.kind is MomentKind.SETTINGS:
-                    self.told.append(moment.payload)
-
-        tap = Settings()
+        tap = SettingsTap()
         session = ManualSession(ManualOptions(), Resilience(), jitter=lambda: 0.5, taps=[tap])
         for _ in range(2):
             session.update_keyterms(["table"], 0.0)

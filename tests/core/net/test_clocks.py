@@ -79,6 +79,14 @@ class TestWallClock:
     def set_time(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         return lambda seconds: monkeypatch.setattr(time, "time", lambda: seconds)
 
+    @staticmethod
+    def read_at_1000(set_time: Callable[[float], None]) -> WallClock:
+        """Return a clock that was read at 1000 s, when the session's clock was at 30 s."""
+        clock = WallClock()
+        set_time(1000.0)
+        clock.epoch(30.0)
+        return clock
+
     def test_knows_the_time_at_which_the_session_was_at_zero(
         self, set_time: Callable[[float], None]
     ) -> None:
@@ -89,9 +97,7 @@ class TestWallClock:
     def test_tells_once_that_it_was_set(
         self, step: float, set_time: Callable[[float], None]
     ) -> None:
-        clock = WallClock()
-        set_time(1000.0)
-        clock.epoch(30.0)
+        clock = self.read_at_1000(set_time)
         set_time(1010.0 + step)
         assert clock.stepped(40.0) == pytest.approx(970.0 + step)
         assert clock.stepped(40.0) is None
@@ -100,8 +106,6 @@ class TestWallClock:
     def test_a_process_that_was_held_up_between_two_readings_set_nothing(
         self, step: float, set_time: Callable[[float], None]
     ) -> None:
-        clock = WallClock()
-        set_time(1000.0)
-        clock.epoch(30.0)
+        clock = self.read_at_1000(set_time)
         set_time(1010.0 + step)
         assert clock.stepped(40.0) is None

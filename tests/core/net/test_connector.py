@@ -224,8 +224,7 @@ async def test_a_drop_cuts_the_attempt_that_is_not_answered() -> None:
         made, recorder = connector()
         made.connect(options(server.url))
         async with asyncio.timeout(30):
-            while not server.peers or not server.peers[0].request:
-                await asyncio.sleep(0.01)
+            await server.requested()
             made.drop()
             await ended.wait()
         await closed(made)
@@ -240,8 +239,7 @@ async def test_nothing_is_reported_of_an_attempt_that_was_dropped() -> None:
         made, recorder = connector()
         made.connect(options(server.url))
         async with asyncio.timeout(30):
-            while not server.peers or not server.peers[0].request:
-                await asyncio.sleep(0.01)
+            await server.requested()
         await closed(made)
         assert recorder.reports == []
 

@@ -13,6 +13,7 @@ from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop, Ping
 from cartesia_ink_plugins.core.stream.sender import AudioSender
 from cartesia_ink_plugins.core.stream.supervisor import ConnectionSupervisor
 from cartesia_ink_plugins.core.tap import Moment, Taps
+from tests.core.observers import Impatient
 
 PCM16 = AudioFormat()
 LOG = logging.getLogger("test")
@@ -270,22 +271,6 @@ class TestBackoff:
             network.open()
         assert network.wait(13.0) is None
         assert network.supervisor.backoff.delay(network.now) == 0.0
-
-
-class Impatient:
-    """A policy of the application: always the same delay."""
-
-    def __init__(self) -> None:
-        self.resets = 0
-
-    def reset(self) -> None:
-        self.resets += 1
-
-    def delay(self, now: float) -> float:
-        return 0.125
-
-    def delay_when_busy(self, now: float, retry_after: float | None) -> float:
-        return 0.125
 
 
 class TestReconnectPolicy:

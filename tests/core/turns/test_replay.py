@@ -35,10 +35,15 @@ def second_turn(resilience: Resilience | None = None, eager: str = "one two thre
     hand.receives(TurnEagerEnd(eager))
     hand.silence(0.5)
     hand.receives(TurnEnd("one two three"))
+    next_turn(hand, " four")
+    return hand
+
+
+def next_turn(hand: Hand, text: str) -> None:
+    """After 3 s of silence another turn begins, with a text."""
     hand.silence(3.0)
     hand.speak(words())
-    hand.receives(TurnStart(), TurnUpdate(" four"))
-    return hand
+    hand.receives(TurnStart(), TurnUpdate(text))
 
 
 def turn_events(hand: Hand) -> list[TurnEvent]:
@@ -88,9 +93,7 @@ class TestCheckpoints:
         hand.receives(TurnEagerEnd(" four five six"))
         hand.silence(0.5)
         hand.receives(TurnEnd(" four five six"))
-        hand.silence(3.0)
-        hand.speak(words())
-        hand.receives(TurnStart(), TurnUpdate(" seven"))
+        next_turn(hand, " seven")
         onset = checkpoint(hand)
         hand.silence(0.4)
         hand.receives(TurnEagerEnd(" seven eight nine"))
@@ -166,9 +169,7 @@ class TestCheckpoints:
         hand.receives(TurnEagerEnd(" four five"))
         hand.silence(0.5)
         hand.receives(TurnEnd(" four five"))
-        hand.silence(2.0)
-        hand.speak(words())
-        hand.receives(TurnStart(), TurnUpdate(" six"))
+        next_turn(hand, " six")
         onset = checkpoint(hand)
         hand.silence(0.25)
         hand.receives(TurnEagerEnd(" six seven"))
@@ -461,9 +462,7 @@ class TestAnEndAtOneOfTwoPauses:
         hand = second_turn()
         hand.silence(1.0)
         hand.receives(TurnEnd(" four five six"))
-        hand.silence(3.0)
-        hand.speak(words())
-        hand.receives(TurnStart(), TurnUpdate(" seven"))
+        next_turn(hand, " seven")
         hand.silence(0.8)
         hand.speak(word)
         word_end = hand.now

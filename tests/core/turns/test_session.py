@@ -22,10 +22,10 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.core.options import Resilience, TurnSettings, TurnsOptions
 from cartesia_ink_plugins.core.stream.outbox import Drop
-from cartesia_ink_plugins.core.tap import Moment, MomentKind
 from cartesia_ink_plugins.core.turns.session import TurnsSession, merge_unread
 from cartesia_ink_plugins.core.wire import encode
 from tests.core.hand import Hand, connected, started, words
+from tests.core.observers import Impatient, SettingsTap
 
 LATER = TurnSettings(turn_end_threshold=0.2)
 
@@ -82,15 +82,7 @@ class TestSettings:
         assert hand.session.rejection is not None
 
     def test_observers_are_told_the_options_in_force(self) -> None:
-        class Settings:
-            def __init__(self) -> None:
-                self.told: list[object] = []
-
-            def on(self, moment: Moment) -> None:
-                if moment.kind is MomentKind.SETTINGS:
-                    self.told.append(moment.payload)
-
-        tap = Settings()
+        tap = SettingsTap()
         session = TurnsSession(TurnsOptions(), Resilience(), jitter=lambda: 0.5, taps=[tap])
         session.configure(LATER, 0.0)
         assert tap.told == [session.options]
@@ -101,20 +93,7 @@ class TestSettings:
 
 
 def test_only_what_is_further_than_ever_begins_the_backoff_anew() -> None:
-    class Policy:
-        def __init__(self) -> None:
-            self.resets = 0
-
-        def reset(self) -> None:
-            self.resets += 1
-
-        def delay(self, now: float) -> float:
-            return 0.0
-
-        def delay_when_busy(self, now: float, retry_after: float | None) -> float:
-            return 0.0
-
-    hand, policy = connected(), Policy()
+    hand, policy = connected(), Impatient()
     hand.session.connection.set_reconnect_policy(policy, None, hand.now)
     resets = []
     for event in (TurnStart(), TurnUpdate("one"), TurnUpdate("one"), TurnEnd("one"), TurnStart()):

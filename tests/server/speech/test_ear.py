@@ -238,6 +238,16 @@ def test_a_partial_begins_only_when_no_pause_waits() -> None:
     workers.shutdown()
 
 
+def waiting_for(release: threading.Event) -> Callable[[], Answer]:
+    """A job that keeps a thread busy until it is released."""
+
+    def busy() -> Answer:
+        release.wait()
+        return Answer("")
+
+    return busy
+
+
 async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
     workers: Workers,
 ) -> None:
@@ -249,11 +259,7 @@ async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
         release.wait()
         return hello(request)
 
-    def busy() -> Answer:
-        release.wait()
-        return Answer("")
-
-    workers.submit(Kind.PAUSE, busy)
+    workers.submit(Kind.PAUSE, waiting_for(release))
     heard = Heard()
     ear = open_ear(heard, slow, workers)
     for _ in range(5):
@@ -275,11 +281,7 @@ async def test_an_interim_that_came_too_late_is_not_recognised(workers: Workers)
         asked.append(request)
         return hello(request)
 
-    def busy() -> Answer:
-        release.wait()
-        return Answer("")
-
-    workers.submit(Kind.PAUSE, busy)
+    workers.submit(Kind.PAUSE, waiting_for(release))
     heard = Heard()
     ear = open_ear(heard, recognise, workers)
     ear.receive_audio(CALL)
