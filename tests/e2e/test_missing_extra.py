@@ -35,8 +35,9 @@ def test_a_missing_extra_is_said_in_one_line(example: str) -> None:
     assert len(result.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("example", ["livekit_agent.py", "push_to_talk_livekit.py"])
-@pytest.mark.parametrize("command", ["dev", "start"])
+@pytest.mark.parametrize(
+    ("example", "command"), [("livekit_agent.py", "start"), ("push_to_talk_livekit.py", "dev")]
+)
 def test_a_livekit_server_that_nobody_named_is_asked_for(example: str, command: str) -> None:
     """The framework itself would show a traceback and end with status 0."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LIVEKIT_")}

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -28,13 +31,42 @@ from cartesia_ink_plugins.testing import (
     assert_no_reply_before_turn_end,
 )
 from examples.pipecat_bot import make_worker
-from tests.e2e.bots import run_example, running_bot
-from tests.e2e.calling import web_call
+from tests.e2e.bots import RunningBot, run_example, running_bot
+from tests.e2e.calling import WebCall, web_call
 from tests.testing.test_recording import VERSION_1
 
 
-@pytest.mark.parametrize("example", ["pipecat_bot.py", "pipecat_foundational.py"])
-async def test_a_caller_is_greeted_and_understood(example: str) -> None:
+@dataclass(frozen=True, slots=True)
+class HeldCall:
+    """A call that is over.
+
+    Attributes:
+        call: What the caller heard and was told.
+        bot: Who answered it; still running, and ready for another.
+        script: What was said.
+        folder: Where the bot records its calls.
+    """
+
+    call: WebCall
+    bot: RunningBot
+    script: Script
+    folder: Path
+
+    def is_understood(self) -> None:
+        """Both lines were heard and answered, behind a greeting, and all of it was audible."""
+        heard = " ".join(self.call.texts("user-transcription"))
+        for words in self.script.transcripts:
+            assert words.strip() in heard
+        said = " ".join(self.call.texts("bot-transcription"))
+        assert "For which day may I book?" in said
+        assert "For how many people?" in said
+        # The bot's track carries speech: a greeting, and an answer to each line.
+        assert len(list(self.call.telephone.journal.of(CallEvent.BOT_SPEAKS))) >= 3
+
+
+@asynccontextmanager
+async def held_call(example: str, folder: Path) -> AsyncIterator[HeldCall]:
+    """Start a bot and have the recorded caller say two lines in coded speech."""
     lines = LINES[:2]
     script = Script(*(line.spoken_text for line in lines))
     format = AudioFormat()
@@ -43,48 +75,45 @@ async def test_a_caller_is_greeted_and_understood(example: str) -> None:
         for start, end in script.spans
     ]
     async with InkServer(script) as ink:
-        environment = {"CARTESIA_BASE_URL": ink.url, "CARTESIA_API_KEY": "any"}
-        async with (
-            running_bot(example, environment=environment) as bot,
-            web_call(bot.url, lines, audio) as call,
-        ):
-            await call.hold()
-    heard = " ".join(call.texts("user-transcription"))
-    for words in script.transcripts:
-        assert words.strip() in heard
-    said = " ".join(call.texts("bot-transcription"))
-    assert "For which day may I book?" in said
-    assert "For how many people?" in said
-    # The bot's track carries speech: a greeting, and an answer to each line.
-    assert len(list(call.telephone.journal.of(CallEvent.BOT_SPEAKS))) >= 3
-
-
-async def test_a_call_has_a_timeline_when_it_is_over(tmp_path: Path) -> None:
-    line, script = LINES[0], Script(LINES[0].spoken_text)
-    async with InkServer(script) as ink:
         environment = {
             "CARTESIA_BASE_URL": ink.url,
             "CARTESIA_API_KEY": "any",
-            "INK_RECORD": str(tmp_path),
+            "INK_RECORD": str(folder),
         }
-        async with running_bot(environment=environment) as bot:
-            async with web_call(bot.url, [line], [script.audio()]) as call:
+        async with running_bot(example, environment=environment) as bot:
+            async with web_call(bot.url, lines, audio) as call:
                 await call.hold()
-            while not (told := re.search(rb"What happened in this call: (.+)\n", bot.said)):
+            yield HeldCall(call, bot, script, folder)
+
+
+async def test_the_foundational_bot_greets_and_understands_a_caller(tmp_path: Path) -> None:
+    async with held_call("pipecat_foundational.py", tmp_path) as held:
+        held.is_understood()
+
+
+async def test_a_caller_is_greeted_and_understood_and_the_call_has_a_timeline(
+    tmp_path: Path,
+) -> None:
+    async with held_call("pipecat_bot.py", tmp_path) as held:
+        held.is_understood()
+        async with asyncio.timeout(60):
+            while not (told := re.search(rb"What happened in this call: (.+)\n", held.bot.said)):
                 await asyncio.sleep(0.1)
-    shows_the_call(Path(told[1].decode()), tmp_path, script)
+    shows_the_call(Path(told[1].decode()), held)
 
 
-def shows_the_call(page: Path, folder: Path, script: Script) -> None:
-    [recording] = folder.glob("*.ink")
+def shows_the_call(page: Path, held: HeldCall) -> None:
+    [recording] = held.folder.glob("*.ink")
     assert page == recording.with_suffix(".html")
     timeline = build_timeline(read_recording(recording))
-    assert [turn.text for turn in timeline.turns] == script.transcripts
-    # The greeting, and the answer.
-    assert len(timeline.bot) >= 2
-    [latency] = latencies(timeline)
-    assert latency.is_whole
-    assert escape(explanation(latency, timeline)) in page.read_text("utf-8")
+    assert [turn.text for turn in timeline.turns] == held.script.transcripts
+    # The greeting, and the answers.
+    assert len(timeline.bot) >= 3
+    shown = latencies(timeline)
+    assert len(shown) == 2
+    for latency in shown:
+        assert latency.is_whole
+        assert escape(explanation(latency, timeline)) in page.read_text("utf-8")
 
 
 @pytest.mark.ink_server(Recording(VERSION_1), strict=False)
@@ -109,11 +138,10 @@ async def test_a_recorded_call_is_a_regression_test(
         assert_answered(call)
 
 
-@pytest.mark.parametrize("example", ["pipecat_bot.py"])
-async def test_a_port_in_use_is_said_in_one_line(example: str) -> None:
+async def test_a_port_in_use_is_said_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        status, said = await run_example(example, "--host", "127.0.0.1", "--port", port)
+        status, said = await run_example("pipecat_bot.py", "--host", "127.0.0.1", "--port", port)
     assert status == 2
     assert f"port {port} of 127.0.0.1: Address already in use" in said.splitlines()[-1]
     assert "Traceback" not in said

@@ -21,7 +21,7 @@ from cartesia_ink_plugins.core.events import TurnEagerEnd, TurnEnd, TurnStart, T
 from cartesia_ink_plugins.demo.caller import LINES, SAMPLE_RATE, recording
 from cartesia_ink_plugins.demo.voice import resample
 from cartesia_ink_plugins.testing import InkServer
-from tests.e2e.bots import run_example, running_bot
+from tests.e2e.bots import RunningBot, run_example, running_bot
 from tests.e2e.browser.prompter import Prompter
 
 STREAM = "MZ00000000000000000000000000000000"
@@ -137,46 +137,6 @@ def by_telephone(name: str) -> bytes:
     return MULAW.encode(resample(samples, SAMPLE_RATE, 8_000))
 
 
-async def test_a_caller_is_greeted_heard_and_can_interrupt() -> None:
-    """Ink gets the very bytes that Twilio sends, and an interruption clears Twilio's buffer."""
-    ink = Prompter()
-    async with InkServer(ink) as server:
-        environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any", **SIGNED}
-        async with (
-            running_bot("twilio_bot.py", transport="twilio", environment=environment) as bot,
-            telephone_call(bot.url) as twilio,
-        ):
-            await twilio.listens("voice")
-            await twilio.listens("silence")
-            await twilio.say(by_telephone("1_date"))
-            words = "A table for next Friday, please."
-            ink.hears(TurnStart(), TurnUpdate(words), TurnEagerEnd(words), TurnEnd(words))
-            await twilio.listens("voice")
-            cleared = twilio.cleared
-            ink.hears(TurnStart(), TurnUpdate("Wait"))
-            await twilio.listens("silence")
-            assert twilio.cleared > cleared
-            ink.hears(TurnEagerEnd("Wait, for six people."), TurnEnd("Wait, for six people."))
-            await twilio.listens("voice")
-            record = server.connections[0]
-    assert {("encoding", "pcm_mulaw"), ("sample_rate", "8000")} <= set(record.query)
-    # μ-law has two zeros, which sound the same.
-    sent, heard = (audio.replace(b"\x7f", b"\xff") for audio in (bytes(twilio.sent), ink.audio))
-    assert heard in sent
-    assert len(heard) > 0.9 * len(sent)
-
-
-async def test_with_no_key_the_telephone_is_answered_all_the_same() -> None:
-    async with (
-        running_bot("twilio_bot.py", transport="twilio", environment=SIGNED) as bot,
-        telephone_call(bot.url) as twilio,
-    ):
-        await twilio.listens("voice")
-        await twilio.listens("silence")
-        await twilio.say(by_telephone("1_date"))
-        await twilio.listens("voice")
-
-
 async def closes(url: str, **headers: str) -> int | None:
     """The code with which a connection is closed."""
     async with connect(url, additional_headers=headers) as socket:
@@ -184,23 +144,58 @@ async def closes(url: str, **headers: str) -> int | None:
         return socket.close_code
 
 
-async def test_whoever_is_not_twilio_costs_nothing() -> None:
-    async with InkServer(Prompter()) as server:
+async def strangers_are_refused(bot: RunningBot) -> None:
+    """Whoever is not Twilio is told so, whatever is wrong with the signature."""
+    _, _, host = bot.url.rpartition("/")
+    url = f"ws://{host}/ws"
+    for name, value in {
+        "nothing": "",
+        "X-Twilio-Signature": "",
+        "x-twilio-signature": signature(f"wss://{host}/ws", "another account's"),
+        "X-TWILIO-SIGNATURE": signature(f"wss://{host}/other"),
+        "X-Twilio-signature": "\xe9",
+    }.items():
+        assert await closes(url, **{name: value}) == 1008, (name, value)
+
+
+async def test_strangers_cost_nothing_and_a_caller_is_greeted_heard_and_can_interrupt() -> None:
+    """Ink gets the very bytes that Twilio sends, and an interruption clears Twilio's buffer."""
+    ink = Prompter()
+    async with InkServer(ink) as server:
         environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any", **SIGNED}
         async with running_bot("twilio_bot.py", transport="twilio", environment=environment) as bot:
-            _, _, host = bot.url.rpartition("/")
-            url = f"ws://{host}/ws"
-            for name, value in {
-                "nothing": "",
-                "X-Twilio-Signature": "",
-                "x-twilio-signature": signature(f"wss://{host}/ws", "another account's"),
-                "X-TWILIO-SIGNATURE": signature(f"wss://{host}/other"),
-                "X-Twilio-signature": "\xe9",
-            }.items():
-                assert await closes(url, **{name: value}) == 1008
+            await strangers_are_refused(bot)
             async with telephone_call(bot.url) as twilio:
                 await twilio.listens("voice")
-        assert len(server.connections) == 1
+                await twilio.listens("silence")
+                await twilio.say(by_telephone("1_date"))
+                words = "A table for next Friday, please."
+                ink.hears(TurnStart(), TurnUpdate(words), TurnEagerEnd(words), TurnEnd(words))
+                await twilio.listens("voice")
+                cleared = twilio.cleared
+                ink.hears(TurnStart(), TurnUpdate("Wait"))
+                await twilio.listens("silence")
+                assert twilio.cleared > cleared
+                ink.hears(TurnEagerEnd("Wait, for six people."), TurnEnd("Wait, for six people."))
+                await twilio.listens("voice")
+        [record] = server.connections  # strangers have none
+    assert {("encoding", "pcm_mulaw"), ("sample_rate", "8000")} <= set(record.query)
+    # μ-law has two zeros, which sound the same.
+    sent, heard = (audio.replace(b"\x7f", b"\xff") for audio in (bytes(twilio.sent), ink.audio))
+    assert heard in sent
+    assert len(heard) > 0.9 * len(sent)
+
+
+async def test_with_no_key_the_telephone_is_answered_and_anybody_may_be_let_in() -> None:
+    unsigned = {"ALLOW_UNSIGNED": "1"}
+    async with (
+        running_bot("twilio_bot.py", transport="twilio", environment=unsigned) as bot,
+        telephone_call(bot.url, token="unknown") as twilio,
+    ):
+        await twilio.listens("voice")
+        await twilio.listens("silence")
+        await twilio.say(by_telephone("1_date"))
+        await twilio.listens("voice")
 
 
 async def test_without_a_token_it_does_not_begin() -> None:
@@ -210,13 +205,3 @@ async def test_without_a_token_it_does_not_begin() -> None:
         said.splitlines()[-1]
         == "TWILIO_AUTH_TOKEN: not set; to let anybody in, set ALLOW_UNSIGNED=1"
     )
-
-
-async def test_anybody_may_be_let_in() -> None:
-    async with (
-        running_bot(
-            "twilio_bot.py", transport="twilio", environment={"ALLOW_UNSIGNED": "1"}
-        ) as bot,
-        telephone_call(bot.url, token="unknown") as twilio,
-    ):
-        await twilio.listens("voice")

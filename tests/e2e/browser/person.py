@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from cartesia_ink_plugins.demo.caller import LINES, SAMPLE_RATE, recording
 from tests.needs import chromium
@@ -89,22 +89,12 @@ _VOICE = 1e-5  # of full scale squared times seconds; speech gives thousandths
 
 
 @asynccontextmanager
-async def person_at(
-    url: str,
-    microphone: Path,
-    *,
-    microphone_error: str | None = None,
-    size: tuple[int, int] = DESKTOP,
-) -> AsyncIterator[Person]:
-    """Open a page; a script of it that fails, fails the test.
+async def browser_with(microphone: Path) -> AsyncIterator[Browser]:
+    """Start a browser, which takes seconds; each person in it has cookies of their own.
 
     Args:
-        url: Of the page.
         microphone: The recording to be played once.
-        microphone_error: With what the browser refuses its microphone, if it does.
-        size: Of the screen, in CSS pixels.
     """
-    failures: list[str] = []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium(),
@@ -117,16 +107,37 @@ async def person_at(
             ],
         )
         try:
-            page = await browser.new_page(viewport={"width": size[0], "height": size[1]})
-            page.set_default_timeout(60_000)
-            page.on("pageerror", lambda error: failures.append(str(error)))
-            await page.add_init_script(_KEEP_PEER)
-            if microphone_error:
-                await page.add_init_script(_REFUSE_MICROPHONE % microphone_error)
-            await page.goto(url)
-            yield Person(page)
+            yield browser
         finally:
             await browser.close()
+
+
+@asynccontextmanager
+async def person_at(
+    url: str,
+    browser: Browser,
+    *,
+    microphone_error: str | None = None,
+    size: tuple[int, int] = DESKTOP,
+) -> AsyncIterator[Person]:
+    """Open a page; a script of it that fails, fails the test.
+
+    Args:
+        url: Of the page.
+        browser: The browser.
+        microphone_error: With what the browser refuses its microphone, if it does.
+        size: Of the screen, in CSS pixels.
+    """
+    failures: list[str] = []
+    async with await browser.new_context(viewport={"width": size[0], "height": size[1]}) as context:
+        page = await context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        await page.add_init_script(_KEEP_PEER)
+        if microphone_error:
+            await page.add_init_script(_REFUSE_MICROPHONE % microphone_error)
+        await page.goto(url)
+        yield Person(page)
     assert failures == []
 
 

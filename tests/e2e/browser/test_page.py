@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 pytest.importorskip("playwright", reason="pip install -e '.[dev]'")
+
+from playwright.async_api import Browser
 
 from cartesia_ink_plugins.core.events import (
     TurnEagerEnd,
@@ -19,19 +20,16 @@ from cartesia_ink_plugins.core.events import (
 )
 from cartesia_ink_plugins.testing import InkServer
 from tests.e2e.bots import RunningBot, running_bot
-from tests.e2e.browser.person import DESKTOP, PHONE, person_at, record
+from tests.e2e.browser.person import DESKTOP, PHONE, browser_with, person_at, record
 from tests.e2e.browser.prompter import Prompter
 
 pytestmark = [
     pytest.mark.needs("chromium"),
     pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
+    # One bot and one browser for all, not for each worker that runs some of them.
+    pytest.mark.xdist_group("page"),
 ]
-
-
-@pytest.fixture
-def silence(tmp_path: Path) -> Path:
-    return record(tmp_path / "silence.wav", [1.0])
 
 
 def environment(server: InkServer) -> dict[str, str]:
@@ -54,22 +52,18 @@ async def bot(ink: Prompter) -> AsyncIterator[RunningBot]:
         yield bot
 
 
-async def test_a_caller_talks_and_is_answered(tmp_path: Path) -> None:
-    """Speech recognition and all: what a newcomer sees and hears."""
-    caller = record(tmp_path / "caller.wav", [10.0, "1_date", 10.0, "2_party", 30.0])
-    async with running_bot() as bot, person_at(bot.url, caller) as person:
-        await person.calls()
-        await person.has_heard_voice()
-        await person.sees("table", "#talk .you")
-        await person.sees("six of us", "#talk .you")
-        await person.sees("bot heard", "#talk .you .facts")
-        await person.sees("At what time?", "#talk .bot")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Browser]:
+    """A browser whose microphone hears nothing."""
+    silence = record(tmp_path_factory.mktemp("browser") / "silence.wav", [1.0])
+    async with browser_with(silence) as browser:
+        yield browser
 
 
 async def test_each_turn_is_shown_as_it_happens(
-    bot: RunningBot, ink: Prompter, silence: Path
+    bot: RunningBot, ink: Prompter, browser: Browser
 ) -> None:
-    async with person_at(bot.url, silence) as person:
+    async with person_at(bot.url, browser) as person:
         await person.calls()
         await person.sees("For which day may I book?", "#talk .bot")
         ink.hears(TurnStart(), TurnUpdate("A table, please."))
@@ -98,8 +92,8 @@ async def test_each_turn_is_shown_as_it_happens(
         await person.sees("At what time?", "#talk .bot")
 
 
-async def test_a_telephone_and_a_keyboard_are_enough(bot: RunningBot, silence: Path) -> None:
-    async with person_at(bot.url, silence, size=PHONE) as person:
+async def test_a_telephone_and_a_keyboard_are_enough(bot: RunningBot, browser: Browser) -> None:
+    async with person_at(bot.url, browser, size=PHONE) as person:
         page = person.page
         await page.keyboard.press("c")
         await person.sees("In a call", "#state")
@@ -119,7 +113,7 @@ async def test_a_telephone_and_a_keyboard_are_enough(bot: RunningBot, silence: P
 
 
 async def test_what_is_told_late_of_an_interrupted_reply_stands_with_it(
-    bot: RunningBot, silence: Path
+    bot: RunningBot, browser: Browser
 ) -> None:
     events: list[dict[str, str]] = [
         {"kind": "turn.start"},
@@ -133,7 +127,7 @@ async def test_what_is_told_late_of_an_interrupted_reply_stands_with_it(
         {"kind": "bot.start"},
         {"kind": "bot.text", "text": "For 6 people."},
     ]
-    async with person_at(bot.url, silence) as person:
+    async with person_at(bot.url, browser) as person:
         for event in events:
             await person.page.evaluate("event => tell(event)", event)
         said = await person.page.locator("#talk li").all_inner_texts()
@@ -145,23 +139,22 @@ async def test_what_is_told_late_of_an_interrupted_reply_stands_with_it(
     ]
 
 
-@pytest.mark.parametrize("size", [PHONE, (1024, 600), DESKTOP])
-async def test_nothing_is_hidden_when_the_screen_is_full(
-    size: tuple[int, int], bot: RunningBot, silence: Path
-) -> None:
-    error = "NotAllowedError"
-    async with person_at(bot.url, silence, microphone_error=error, size=size) as person:
+async def test_nothing_is_hidden_when_the_screen_is_full(bot: RunningBot, browser: Browser) -> None:
+    async with person_at(bot.url, browser, microphone_error="NotAllowedError") as person:
         await person.clicks("Call")
         await person.sees("The microphone is not allowed", "#notice")
-        await person.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        boxes = [
-            await person.page.locator(where).bounding_box()
-            for where in ("#history", "#line", ".legend", "footer")
-        ]
-        history, line, legend, footer = (box for box in boxes if box)
-        assert legend["y"] + legend["height"] <= line["y"] + line["height"]
-        lowest = max(box["y"] + box["height"] for box in (history, line))
-        assert lowest <= footer["y"]
+        for width, height in (PHONE, (1024, 600), DESKTOP):
+            size = f"{width} x {height}"
+            await person.page.set_viewport_size({"width": width, "height": height})
+            await person.page.evaluate("scrollTo(0, document.body.scrollHeight)")
+            boxes = [
+                await person.page.locator(where).bounding_box()
+                for where in ("#history", "#line", ".legend", "footer")
+            ]
+            history, line, legend, footer = (box for box in boxes if box)
+            assert legend["y"] + legend["height"] <= line["y"] + line["height"], size
+            lowest = max(box["y"] + box["height"] for box in (history, line))
+            assert lowest <= footer["y"], size
 
 
 @pytest.mark.parametrize(
@@ -173,15 +166,15 @@ async def test_nothing_is_hidden_when_the_screen_is_full(
     ],
 )
 async def test_why_there_is_no_microphone_is_said(
-    error: str, words: str, bot: RunningBot, silence: Path
+    error: str, words: str, bot: RunningBot, browser: Browser
 ) -> None:
-    async with person_at(bot.url, silence, microphone_error=error) as person:
+    async with person_at(bot.url, browser, microphone_error=error) as person:
         await person.clicks("Call")
         await person.sees(words, "#notice")
 
 
-async def test_without_a_microphone_one_can_go_on(bot: RunningBot, silence: Path) -> None:
-    async with person_at(bot.url, silence, microphone_error="NotFoundError") as person:
+async def test_without_a_microphone_one_can_go_on(bot: RunningBot, browser: Browser) -> None:
+    async with person_at(bot.url, browser, microphone_error="NotFoundError") as person:
         await person.clicks("Call")
         await person.clicks("Go on without a microphone")
         await person.sees("In a call, no mic", "#state")
@@ -190,23 +183,8 @@ async def test_without_a_microphone_one_can_go_on(bot: RunningBot, silence: Path
         await person.sees("My name is Taylor.", "#lines .playing")
 
 
-async def test_a_bot_that_is_gone_is_said_to_be_gone(silence: Path) -> None:
-    async with (
-        InkServer(Prompter()) as server,
-        running_bot(environment=environment(server)) as bot,
-        person_at(bot.url, silence) as person,
-    ):
-        await person.calls()
-        await person.sees("For which day may I book?", "#talk .bot")
-        bot.process.kill()
-        await person.sees("The bot is gone", "#notice")
-        await person.page.locator("#notice").get_by_role("button", name="Call again").click()
-        await person.sees("The bot cannot be reached", "#notice")
-        await person.sees("For which day may I book?", "#talk .bot")  # nothing is lost
-
-
-async def test_the_page_asks_nothing_of_the_internet(bot: RunningBot, silence: Path) -> None:
-    async with person_at("about:blank", silence) as person:
+async def test_the_page_asks_nothing_of_the_internet(bot: RunningBot, browser: Browser) -> None:
+    async with person_at("about:blank", browser) as person:
         asked: list[str] = []
         person.page.on("request", lambda request: asked.append(request.url))
         await person.page.goto(bot.url)

@@ -11,7 +11,7 @@ pytest.importorskip("playwright", reason="pip install -e '.[dev]'")
 
 from cartesia_ink_plugins.testing import InkServer, Script
 from tests.e2e.bots import running_bot
-from tests.e2e.browser.person import PHONE, person_at, record
+from tests.e2e.browser.person import PHONE, browser_with, person_at, record
 
 pytestmark = [pytest.mark.needs("chromium"), pytest.mark.timeout(240)]
 
@@ -22,7 +22,8 @@ async def test_a_bot_is_called_a_key_is_held_and_a_bot_that_is_gone_is_told(tmp_
         environment = {"CARTESIA_BASE_URL": server.url, "CARTESIA_API_KEY": "any"}
         async with (
             running_bot("push_to_talk_pipecat.py", environment=environment) as bot,
-            person_at(bot.url, microphone, size=PHONE) as person,
+            browser_with(microphone) as browser,
+            person_at(bot.url, browser, size=PHONE) as person,
         ):
             await person.clicks("Call the bot")
             await person.sees("For which day may I book?", "#said .bot")

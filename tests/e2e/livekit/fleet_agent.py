@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli
+from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli, tts
 
 from cartesia_ink_plugins import livekit as ink
 from tests.livekit.harness import Llm, Tts
 
 NAME = os.environ.get("WORKER_NAME", "worker")
-SPEECH_SECONDS = float(os.environ.get("SPEECH_SECONDS", "0.2"))
+LONG_ANSWER_TO = os.environ.get("LONG_ANSWER_TO")
 MAX_CALLS = int(os.environ.get("MAX_CALLS", "8"))
 HEARD = os.environ.get("HEARD", os.devnull)
 
@@ -49,6 +49,15 @@ class Repeater(Agent):
             yield event
 
 
+class Tone(Tts):
+    """Speaks 0.2 s, but 30 s when it repeats the word that LONG_ANSWER_TO names."""
+
+    def synthesize(self, text: str, **options: Any) -> tts.ChunkedStream:
+        """Speak a tone."""
+        self.seconds = 30.0 if LONG_ANSWER_TO and LONG_ANSWER_TO in text else 0.2
+        return super().synthesize(text, **options)
+
+
 async def recorded(audio: AsyncIterable[rtc.AudioFrame]) -> AsyncIterable[rtc.AudioFrame]:
     """Write the frames down as they pass."""
     with Path(HEARD).open("wb", buffering=0) as file:  # noqa: ASYNC230 - a small local file
@@ -63,7 +72,7 @@ async def answer(context: JobContext) -> None:
     session: AgentSession[None] = AgentSession(
         stt=ink.STT(),
         llm=Llm(prefix=f"{NAME} heard"),
-        tts=Tts(SPEECH_SECONDS),
+        tts=Tone(),
         vad=None,
         turn_handling={"turn_detection": "stt"},
     )

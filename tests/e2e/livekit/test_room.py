@@ -73,13 +73,17 @@ async def room(folder: Path, script: Script, **environment: str) -> AsyncIterato
 
 
 @held_again
-async def test_every_turn_is_answered_and_a_lost_connection_is_not_heard(tmp_path: Path) -> None:
+async def test_the_first_word_stops_the_agent_and_a_lost_connection_is_not_heard(
+    tmp_path: Path,
+) -> None:
+    """The answer to the first turn would be heard for half a minute."""
     script = Script(
-        "I would like a table.",
+        "Tell me everything.",
+        Turn("I would like a table.", gap=4.0),
         Turn("For two ... people at seven.", gap=1.0),
         lead_in=LEAD_IN,
     )
-    async with room(tmp_path, script) as talk:
+    async with room(tmp_path, script, LONG_ANSWER_TO="everything") as talk:
         call, began, before = talk.call, time.monotonic(), talk.worker.costs()
         speaking = asyncio.create_task(call.speak(script.audio(ROOM)))
         await until(lambda: any("For two" in said.text for said in call.said), seconds=30.0)
@@ -87,6 +91,9 @@ async def test_every_turn_is_answered_and_a_lost_connection_is_not_heard(tmp_pat
         await speaking
         for words in ("I would like a table.", "For two people at seven."):
             await call.answered(f"heard: {words}")
+            answers = [said for said in call.agent_words if words in said]
+            assert len(answers) == 1, "each turn is answered once"
+        assert call.agent_pauses, "it stopped, and then it answered"
         # Each call has a process of its own: the one that was busy.
         took = time.monotonic() - began
         cpu, memory = max(
@@ -94,16 +101,7 @@ async def test_every_turn_is_answered_and_a_lost_connection_is_not_heard(tmp_pat
         )
         print(f"\na call takes {1000 * cpu / took:.0f} ms of a core a second and {memory:.0f} MB")
         assert call.own_words == script.transcripts
-        assert len(call.agent_words) == 2
-        assert len(talk.ink.connections) == 2
+        assert len(call.agent_words) <= 3
+        assert len(talk.ink.connections) == 2, "one connection was lost, and one replaced it"
         assert {c.parameter("sample_rate") for c in talk.ink.connections} == {str(RATE)}
         assert "Traceback" not in talk.worker.log.read_text()
-
-
-@held_again
-async def test_the_first_word_stops_the_agent(tmp_path: Path) -> None:
-    """The answer to the first turn would be heard for half a minute."""
-    script = Script("Tell me everything.", Turn("Stop.", gap=4.0), lead_in=LEAD_IN)
-    async with room(tmp_path, script, SPEECH_SECONDS="30") as talk:
-        await talk.call.speak(script.audio(ROOM) + ROOM.silence(3.0))
-        assert talk.call.agent_pauses, "it stopped, and then it answered"
