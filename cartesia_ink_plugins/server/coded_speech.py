@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import cache
 
 import numpy as np
 
@@ -39,6 +40,7 @@ _SOUNDING_POWER = 0.01**2
 _PURITY = 0.7
 _CHORD_FRAMES = 8  # of the 9 or 10 whole frames in a chord
 _WORD_FRAMES = 18  # of the 19 or 20 in a word, so that a loss of 30 ms anywhere is detected
+_MAX_KNOWN = 9999  # frames of 320 bytes or so
 _BLURRED_FRAMES = 2  # at the transition from one chord to the next
 
 
@@ -109,6 +111,12 @@ def _chord(marker: int, digits: tuple[int, int, int], sample_rate: int) -> Sampl
     return (_AMPLITUDE * chord).astype(np.float32)
 
 
+@cache
+def _known_frames(audio: AudioFormat) -> dict[bytes, int]:
+    """Return chords by the bytes of their frames."""
+    return {audio.silence(FRAME_SECONDS): SILENT}
+
+
 class WordReader:
     """Decodes words from audio in chunks of any size.
 
@@ -120,62 +128,50 @@ class WordReader:
         self._audio = audio
         self._size = max(1, round(audio.sample_rate * FRAME_SECONDS))
         self._rest = b""
-        self._silent_byte = audio.silence(2 / audio.sample_rate)[:1]
+        self._known = _known_frames(audio)
         tones = np.array([*_MARKERS, *(hz for group in _GROUPS for hz in group)])
         angles = 2 * np.pi * np.outer(np.arange(self._size) / audio.sample_rate, tones)
         scale = np.sqrt(2 / self._size)
         basis = np.hstack([np.cos(angles), np.sin(angles)]) * scale
         self._basis = basis.astype(np.float32)
-        self._symbol = SILENT
-        self._run = 0
-        self._blur = 0
-        self._first = -1
+        self._symbol, self._run, self._first, self._blur = SILENT, 0, -1, 0
         self._needed = 0
 
     @property
     def frame_seconds(self) -> float:
-        """Duration of one frame: 10 ms, rounded to whole samples."""
+        """Seconds of a frame."""
         return self._size / self._audio.sample_rate
 
     def read(self, pcm: bytes) -> list[int | CodedWord]:
         """Return one value for each frame that these bytes complete."""
-        data = self._rest + pcm if self._rest else pcm
-        frame_bytes = self._size * self._audio.sample_width
-        count = len(data) // frame_bytes
-        self._rest = data[count * frame_bytes :]
-        if not count:
-            return []
-        whole = data[: count * frame_bytes]
-        if whole.count(self._silent_byte) == len(whole):  # fast path for digital silence
-            return [self._step(SILENT)] * count
-        samples = self._audio.decode(whole)
-        return [self._step(symbol) for symbol in self._symbols(samples.reshape(count, -1))]
+        data = self._rest + pcm
+        size = self._size * self._audio.sample_width
+        end = len(data) // size * size
+        self._rest = data[end:]
+        frames = [data[at : at + size] for at in range(0, end, size)]
+        symbols = [known for frame in frames if (known := self._known.get(frame)) is not None]
+        if len(symbols) < len(frames):
+            symbols = self._symbols(self._audio.decode(data[:end]).reshape(len(frames), -1))
+            if len(self._known) < _MAX_KNOWN:
+                pairs = zip(frames, symbols, strict=True)
+                self._known.update(pair for pair in pairs if pair[1] >= 0)
+        return [self._step(symbol) for symbol in symbols]
 
     def _symbols(self, frames: Samples) -> list[int]:
         """Return the chord of each frame: marker and three digits, or `SOUND`, or `SILENT`."""
-        power = np.einsum("ij,ij->i", frames, frames)
-        sounding = power > _SOUNDING_POWER * self._size
-        loud = int(np.count_nonzero(sounding))
-        if not loud:
-            return [SILENT] * len(frames)
-        if loud < len(frames):
-            frames, power = frames[sounding], power[sounding]
+        power = np.square(frames).sum(axis=1)
         projected = np.square(frames @ self._basis)
         tones = projected[:, :_TONES] + projected[:, _TONES:]
-        markers, digits = tones[:, 0:2], tones[:, 2:].reshape(loud, 3, 10)
+        markers, digits = tones[:, 0:2], tones[:, 2:].reshape(-1, 3, 10)
         peaks = digits.max(axis=2).sum(axis=1) + markers.max(axis=1)
         chords = digits.argmax(axis=2) @ _PLACES + 1000 * markers.argmax(axis=1)
         chords[peaks < _PURITY * power] = SOUND
-        if loud == len(sounding):
-            result: list[int] = chords.tolist()
-            return result
-        symbols = np.full(len(sounding), SILENT)
-        symbols[sounding] = chords
-        result = symbols.tolist()
+        chords[power <= _SOUNDING_POWER * self._size] = SILENT
+        result: list[int] = chords.tolist()
         return result
 
     def _step(self, symbol: int) -> int | CodedWord:
-        """Track the chords; a word is complete when its second chord has its minimum length."""
+        """Track the chords; a word is complete when its second chord is long enough."""
         if symbol == SILENT:
             self._symbol, self._run, self._first, self._blur = SILENT, 0, -1, 0
             return SILENT
