@@ -19,6 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from cartesia_ink_plugins.cli.main import main
 from tests.needs import ROOT
 
 COMMAND = """
@@ -164,12 +165,14 @@ def test_a_port_that_is_taken_is_one_line(script: Path) -> None:
         (["--engine", "script", "SCRIPT", "--audio", "/nowhere/x.wav"], "cannot write"),
     ],
 )
-def test_what_is_wrong_is_one_clear_line(arguments: list[str], words: str, script: Path) -> None:
-    refused = run(*(str(script) if a == "SCRIPT" else a for a in arguments))
-    assert refused.returncode == 2
-    assert words in refused.stderr
-    assert refused.stderr.count("\n") == 1
-    assert refused.stderr.startswith("cartesia-ink serve: ")
+def test_what_is_wrong_is_one_clear_line(
+    arguments: list[str], words: str, script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", *(str(script) if a == "SCRIPT" else a for a in arguments)]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert said.startswith("cartesia-ink serve: ")
 
 
 @pytest.mark.parametrize(
