@@ -25,6 +25,7 @@ def test_a_stream_in_pipecat_is_measured_in_a_process_of_its_own() -> None:
     assert cost.memory > 0
 
 
+@pytest.mark.usefixtures("one_core")
 def test_a_stream_in_livekit_is_measured_in_a_process_of_its_own() -> None:
     (cost,) = livekit_streams.compare(1, 1.5, 1, [Side("ours", "ours")]).values()
     assert cost.cpu > 0
@@ -32,6 +33,7 @@ def test_a_stream_in_livekit_is_measured_in_a_process_of_its_own() -> None:
     assert cost.wait_p99 >= cost.wait_mean > 0
 
 
+@pytest.mark.usefixtures("one_core")
 def test_the_package_of_another_checkout_is_measured(tmp_path: Path) -> None:
     package = ROOT / "cartesia_ink_plugins"
     shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("__pycache__"))

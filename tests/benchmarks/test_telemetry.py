@@ -13,6 +13,7 @@ def test_a_table_compares_each_round_with_itself() -> None:
     assert "on                3.00  1.000 × (1.000 to 1.500), +0.000 % of a core" in table
 
 
+@pytest.mark.usefixtures("one_core")
 @pytest.mark.parametrize("side", ["off", "on"])
 def test_every_side_can_be_measured(side: str) -> None:
     results = telemetry.compare(2, 7.0, 1, [Side(side, side)])
