@@ -51,7 +51,7 @@ livekit: $(VENV)/.has-dev ## See and hear a call through a real LiveKit server
 
 test: $(VENV)/.has-dev ## Run the tests (PYTEST_ARGS="-k turns")
 	$(call run_tests,-n $(WORKERS) --dist worksteal --ignore tests/e2e)
-	$(call run_tests,-n $(CALLS) --dist loadgroup tests/e2e)
+	$(call run_tests,-n $(CALLS) --dist load tests/e2e)
 
 check: $(VENV)/.has-dev ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff check .

@@ -27,8 +27,6 @@ pytestmark = [
     pytest.mark.needs("chromium"),
     pytest.mark.timeout(240),
     pytest.mark.asyncio(loop_scope="module"),
-    # One bot and one browser for all, not for each worker that runs some of them.
-    pytest.mark.xdist_group("page"),
 ]
 
 
