@@ -40,15 +40,18 @@ class ReplayBuffer:
         self._chunks.append(pcm)
         self._starts.append(self.end)
         self.end += len(pcm)
-        dropped = 0
+        before = self.start
         while self.end - self.start > self._capacity and len(self._chunks) > 1:
-            dropped += self._drop()
-        return dropped
+            self.release(self._starts[1])
+        return self.start - before
 
     def release(self, position: int) -> None:
         """Discard the whole chunks before `position`: their transcript is settled."""
-        while self._chunks and self.start + len(self._chunks[0]) <= position:
-            self._drop()
+        chunks, starts = self._chunks, self._starts
+        while chunks and starts[0] + len(chunks[0]) <= position:
+            chunks.popleft()
+            starts.popleft()
+        self.start = starts[0] if starts else self.end
 
     def read(self, position: int, limit: int) -> bytes:
         """Read up to `limit` bytes from `position` on.
@@ -80,10 +83,3 @@ class ReplayBuffer:
             if limit <= 0:
                 break
         return b"".join(parts)
-
-    def _drop(self) -> int:
-        """Discard the oldest chunk; return its size."""
-        self._starts.popleft()
-        size = len(self._chunks.popleft())
-        self.start += size
-        return size
