@@ -1,9 +1,8 @@
 """The tap: what happens in a session, told to observers.
 
 A `Tap` is anything with a method `on(moment)`. The log, statistics, telemetry and recorders are
-taps; none of them reaches into the core. A session takes any number of taps. A tap may name the
-kinds of moments that it wants: what nobody wants is not made. A tap that raises is logged and costs
-the session nothing.
+taps; none of them reaches into the core. A session takes any number of taps. A tap may name what it
+wants: what nobody wants is not made. A tap that raises is logged and costs the session nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.options import ConnectionOptions
@@ -145,10 +144,9 @@ class Speculation:
         lead: Seconds from the prediction to its outcome; for a kept one, how much earlier the LLM
             was started.
         prompt_tokens: Tokens that the LLM has read for it, as it reported; None if it did not.
-        completion_tokens: Tokens that the LLM has written for it, as it reported; None if it did
-            not.
-        estimated_prompt_tokens: Tokens that the LLM has read for it, estimated from the length of
-            the text; None where the LLM reported them, or is still writing.
+        completion_tokens: Tokens that the LLM has written for it, likewise.
+        estimated_prompt_tokens: As `prompt_tokens`, but estimated from the length of the text; None
+            where the LLM reported them, or is still writing.
     """
 
     outcome: SpeculationOutcome
@@ -190,11 +188,15 @@ class Moment:
     payload: object = None
 
 
+Wanted: TypeAlias = MomentKind | type
+"""A kind of moments; or the class of an event, for the moments `EVENT` of such events."""
+
+
 class Tap(Protocol):
     """An observer of a session.
 
-    It may have an attribute `kinds`, the kinds of moments that it wants, which is read when a
-    session begins. Without it, a tap wants all.
+    It may have an attribute `kinds`, which is read when a session begins: the kinds of moments, or
+    classes of events, that it wants. Without it, a tap wants all.
     """
 
     def on(self, moment: Moment) -> None:
@@ -209,7 +211,7 @@ class Taps:
         turn: Number of the present turn.
     """
 
-    __slots__ = ("_by_kind", "_log", "connection", "turn")
+    __slots__ = ("_kinds", "_log", "_wanting", "connection", "turn")
 
     def __init__(self, taps: Iterable[Tap], log: Log) -> None:
         """Serve the given taps.
@@ -218,21 +220,25 @@ class Taps:
             taps: In the order in which they are called.
             log: Where the exception of a tap is logged.
         """
-        wanted = [(tap, _kinds_of(tap)) for tap in taps]
-        self._by_kind = {
-            kind: tuple(tap for tap, kinds in wanted if kind in kinds) for kind in MomentKind
-        }
+        self._kinds: list[tuple[Tap, Container[Wanted]]] = [
+            (tap, getattr(tap, "kinds", tuple(MomentKind))) for tap in taps
+        ]
+        self._wanting: dict[Wanted, list[Tap]] = {}
         self._log = log
         self.connection = 0
         self.turn = 0
 
     def want(self, kind: MomentKind) -> bool:
         """Whether a tap wants moments of a kind: if not, their payload need not be made."""
-        return bool(self._by_kind[kind])
+        return any(kind in kinds for _, kinds in self._kinds)
 
     def on(self, now: float, kind: MomentKind, payload: object = None) -> None:
-        """Tell the taps that want moments of this kind."""
-        taps = self._by_kind[kind]
+        """Tell the taps that want such moments."""
+        wanted: Wanted = type(payload) if kind is MomentKind.EVENT else kind
+        taps = self._wanting.get(wanted)
+        if taps is None:
+            taps = [tap for tap, kinds in self._kinds if kind in kinds or wanted in kinds]
+            self._wanting[wanted] = taps
         if not taps:
             return
         moment = Moment(now, kind, self.connection, self.turn, payload)
@@ -241,9 +247,3 @@ class Taps:
                 tap.on(moment)
             except Exception:
                 self._log.exception("a tap failed on %s", kind.value)
-
-
-def _kinds_of(tap: Tap) -> Container[MomentKind]:
-    """Return the kinds of moments that a tap wants."""
-    kinds: Container[MomentKind] = getattr(tap, "kinds", tuple(MomentKind))
-    return kinds

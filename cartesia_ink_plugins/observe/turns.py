@@ -18,12 +18,13 @@ from cartesia_ink_plugins.core.events import (
     TurnResume,
     TurnStart,
 )
-from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart
+from cartesia_ink_plugins.core.tap import Moment, MomentKind, SessionStart, Wanted
 
-TURN_KINDS = frozenset(
-    {MomentKind.STARTED, MomentKind.CLOCK, MomentKind.EVENT, MomentKind.FINISHED}
+TURN_KINDS: frozenset[Wanted] = frozenset(
+    {MomentKind.STARTED, MomentKind.CLOCK, MomentKind.FINISHED}
+    | {TurnStart, TurnEagerEnd, TurnResume, TurnEnd, Interim, Final}
 )
-"""The moments that a `TurnTracker` reads."""
+"""What a `TurnTracker` reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ class ManualWorld:
     # --- network and server -------------------------------------------------------------------
 
     def _open(self) -> None:
-        if self.session.state is not ConnectionState.CONNECTING:
+        if self.session.connection.state is not ConnectionState.CONNECTING:
             return
         if self.away[0] <= self.now < self.away[1]:
             self.session.connection_lost("refused", self.now)

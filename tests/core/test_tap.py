@@ -6,6 +6,7 @@ import logging
 
 import pytest
 
+from cartesia_ink_plugins.core.events import TurnEnd, TurnUpdate
 from cartesia_ink_plugins.core.tap import Moment, MomentKind, Taps
 
 LOG = logging.getLogger("test")
@@ -104,6 +105,21 @@ def test_a_kind_is_wanted_if_one_tap_wants_it() -> None:
     assert Taps([Chooser(), Recorder()], LOG).want(MomentKind.AUDIO)
 
 
+def test_a_tap_is_told_of_the_classes_of_events_that_it_wants() -> None:
+    class Ends(Recorder):
+        kinds = (MomentKind.LOST, TurnEnd)
+
+    ends, events = Ends(), Recorder()
+    taps = Taps([ends, events], LOG)
+    update, end = TurnUpdate("Hello"), TurnEnd("Hello.")
+    for event in (update, end, end):
+        taps.on(1.0, MomentKind.EVENT, event)
+    # The payload of another kind of moment is no event.
+    taps.on(2.0, MomentKind.SPECULATION_ENDED, end)
+    assert [moment.payload for moment in ends.moments] == [end, end]
+    assert [moment.payload for moment in events.moments] == [update, end, end, end]
+
+
 def test_nothing_is_made_of_a_kind_that_no_tap_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[MomentKind] = []
 
@@ -114,6 +130,7 @@ def test_nothing_is_made_of_a_kind_that_no_tap_wants(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("cartesia_ink_plugins.core.tap.Moment", make)
     taps = Taps([Chooser()], LOG)
     taps.on(1.0, MomentKind.RECEIVED, "text")
+    taps.on(1.0, MomentKind.EVENT, TurnUpdate("text"))
     taps.on(1.0, MomentKind.OPENED)
     assert made == [MomentKind.OPENED]
 

@@ -462,7 +462,7 @@ class World:
 
     def _refuse(self, wire: Wire, refuse: Refuse) -> None:
         def reject() -> None:
-            if self.session.state is ConnectionState.CONNECTING:
+            if self.session.connection.state is ConnectionState.CONNECTING:
                 self.wire = None
                 self.session.connection_rejected(
                     refuse.status, self.now, retry_after=refuse.retry_after

@@ -88,7 +88,7 @@ class Stage:
             self.session.audio_received(pcm, self._now)
 
     def _receive(self) -> None:
-        if self.session.state is not ConnectionState.OPEN:
+        if self.session.connection.state is not ConnectionState.OPEN:
             return
         source = self._source
         script = lines(self._messages)
@@ -103,9 +103,9 @@ class Stage:
 
     def _network(self) -> None:
         session, source = self.session, self._source
-        if session.state is ConnectionState.CONNECTING and source.chance(0.7):
+        if session.connection.state is ConnectionState.CONNECTING and source.chance(0.7):
             session.connection_opened(self._now, source.one_of(None, "r", source.text()))
-        elif session.state is ConnectionState.CONNECTING:
+        elif session.connection.state is ConnectionState.CONNECTING:
             session.connection_rejected(
                 source.choice(_STATUSES),
                 self._now,
@@ -113,9 +113,9 @@ class Stage:
                 message=source.text(),
                 is_api_error=source.chance(0.1),
             )
-        elif session.state is ConnectionState.OPEN and source.chance(0.3):
+        elif session.connection.state is ConnectionState.OPEN and source.chance(0.3):
             session.connection_lost(source.text(), self._now, source.choice(_CODES))
-        elif session.state is ConnectionState.OPEN and source.chance(0.3):
+        elif session.connection.state is ConnectionState.OPEN and source.chance(0.3):
             session.writable(self._now, is_writable=source.chance(0.6))
 
     def _wait(self) -> None:

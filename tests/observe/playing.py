@@ -20,7 +20,7 @@ def begin(
     world = World(script, faults, taps=taps, **options)
     session = world.session
     start = SessionStart("ink-test", world.options, EPOCH, session.snapshot)
-    session.report(MomentKind.STARTED, start, world.now)
+    session.taps.on(world.now, MomentKind.STARTED, start)
     return world
 
 

@@ -168,13 +168,13 @@ def test_the_bot_is_the_second_channel_at_the_rate_of_the_file(tmp_path: Path) -
     world = begin(SCRIPT, taps=[recorder.tap()])
     session = world.session
     session.audio_received(bytes(640), 0.02)
-    session.report(MomentKind.BOT_STARTED, None, 1.0)
+    session.taps.on(1.0, MomentKind.BOT_STARTED, None)
     for piece in range(50):
         frame = BotAudio(b"\x10\x27" * 480, 24_000)
-        session.report(MomentKind.BOT_AUDIO, frame, 1.0 + 0.02 * piece)
-    session.report(MomentKind.BOT_STOPPED, None, 2.0)
-    session.report(MomentKind.BOT_AUDIO, BotAudio(b"\x10\x27" * 16_000, 16_000), 3.0)
-    session.report(MomentKind.INTERRUPTION, None, 3.5)
+        session.taps.on(1.0 + 0.02 * piece, MomentKind.BOT_AUDIO, frame)
+    session.taps.on(2.0, MomentKind.BOT_STOPPED, None)
+    session.taps.on(3.0, MomentKind.BOT_AUDIO, BotAudio(b"\x10\x27" * 16_000, 16_000))
+    session.taps.on(3.5, MomentKind.INTERRUPTION, None)
     session.abort(4.0)
     recorder.close(JOIN)
     call = read_recording(tmp_path / "call.ink")
@@ -401,7 +401,7 @@ def record_interruptions(path: Path, count: int) -> None:
     recorder = Recorder(RecordOptions(path))
     world = begin(SCRIPT, taps=[recorder.tap()])
     for number in range(count):
-        world.session.report(MomentKind.INTERRUPTION, None, number / 100)
+        world.session.taps.on(number / 100, MomentKind.INTERRUPTION, None)
     recorder.close(JOIN)
 
 
@@ -497,13 +497,13 @@ Trouble = Callable[[World], None]
 
 
 def interrupts_twice(world: World) -> None:
-    world.session.report(MomentKind.INTERRUPTION, None, 5.0)
-    world.session.report(MomentKind.INTERRUPTION, None, 6.0)
+    world.session.taps.on(5.0, MomentKind.INTERRUPTION, None)
+    world.session.taps.on(6.0, MomentKind.INTERRUPTION, None)
 
 
 def withdraws(world: World) -> None:
     speculation = Speculation(SpeculationOutcome.WITHDRAWN, 0.4)
-    world.session.report(MomentKind.SPECULATION_ENDED, speculation, 5.0)
+    world.session.taps.on(5.0, MomentKind.SPECULATION_ENDED, speculation)
 
 
 def loses(world: World) -> None:
@@ -514,8 +514,8 @@ def loses(world: World) -> None:
 
 def keeps(world: World) -> None:
     speculation = Speculation(SpeculationOutcome.KEPT, 0.4)
-    world.session.report(MomentKind.SPECULATION_ENDED, speculation, 5.0)
-    world.session.report(MomentKind.INTERRUPTION, None, 6.0)
+    world.session.taps.on(5.0, MomentKind.SPECULATION_ENDED, speculation)
+    world.session.taps.on(6.0, MomentKind.INTERRUPTION, None)
 
 
 @pytest.mark.parametrize("trouble", [interrupts_twice, withdraws, loses])
@@ -525,12 +525,12 @@ def test_the_last_seconds_are_written_when_something_goes_wrong(
     recorder = Recorder(RecordOptions(tmp_path / "call.ink", last_seconds=2.0))
     world = begin(SCRIPT, taps=[recorder.tap()])
     world.session.start(0.0)
-    world.session.report(MomentKind.BOT_STARTED, None, 1.0)
+    world.session.taps.on(1.0, MomentKind.BOT_STARTED, None)
     for number in range(200):
-        world.session.report(MomentKind.BOT_AUDIO, BotAudio(bytes(640), 16_000), number * 0.02)
-    world.session.report(MomentKind.BOT_STARTED, None, 4.0)
+        world.session.taps.on(number * 0.02, MomentKind.BOT_AUDIO, BotAudio(bytes(640), 16_000))
+    world.session.taps.on(4.0, MomentKind.BOT_STARTED, None)
     trouble(world)
-    world.session.report(MomentKind.BOT_STOPPED, None, 7.0)
+    world.session.taps.on(7.0, MomentKind.BOT_STOPPED, None)
     world.session.abort(8.0)
     recorder.close(JOIN)
     call = read_recording(tmp_path / "call.ink")

@@ -211,13 +211,13 @@ class ManualSession(StreamSession[TextResult]):
             case Transcript():
                 self._accepted()
                 self._emit_text(self.replay.receive(message, now), now)
-                self.text_reached(self.replay.transcript.reached, now)
+                self.text_reached(self.replay.transcript.reached)
             case FlushDone():
                 self._accepted()
                 finals = self.replay.acknowledged()
                 if not finals:
                     self.count_violation("flush_done without finalize")
-                self.text_reached(self.replay.transcript.reached, now)
+                self.text_reached(self.replay.transcript.reached)
                 self._emit_text(finals, now)
             case Done() if self.is_close_sent:
                 # All text has arrived; the server closes, or the session does.

@@ -250,7 +250,7 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
             session = self._make_session(epoch, session_id, self.observers.taps(session_id))
             self._made = session, loop
             start = self.observers.start(session_id, self.options, epoch, session.snapshot)
-            session.report(MomentKind.STARTED, start, loop.time())
+            session.taps.on(loop.time(), MomentKind.STARTED, start)
         return self._made
 
     def _started(self) -> tuple[S, asyncio.AbstractEventLoop]:
@@ -314,7 +314,7 @@ class StreamClient(ObservedClient[S], Generic[S, E]):
         now = loop.time()
         if (epoch := self._clock.stepped(now)) is not None:
             session.set_epoch(epoch)
-            session.report(MomentKind.CLOCK, epoch, now)
+            session.taps.on(now, MomentKind.CLOCK, epoch)
         return session, now
 
     # --- what the connector reports -----------------------------------------------------------

@@ -40,7 +40,8 @@ class LogTap:
         """Write to a log."""
         self._log = log
         is_debugging = log.isEnabledFor(logging.DEBUG)
-        self.kinds = frozenset(MomentKind) if is_debugging else _AT_INFO | TURN_KINDS
+        at_info = _AT_INFO | TURN_KINDS | {Unreachable}
+        self.kinds = frozenset(MomentKind) if is_debugging else at_info
         self._turns = TurnTracker()
         self._with_text = os.environ.get("CARTESIA_LOG_TRANSCRIPTS") == "1"
 

@@ -21,7 +21,7 @@ from cartesia_ink_plugins.core.events import Final, ManualEvent
 from cartesia_ink_plugins.core.manual.session import ManualSession
 from cartesia_ink_plugins.core.net.client import StreamClient
 from cartesia_ink_plugins.core.options import ManualOptions, Resilience
-from cartesia_ink_plugins.core.tap import Moment, MomentKind, Tap
+from cartesia_ink_plugins.core.tap import Moment, Tap
 from cartesia_ink_plugins.observe.call import Call
 from cartesia_ink_plugins.observe.options import Record
 
@@ -169,7 +169,7 @@ class InkManualClient(StreamClient[ManualSession, ManualEvent]):
 class _FinalTap:
     """Gives the finals to those who wait for them, whether the events are read or not."""
 
-    kinds = frozenset({MomentKind.EVENT})
+    kinds = frozenset({Final})
 
     def __init__(self, waiting: dict[int, asyncio.Future[Final]]) -> None:
         """Answer the waiting calls, which are numbered like the finals."""

@@ -41,7 +41,8 @@ class ObservedClient(ABC, Generic[S]):
     @property
     def is_connected(self) -> bool:
         """Whether audio that is sent now goes straight to the server."""
-        return self._made is not None and self._made[0].state is ConnectionState.OPEN
+        made = self._made
+        return made is not None and made[0].connection.state is ConnectionState.OPEN
 
     @property
     def request_id(self) -> str | None:
@@ -74,4 +75,4 @@ class ObservedClient(ABC, Generic[S]):
             at: When, on the clock of the event loop; now by default.
         """
         session, loop = self._get_or_make()
-        session.report(kind, payload, loop.time() if at is None else at)
+        session.taps.on(loop.time() if at is None else at, kind, payload)

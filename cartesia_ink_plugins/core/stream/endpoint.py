@@ -71,11 +71,6 @@ class Endpoint(ABC, Generic[T]):
         self._text_reached: tuple[int, ...] = ()
 
     @property
-    def state(self) -> ConnectionState:
-        """Where the connection is."""
-        return self.connection.state
-
-    @property
     def is_closed(self) -> bool:
         """Whether the session is over: neither an action nor an event will follow."""
         return self.connection.state is ConnectionState.CLOSED
@@ -104,7 +99,7 @@ class Endpoint(ABC, Generic[T]):
         if self.is_finishing or self.is_closed:
             raise ClosedError(f"{method}: the session is finished and takes no more audio")
 
-    def text_reached(self, reached: tuple[int, ...], now: float) -> None:
+    def text_reached(self, reached: tuple[int, ...]) -> None:
         """A message said how far the text has come; only what is further than ever is progress."""
         if reached > self._text_reached:
             self._text_reached = reached
@@ -118,10 +113,6 @@ class Endpoint(ABC, Generic[T]):
             self.taps.turn = timing.turn
         self.outbox.emit(event)
         self.taps.on(now, MomentKind.EVENT, event)
-
-    def report(self, kind: MomentKind, payload: object, now: float) -> None:
-        """Tell the taps what happened outside of the session."""
-        self.taps.on(now, kind, payload)
 
     def send_command(self, command: str, now: float) -> None:
         """Send a text message."""

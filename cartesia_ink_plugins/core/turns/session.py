@@ -193,7 +193,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
         is_replaying = replay.is_replaying
         for told in transcript.receive(event, timing, is_replaying=is_replaying):
             self.emit(told, now)
-        self.text_reached(transcript.reached, now)
+        self.text_reached(transcript.reached)
         if transcript.needs_longer_replay:
             self.drop("the replay did not repeat the known text", now)
             return

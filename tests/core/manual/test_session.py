@@ -100,7 +100,7 @@ class TestFinalize:
         session = opened(0.1)
         session.timeout(1.0)
         session.connection_lost("closed", 10.0, 1001)
-        assert session.state is ConnectionState.IDLE
+        assert session.connection.state is ConnectionState.IDLE
         taken(session.actions)
         session.finalize(11.0)
         assert taken(session.actions) == [Connect()]

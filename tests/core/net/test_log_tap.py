@@ -11,7 +11,9 @@ from cartesia_ink_plugins.core.events import (
     AudioGap,
     ConnectFailed,
     Disconnected,
+    TurnEnd,
     TurnStart,
+    TurnUpdate,
     Unreachable,
 )
 from cartesia_ink_plugins.core.net.log_tap import LogTap
@@ -80,7 +82,7 @@ def test_at_info_the_messages_are_neither_logged_nor_wanted(
     caplog.set_level(INFO, "test")
     assert lines(caplog, MomentKind.RECEIVED, "text") == []
     wanted = LogTap(logging.getLogger("test")).kinds
-    assert {MomentKind.OPENED, MomentKind.LOST, MomentKind.GAP, MomentKind.EVENT} <= wanted
-    assert not wanted & {MomentKind.RECEIVED, MomentKind.COMMAND, MomentKind.SENT}
+    assert {MomentKind.OPENED, MomentKind.LOST, MomentKind.GAP, TurnEnd, Unreachable} <= wanted
+    assert not wanted & {MomentKind.RECEIVED, MomentKind.COMMAND, MomentKind.SENT, TurnUpdate}
     caplog.set_level(DEBUG, "test")
     assert LogTap(logging.getLogger("test")).kinds == frozenset(MomentKind)

@@ -112,7 +112,7 @@ def test_a_numbers_reader_that_raises_costs_no_turn() -> None:
     telling = Telling()
     world = begin(SCRIPT, taps=[telling.tap()])
     world.session.snapshot = None  # type: ignore[assignment,method-assign]
-    world.session.report(MomentKind.INTERRUPTION, None, 0.0)
+    world.session.taps.on(0.0, MomentKind.INTERRUPTION, None)
     assert world.run().finals == SCRIPT.transcripts
 
 

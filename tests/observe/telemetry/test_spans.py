@@ -158,10 +158,10 @@ def test_a_transcript_is_told_where_it_is_asked_for(
 
 def speculate(world: World, at: float, end: float, outcome: SpeculationOutcome) -> None:
     """Let the framework begin a reply at a time, and decide it at another."""
-    report = world.session.report
-    world.at(at, lambda: report(MomentKind.SPECULATION_BEGAN, None, world.now))
+    tell = world.session.taps.on
+    world.at(at, lambda: tell(world.now, MomentKind.SPECULATION_BEGAN))
     decided = Speculation(outcome, end - at, 10, 5)
-    world.at(end, lambda: report(MomentKind.SPECULATION_ENDED, decided, world.now))
+    world.at(end, lambda: tell(world.now, MomentKind.SPECULATION_ENDED, decided))
 
 
 def test_a_span_waits_until_it_is_known_what_became_of_the_reply() -> None:
@@ -189,7 +189,7 @@ def test_a_reply_that_is_withdrawn_belongs_to_its_turn_and_to_no_other() -> None
 def test_a_reply_that_nobody_decides_does_not_hold_back_its_turn_for_ever() -> None:
     telling = Telling()
     world = begin(Script("Hello there.", "Yes."), taps=[telling.tap()])
-    world.at(1.3, lambda: world.session.report(MomentKind.SPECULATION_BEGAN, None, world.now))
+    world.at(1.3, lambda: world.session.taps.on(world.now, MomentKind.SPECULATION_BEGAN, None))
     world.run()
     assert len(telling.spans) == 2
 
