@@ -72,6 +72,8 @@ def decode(data: str | bytes) -> Message:
     if not isinstance(kind, str):
         return Malformed("no type")
     if kind in _TURN_MESSAGES:
+        if "\\u" in data:  # only an escape can stand for half a character
+            message = encodable(message)
         return _decode_turn(_TURN_MESSAGES[kind], message)
     if kind in _BARE:
         return _BARE[kind](request_id=_line(message, "request_id"))
@@ -84,11 +86,11 @@ def decode(data: str | bytes) -> Message:
 
 def _decode_turn(cls: type[TurnEvent], message: dict[str, Any]) -> TurnEvent | Malformed:
     """Read a turn message by the attributes of its class."""
-    known = {name: encodable(message.pop(name)) for name in _WIRE_FIELDS[cls] if name in message}
+    known = {name: message.pop(name) for name in _WIRE_FIELDS[cls] if name in message}
     known["request_id"] = _line(known, "request_id")
     if "transcript" in _WIRE_FIELDS[cls] and not isinstance(known.get("transcript"), str):
         return Malformed(f"{cls.type} without transcript")
-    extra = MappingProxyType(encodable(message)) if message else NO_FIELDS
+    extra = MappingProxyType(message) if message else NO_FIELDS
     return cls(**known, extra=extra)
 
 

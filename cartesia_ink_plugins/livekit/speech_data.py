@@ -68,14 +68,11 @@ def transcript(
 
 
 def _metadata(event: TurnEvent | Interim | Final) -> dict[str, Any]:
-    values = _values(event)
-    values |= values.pop("extra", {})  # fields of the message that the core does not know
-    if event.timing is not None:
-        values |= _values(event.timing)
+    values: dict[str, Any] = {}
+    for source in (event, event.timing):
+        for name in getattr(source, "__dataclass_fields__", ()):
+            values[name] = getattr(source, name)
+        values |= values.pop("extra", {})  # fields of the message that the core does not know
     return {
         name: value for name, value in values.items() if value is not None and name not in _PLACED
     }
-
-
-def _values(event: Any) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in event.__dataclass_fields__}

@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._fragments = bytearray()
         self._tiny_frames = 0
         self._tiny_since = 0.0
-        self._fragmented_text = False
+        self._is_text = False
         self._answered = False
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -215,8 +215,10 @@ class Connection(asyncio.Protocol):
             close = received or sent
             code = received.code if received else (sent.code if sent else _ABNORMAL_CLOSE)
             self._tell_lost(f"closed with {code} {close.reason if close else ''}".rstrip(), code)
-        elif self._callbacks is not None:
-            self._callbacks.on_read()
+        else:
+            if self._callbacks is not None:
+                self._callbacks.on_read()
+            return
         if protocol.close_expected() and self._transport is not None:
             self._transport.close()
 
@@ -249,15 +251,14 @@ class Connection(asyncio.Protocol):
         if frame.opcode not in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             return
         if frame.opcode is not Opcode.CONT:
-            self._fragmented_text = frame.opcode is Opcode.TEXT
-            if frame.fin:
-                self._message(bytes(frame.data))
-                return
+            self._is_text = frame.opcode is Opcode.TEXT
         self._fragments += frame.data
         if frame.fin:
             data = bytes(self._fragments)
             self._fragments.clear()
-            self._message(data)
+            if self._callbacks is not None:
+                text = data.decode(errors="replace") if self._is_text else data
+                self._callbacks.on_message(text)
 
     def _is_flooded(self) -> bool:
         """Whether the server sends more frames with hardly any content than it can need."""
@@ -267,11 +268,6 @@ class Connection(asyncio.Protocol):
         is_flood = now - self._tiny_since < 1.0
         self._tiny_frames, self._tiny_since = 0, now
         return is_flood
-
-    def _message(self, data: bytes) -> None:
-        if self._callbacks is not None:
-            is_text = self._fragmented_text
-            self._callbacks.on_message(data.decode(errors="replace") if is_text else data)
 
     def _tell_lost(self, reason: str, code: int | None) -> None:
         callbacks, self._callbacks = self._callbacks, None

@@ -90,15 +90,14 @@ class ServerPosition:
 
         A pong may have waited behind a stall, so the shortest recent round trip counts.
         """
-        return max(self.at_least, self.at_most(self.at_loss(now), now))
+        return max(self.at_least, self.at_most(self._at(now), now))
 
     def at_loss(self, now: float) -> int:
         """The position that the server had most likely received when the connection was lost.
 
         What it sent last was lost with it, so that an answer that is missing tells nothing.
         """
-        position = self._at(now - min(self._round_trips, default=0.0))
-        return max(self.at_least, position)
+        return max(self.at_least, self._at(now))
 
     def has_audio_at_loss(self, now: float) -> bool:
         """Whether the server had most likely received audio when the connection was lost."""
@@ -122,10 +121,10 @@ class ServerPosition:
             return sent
         return min(sent, self._pings[0].position)
 
-    def _at(self, time: float) -> int:
-        """The position up to which audio had been sent at a time."""
-        position = 0
-        for noted_at, position in reversed(self._points):  # noqa: B007
+    def _at(self, now: float) -> int:
+        """The position up to which audio had been sent a round trip ago."""
+        time, position = now - min(self._round_trips, default=0.0), 0
+        for noted_at, position in reversed(self._points):
             if noted_at <= time:
-                break
+                return position
         return position

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cartesia_ink_plugins.core.log import Log
 from cartesia_ink_plugins.core.stream.connection_state import ConnectionMachine, ConnectionState
 from cartesia_ink_plugins.core.stream.heartbeat import Heartbeat
-from cartesia_ink_plugins.core.stream.outbox import Action, Connect, Drop
+from cartesia_ink_plugins.core.stream.outbox import Connect, Drop
 from cartesia_ink_plugins.core.stream.reconnect import (
     Backoff,
     ConnectionBudget,
@@ -122,7 +122,7 @@ class ConnectionSupervisor(ConnectionMachine):
             self.become(ConnectionState.CONNECTING)
             self._due_at = now + self._connect_timeout
             self._schedule()
-            self._send(Connect())
+            self._sender.send(Connect())
             self._taps.on(now, MomentKind.CONNECTING)
 
     def opened(self, now: float, request_id: str | None) -> None:
@@ -165,7 +165,7 @@ class ConnectionSupervisor(ConnectionMachine):
 
     def drop(self) -> None:
         """Abort the connection or attempt; `lost` or `close` follows."""
-        self._send(Drop())
+        self._sender.send(Drop())
 
     def close(self) -> None:
         """End for good."""
@@ -238,6 +238,3 @@ class ConnectionSupervisor(ConnectionMachine):
         self.next_at, blocked_since = self._heartbeat.deadline, self._sender.blocked_since
         if blocked_since is not None:
             self.next_at = min(self.next_at, blocked_since + _BLOCKED_FOR)
-
-    def _send(self, action: Action) -> None:
-        self._sender.send(action)

@@ -41,7 +41,6 @@ _RANGE_DB = 20.0  # speech is not further below the loudest voice
 _FADE_DB = 0.12  # a frame: the loudest voice is forgotten at 6 dB per second
 _NOTHING = (-120.0, -120.0)
 _QUIETEST_DB = -55.0
-_VOICE_DB = _QUIETEST_DB + _RANGE_DB
 _FIRST_FLOOR_DB = -50.0
 _STEADY_DB = 4.0
 
@@ -224,18 +223,18 @@ class EnergyVAD:
     def _judge(self, levels: Sequence[float]) -> None:
         """Judge frames by their levels in dBFS."""
         recent, loudest, above = self._recent, self._loudest, self._above
-        before, last = recent[-2], recent[-1]
         speech = self._stretches[-1] if self._stretches and self._stretches[-1].open else None
         for level, floor in zip(levels, self._floor.track(levels), strict=True):
             self._position += self._frame
-            recent.append(level)
             loudest -= _FADE_DB
             # A click is loud for a frame or two, a voice for longer.
-            rises = level > loudest and last > loudest and before > loudest
+            rises = level > loudest and recent[-1] > loudest and recent[-2] > loudest
             if rises:
-                loudest = min(level, last, before)
-            before, last = last, level
-            least = loudest - _RANGE_DB if loudest > _VOICE_DB else _QUIETEST_DB
+                loudest = min(level, recent[-1], recent[-2])
+            recent.append(level)
+            least = loudest - _RANGE_DB
+            if least < _QUIETEST_DB:
+                least = _QUIETEST_DB
             hold = floor + _HOLD_DB
             if hold < least:
                 hold = least

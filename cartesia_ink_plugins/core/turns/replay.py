@@ -64,9 +64,11 @@ class TurnReplay:
     @property
     def is_replaying(self) -> bool:
         """Whether events may still be about audio that the former connection was sent."""
-        end = self._lost_at + self._sender.format.size(_REPLAY_LATENCY)
+        if not self._lost_at:
+            return False
         # What was sent may still be under way: only what the server has received tells.
-        return self._lost_at > 0 and self._sender.server.at_least < end
+        end = self._lost_at + self._sender.format.size(_REPLAY_LATENCY)
+        return self._sender.server.at_least < end
 
     @property
     def has_pending_transcript(self) -> bool:
