@@ -21,7 +21,7 @@ async def transcripts() -> list[str]:
                 pcm = SCRIPT.audio()
                 for start in range(0, len(pcm), 1600):
                     client.send_audio(pcm[start : start + 1600])
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.02)  # the server takes audio faster than it is spoken
                 await client.finish()
 
             speaking = asyncio.create_task(speak())
