@@ -11,7 +11,7 @@ SITE := .venv-docs
 NODE := tests/conformance/node
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
-WORKERS ?= 7
+WORKERS ?= 5
 CALLS ?= 3
 PYTEST_ARGS ?=
 MUTANTS ?=
@@ -27,7 +27,8 @@ ADAPTER_TESTS := tests/pipecat tests/livekit
 # The tests start a few hundred processes, which need not compile the package again each.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Some tests wait, for processes or in real time: that is why there are more workers than cores.
+# Some tests wait, for processes or in real time: that is why there are more workers than cores. Each
+# worker has to collect all tests and to import both frameworks, which takes some 7 s of a core.
 # Whole calls have a browser, servers and a voice of their own: fewer of them at a time. Where
 # PYTEST_ARGS choose nothing pytest says 5, and that is no failure.
 define run_tests
