@@ -123,7 +123,7 @@ class AudioSender:
         self.blocked_since = None
         self.server.connection_opened(self.sent, now)
         self._pinged_position = self.sent
-        self._note_point(now)
+        self._point_at = now
         self.pacer.restart(now, hold_back if self._replay else 0.0)
         self.pump(now)
 
@@ -157,7 +157,8 @@ class AudioSender:
             self.sent = sent = self.sent + size
             if now >= self._point_at or sent >= self._point_position:
                 self.server.audio_sent(sent, now)
-                self._note_point(now)
+                self._point_at = now + POINT_INTERVAL
+                self._point_position = sent + self._point_size
                 is_ping_due = sent - self._pinged_position >= self._ping_size
                 if self.needs_position and is_ping_due and self.server.can_ping:
                     self.ping(now)
@@ -218,10 +219,6 @@ class AudioSender:
         """Return a stretch between two positions, in seconds."""
         seconds = self.format.seconds
         return Span(seconds(start), seconds(end), seconds(end - start))
-
-    def _note_point(self, now: float) -> None:
-        self._point_at = now + POINT_INTERVAL
-        self._point_position = self.sent + self._point_size
 
     def _skip_overflow(self) -> None:
         """Skip what the buffer no longer holds."""

@@ -78,7 +78,7 @@ class ServerPosition:
 
     def pong_received(self, number: int, now: float) -> None:
         """A ping was answered, and with it those before it: this is the round-trip time."""
-        if not any(ping.number == number for ping in self._pings):
+        if not self._pings or not self._pings[0].number <= number <= self._number:
             return
         while (ping := self._pings.popleft()).number != number:
             pass

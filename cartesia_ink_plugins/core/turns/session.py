@@ -225,7 +225,7 @@ class TurnsSession(StreamSession[TurnsEvent]):
     # --- what `Endpoint` asks for -------------------------------------------------------------
 
     def _audio_analysed(self, pcm: bytes, received_at: float) -> None:
-        self.speech.audio_received(pcm, received_at)
+        self.speech.vad.audio_received(pcm, received_at)
 
     def _do_housekeeping(self, now: float) -> None:
         self._end_turn_if_over(now)

@@ -31,7 +31,7 @@ _END_SILENCES = 5  # a count; the median of so many turns
 
 
 class SpeechTracker:
-    """Answers questions about the speech in the caller's audio."""
+    """Answers questions about the speech in the caller's audio, which `vad` is to receive."""
 
     def __init__(self, format: AudioFormat, epoch: float) -> None:
         """Begin before the first audio.
@@ -46,10 +46,6 @@ class SpeechTracker:
         self._turn_start: int | None = None
         self._end_silences: deque[float] = deque(maxlen=_END_SILENCES)
         self._stopped_at = 0
-
-    def audio_received(self, pcm: bytes, now: float) -> None:
-        """Take the next audio, which ended at `now`."""
-        self.vad.audio_received(pcm, now)
 
     def audio_stopped(self, position: int) -> None:
         """The audio stopped at a position, and silence is sent in its place."""

@@ -148,7 +148,7 @@ def speech() -> SpeechTracker:
     pcm, size = SPEECH.audio(), PCM16.size(0.02)
     for start in range(0, len(pcm), size):
         piece = pcm[start : start + size]
-        tracker.audio_received(piece, PCM16.seconds(start + len(piece)))
+        tracker.vad.audio_received(piece, PCM16.seconds(start + len(piece)))
     return tracker
 
 
@@ -194,7 +194,7 @@ class TestUpdateHistory:
 
     def test_without_enough_speech_before_it_only_the_long_replay_is_safe(self) -> None:
         silent = SpeechTracker(PCM16, 0.0)
-        silent.audio_received(PCM16.silence(12.0), 12.0)
+        silent.vad.audio_received(PCM16.silence(12.0), 12.0)
         assert self.history((9.0, 28)).short_replay(text_of(35), 0, silent) is None
 
     def test_without_updates_there_is_none(self, speech: SpeechTracker) -> None:

@@ -34,7 +34,7 @@ def analysed(until: float = SCRIPT.seconds) -> SpeechTracker:
     pcm, size = SCRIPT.audio()[: at(until)], at(0.02)
     for start in range(0, len(pcm), size):
         piece = pcm[start : start + size]
-        speech.audio_received(piece, PCM16.seconds(start + len(piece)))
+        speech.vad.audio_received(piece, PCM16.seconds(start + len(piece)))
     return speech
 
 
@@ -60,7 +60,7 @@ class TestCheckpoints:
     def test_where_the_vad_found_nothing_more_is_replayed(self) -> None:
         """A voice so quiet that only the server recognizes it: 3 s are replayed."""
         silent = SpeechTracker(PCM16, EPOCH)
-        silent.audio_received(PCM16.silence(10.0), 10.0)
+        silent.vad.audio_received(PCM16.silence(10.0), 10.0)
         assert seconds(silent.turn_checkpoint(at(10.0), 0, at(10.0))) == pytest.approx(7.0)
 
     @pytest.mark.parametrize("late", [0.3, 2.0, 4.5])
@@ -150,7 +150,7 @@ class TestCheckpoints:
 
     def test_where_nobody_spoke_it_is_over_just_before(self) -> None:
         silent = SpeechTracker(PCM16, EPOCH)
-        silent.audio_received(PCM16.silence(10.0), 10.0)
+        silent.vad.audio_received(PCM16.silence(10.0), 10.0)
         assert silent.turn_end(0, at(5.0), at(6.0)) == (at(4.5), at(4.5))
 
     def test_between_turns_a_replay_begins_shortly_before_now(self) -> None:
@@ -197,7 +197,7 @@ class TestSilence:
     def test_it_has_a_lower_and_an_upper_bound(self, measured: float, used: float) -> None:
         speech = SpeechTracker(PCM16, EPOCH)
         pcm = Script("one", lead_in=1.0).audio() + PCM16.silence(30.0)
-        speech.audio_received(pcm, PCM16.seconds(len(pcm)))
+        speech.vad.audio_received(pcm, PCM16.seconds(len(pcm)))
         speech.turn_ended(at(1.2 + measured))
         assert speech.end_silence == used
 
@@ -209,7 +209,7 @@ class TestSilence:
 
     def test_without_speech_nothing_is_measured(self) -> None:
         speech = SpeechTracker(PCM16, EPOCH)
-        speech.audio_received(PCM16.silence(5.0), 5.0)
+        speech.vad.audio_received(PCM16.silence(5.0), 5.0)
         speech.turn_ended(at(5.0))
         assert not speech.knows_end_silence
 
@@ -233,9 +233,9 @@ class TestSilence:
     def test_speech_behind_a_muted_microphone_is_other_speech(self) -> None:
         speech = SpeechTracker(PCM16, EPOCH)
         pcm = PCM16.silence(1.0) + words()
-        speech.audio_received(pcm, PCM16.seconds(len(pcm)))
+        speech.vad.audio_received(pcm, PCM16.seconds(len(pcm)))
         speech.audio_stopped(len(pcm))
-        speech.audio_received(words(), 60.0)
+        speech.vad.audio_received(words(), 60.0)
         assert len(speech.vad.stretches(0, 2 * len(pcm))) == 2
 
 
@@ -275,7 +275,7 @@ class TestTime:
         script = Script("one two", "three four five six seven eight nine ten")
         speech = SpeechTracker(PCM16, EPOCH)
         pcm = script.audio()
-        speech.audio_received(pcm, PCM16.seconds(len(pcm)))
+        speech.vad.audio_received(pcm, PCM16.seconds(len(pcm)))
         begun, _ = script.spans[1]
         assert speech.timing(TurnEnd("one two"), 1, at(begun + 0.9)).speech_end is not None
         assert speech.timing(TurnEnd("one two"), 1, at(begun + 1.1)).speech_end is None
@@ -283,9 +283,9 @@ class TestTime:
     def test_the_end_before_a_long_pause_of_the_audio_is_in_front_of_it(self) -> None:
         speech = SpeechTracker(PCM16, EPOCH)
         pcm = PCM16.silence(1.0) + words()
-        speech.audio_received(pcm, PCM16.seconds(len(pcm)))
+        speech.vad.audio_received(pcm, PCM16.seconds(len(pcm)))
         speech.audio_stopped(len(pcm))
-        speech.audio_received(PCM16.silence(1.0), 60.0)
+        speech.vad.audio_received(PCM16.silence(1.0), 60.0)
         timing = speech.timing(TurnEnd("one"), 1, len(pcm) + at(1.0))
         assert timing.speech_end == pytest.approx(EPOCH + PCM16.seconds(len(pcm)), abs=0.03)
 
@@ -300,7 +300,7 @@ class TestTime:
         script = Script(Turn(["one two", pause, "three four"], after=1.0), lead_in=1.0)
         speech = SpeechTracker(PCM16, EPOCH)
         pcm = script.audio()
-        speech.audio_received(pcm, PCM16.seconds(len(pcm)))
+        speech.vad.audio_received(pcm, PCM16.seconds(len(pcm)))
         stretches = speech.vad.stretches(0, len(pcm))
         assert len(stretches) == 2
         until = stretches[1].end
@@ -361,7 +361,7 @@ class TestEnoughSpeech:
         long = SpeechTracker(PCM16, EPOCH)
         script = Script("one two three four five six seven eight")
         pcm = script.audio()
-        long.audio_received(pcm, PCM16.seconds(len(pcm)))
+        long.vad.audio_received(pcm, PCM16.seconds(len(pcm)))
         _, end = script.spans[0]
         cut = seconds(long.position_before(at(end - 0.4), 0.3, 10.0))
         assert cut == pytest.approx(end - 0.7)

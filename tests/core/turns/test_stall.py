@@ -30,7 +30,7 @@ class Server:
         pcm, size = script.audio(), at(0.1)
         for start in range(0, len(pcm), size):
             piece = pcm[start : start + size]
-            self.speech.audio_received(piece, PCM16.seconds(start + len(piece)))
+            self.speech.vad.audio_received(piece, PCM16.seconds(start + len(piece)))
         self.detector = StallDetector(self.speech.vad, PCM16, TIMEOUT)
         self.detector.connection_opened(0, 0.0)
 
@@ -110,7 +110,7 @@ class TestSpeechWithoutAnEvent:
         position = at(Script("one", lead_in=1.0).seconds)
         detector.event_received(position, 3.0, text="one", is_end=True)
         pcm = Script(Turn("two three four", after=1.0), lead_in=0.0).audio()
-        speech.audio_received(pcm, 63.0 + PCM16.seconds(len(pcm)))
+        speech.vad.audio_received(pcm, 63.0 + PCM16.seconds(len(pcm)))
 
         def is_stalled(now: float) -> bool:
             return detector.is_stalled(
