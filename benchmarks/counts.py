@@ -9,6 +9,7 @@ Time is virtual and the server is in memory; the load is that of `pipecat_stream
     passes   of the event loop
     hops     passes from the arrival of a turn.update to its frame at the next processor, or to its
              SpeechEvent in the application
+    way      calls of Python functions from there to there
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ SIDES = {
 }
 SECONDS = 26
 """Of audio: five turns."""
-_FIGURES = ("writes", "reads", "passes", "hops")
+_FIGURES = ("writes", "reads", "passes", "hops", "way")
 
 
 def measure(framework: str, side: str, seconds: int = SECONDS) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from selectors import DefaultSelector
+from statistics import median_low
 from types import FrameType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -43,13 +44,15 @@ class Counts:
         self.calls: Counter[str] = Counter()
         self.writes = self.reads = self.passes = 0
         self.hops: list[int] = []
-        self._sent: dict[str, int] = {}
+        self.ways: list[int] = []
+        self._sent: dict[str, tuple[int, int]] = {}
 
     def start(self) -> None:
         """Count from now on."""
         self.is_counting = True
         self.writes = self.reads = self.passes = 0
         self.hops.clear()
+        self.ways.clear()
         sys.setprofile(self._called)
 
     def stop(self) -> None:
@@ -67,11 +70,13 @@ class Counts:
 
     def update_sent(self, words: str) -> None:
         """The server sends an update."""
-        self._sent[words.split()[-1]] = self.passes
+        self._sent[words.split()[-1]] = self.passes, sum(self.calls.values())
 
     def received(self, words: str) -> None:
         """The update has become a frame, or an event."""
-        self.hops.append(self.passes - self._sent[words.split()[-1]])
+        passes, calls = self._sent[words.split()[-1]]
+        self.hops.append(self.passes - passes)
+        self.ways.append(sum(self.calls.values()) - calls)
 
     def figures(self, seconds: int) -> dict[str, Any]:
         """Return what was counted in so many seconds, for a second of one stream."""
@@ -81,7 +86,8 @@ class Counts:
             "writes": self.writes * share,
             "reads": self.reads * share,
             "passes": self.passes * share,
-            "hops": sorted(self.hops)[len(self.hops) // 2] if self.hops else 0,
+            "hops": median_low(self.hops or [0]),
+            "way": median_low(self.ways or [0]),
         }
 
     def _called(self, frame: FrameType, event: str, _: object) -> None:

@@ -11,12 +11,13 @@ def test_what_a_stream_takes_is_counted_and_the_same_each_time() -> None:
     assert 20.0 <= first["writes"] <= 21.0  # frames of 50 ms
     assert 2.0 <= first["reads"] <= 3.0  # messages, 2.5 a second
     assert first["hops"] > 0
+    assert first["way"] > 50  # as many calls take the event loop, websockets and LiveKit's channel
     assert first["calls"]["websockets"] > 0
     assert "ink core" not in first["calls"]
 
 
 def test_the_table_has_a_row_for_each_layer_and_compares_ours() -> None:
-    row = {"writes": 50.0, "reads": 2.5, "passes": 300.0, "hops": 4}
+    row = {"writes": 50.0, "reads": 2.5, "passes": 300.0, "hops": 4, "way": 90}
     sides = {
         "built-in": {"calls": {"pipecat": 80.0}, **row},
         "ours": {"calls": {"pipecat": 30.0, "ink core": 10.0}, **row},
