@@ -92,7 +92,9 @@ class Player:
     def _answer(self, listener: Listener, events: list[tuple[float, TurnEvent]]) -> None:
         while listener.wanted:
             asked = listener.wanted.pop(0)
-            new = listener.answer(asked, self.recogniser(asked.request))
+            answer = self.recogniser(asked.request)
+            assert answer is not None
+            new = listener.answer(asked, answer)
             events += [(listener.now, event) for event in new]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 from time import monotonic
@@ -19,7 +19,7 @@ from cartesia_ink_plugins.server.engine import Emit, TurnThresholds
 from cartesia_ink_plugins.server.speech.features import SAMPLE_RATE
 from cartesia_ink_plugins.server.speech.listener import PARTIAL_EVERY, Listener
 from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES
-from cartesia_ink_plugins.server.speech.recognise import Answer, Asked, Kind, Request
+from cartesia_ink_plugins.server.speech.recognise import Answer, Asked, Kind, Recognise
 from cartesia_ink_plugins.server.speech.weights import INSTALL
 from cartesia_ink_plugins.server.speech.workers import Workers
 
@@ -77,7 +77,7 @@ class SpeechEar:
         listener: Listener,
         format: AudioFormat,
         emit: Emit,
-        recognise: Callable[[Request], Answer],
+        recognise: Recognise,
         workers: Workers | None,
     ) -> None:
         """Begin to hear.
@@ -182,7 +182,9 @@ class SpeechEar:
 
     def _have_recognised(self, asked: Asked) -> None:
         if self._workers is None or self._loop is None:
-            self._say(self._listener.answer(asked, self._recognise(asked.request)))
+            answer = self._recognise(asked.request, partial(self._listener.awaits, asked))
+            if answer:
+                self._say(self._listener.answer(asked, answer))
             return
         loop, began = self._loop, monotonic()
         job = self._workers.submit(asked.kind, partial(self._recognise_if_needed, asked))
@@ -197,7 +199,9 @@ class SpeechEar:
 
     def _recognise_if_needed(self, asked: Asked) -> Answer | None:
         """On a busy machine speech may have gone on, or paused, before a thread was free."""
-        return self._recognise(asked.request) if self._listener.needs(asked) else None
+        if not self._listener.needs(asked):
+            return None
+        return self._recognise(asked.request, partial(self._listener.awaits, asked))
 
     def _answered(self, asked: Asked, job: Future[Answer | None], seconds: float) -> None:
         self._jobs.pop(asked, None)

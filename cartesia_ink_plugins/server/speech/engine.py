@@ -63,9 +63,13 @@ class SpeechEngine:
             threads = min(8, os.cpu_count() or 1)
         self._silero = onnx_session(weights.silero)
         model = Whisper(weights.whisper, parallel=max(1, threads))
-        self._recogniser = Recogniser(model, SmartTurn(onnx_session(weights.smart_turn)))
-        self._files = FileRecogniser(model)
         self._workers = Workers(threads) if threads else None
+        self._recogniser = Recogniser(
+            model,
+            SmartTurn(onnx_session(weights.smart_turn)),
+            helpers=self._workers.helpers if self._workers else None,
+        )
+        self._files = FileRecogniser(model)
         self._closed = False
         self._warm_up(max(1, threads))
 

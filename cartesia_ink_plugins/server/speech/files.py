@@ -11,10 +11,10 @@ import numpy as np
 
 from cartesia_ink_plugins.core.audio import AudioFormat, Samples
 from cartesia_ink_plugins.core.events import Transcript, Word
+from cartesia_ink_plugins.server.speech.credible import credible, without_loop
 from cartesia_ink_plugins.server.speech.ear import Resampler
 from cartesia_ink_plugins.server.speech.features import FRAMES_PER_SECOND, SAMPLE_RATE, LogMel
 from cartesia_ink_plugins.server.speech.onnx import VAD_SAMPLES, VAD_SECONDS, Voice
-from cartesia_ink_plugins.server.speech.recognise import credible, without_loop
 from cartesia_ink_plugins.server.speech.whisper import (
     AUDIO_FRAMES,
     LEAD_FRAMES,

@@ -191,7 +191,7 @@ class Listener:
         """Take what came of a request."""
         asked.answer = answer
         events: list[TurnEvent] = []
-        if self._turn and asked in (self._partial, self._judged):
+        if self._turn and self.awaits(asked):
             events += self._guess(self._turn, asked, answer)
         if asked is self._partial:
             self._partial = None
@@ -202,6 +202,10 @@ class Listener:
     def needs(self, asked: Asked) -> bool:
         """Whether a request that was not begun is worth it, be it for an interim; any thread."""
         return asked is self._judged or (asked.kind is Kind.PARTIAL and asked is self._partial)
+
+    def awaits(self, asked: Asked) -> bool:
+        """Whether a request that was begun is still worth an answer; any thread."""
+        return asked is self._judged or asked is self._partial
 
     def drop(self, asked: Asked) -> None:
         """A request that nobody needs will not be answered."""

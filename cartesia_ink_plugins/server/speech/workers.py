@@ -10,7 +10,11 @@ from cartesia_ink_plugins.server.speech.recognise import Answer, Kind
 
 
 class Workers:
-    """Two small pools: one for pauses, one for partials, which begin only when no pause waits."""
+    """Two small pools: one for pauses, one for partials, which begin only when no pause waits.
+
+    Attributes:
+        helpers: A third, for parts of the work on a pause that can be done beside the others.
+    """
 
     def __init__(self, threads: int) -> None:
         """Start no thread before there is work.
@@ -22,6 +26,7 @@ class Workers:
             Kind.PAUSE: ThreadPoolExecutor(threads, "ink-pause"),
             Kind.PARTIAL: ThreadPoolExecutor(max(1, threads // 2), "ink-partial"),
         }
+        self.helpers = ThreadPoolExecutor(2 * threads, "ink-helper")
         self._calm = threading.Condition()
         self._pauses = 0
         self._shut = False
@@ -48,7 +53,7 @@ class Workers:
         """Wait for what is being done; drop what has not begun."""
         with self._calm:
             self._shut = True
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), self.helpers):
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _when_calm(self, job: Callable[[], Answer | None]) -> Answer | None:

@@ -13,7 +13,7 @@ from cartesia_ink_plugins.core.audio import AudioFormat, Encoding, Samples
 from cartesia_ink_plugins.server.engine import Outgoing, TurnThresholds
 from cartesia_ink_plugins.server.speech.ear import Resampler, SpeechEar
 from cartesia_ink_plugins.server.speech.listener import Listener
-from cartesia_ink_plugins.server.speech.recognise import Answer, Kind, Request
+from cartesia_ink_plugins.server.speech.recognise import Answer, Awaited, Kind, Recognise, Request
 from cartesia_ink_plugins.server.speech.workers import Workers
 
 FORMAT = AudioFormat()
@@ -32,7 +32,7 @@ SPEECH = FORMAT.encode(tone(1.0))
 CALL = FORMAT.silence(0.5) + SPEECH + FORMAT.silence(1.0)
 
 
-def hello(request: Request) -> Answer:
+def hello(request: Request, awaited: Awaited) -> Answer:
     return Answer(" Hello.".removeprefix(request.prefix), final=1.0)
 
 
@@ -56,7 +56,7 @@ class Heard:
 
 def open_ear(
     heard: Heard,
-    recognise: Callable[[Request], Answer] = hello,
+    recognise: Recognise = hello,
     workers: Workers | None = None,
     format: AudioFormat = FORMAT,
 ) -> SpeechEar:
@@ -128,9 +128,9 @@ async def test_recognition_runs_beside_the_loop_and_events_come_on_its_thread(
 ) -> None:
     threads = set()
 
-    def recognise(request: Request) -> Answer:
+    def recognise(request: Request, awaited: Awaited) -> Answer:
         threads.add(threading.get_ident())
-        return hello(request)
+        return hello(request, awaited)
 
     heard = Heard()
     ear = open_ear(heard, recognise, workers)
@@ -144,9 +144,9 @@ async def test_recognition_runs_beside_the_loop_and_events_come_on_its_thread(
 async def test_a_slow_decode_delays_nobody_elses_audio(workers: Workers) -> None:
     release = threading.Event()
 
-    def slow(request: Request) -> Answer:
+    def slow(request: Request, awaited: Awaited) -> Answer:
         release.wait()
-        return hello(request)
+        return hello(request, awaited)
 
     slowly, other = Heard(), Heard()
     stuck = open_ear(slowly, slow, workers)
@@ -174,9 +174,9 @@ async def test_a_long_burst_lets_the_loop_do_other_things(workers: Workers) -> N
 async def test_after_an_abort_nothing_comes(workers: Workers) -> None:
     release = threading.Event()
 
-    def slow(request: Request) -> Answer:
+    def slow(request: Request, awaited: Awaited) -> Answer:
         release.wait()
-        return hello(request)
+        return hello(request, awaited)
 
     heard = Heard()
     ear = open_ear(heard, slow, workers)
@@ -193,7 +193,7 @@ async def test_after_an_abort_nothing_comes(workers: Workers) -> None:
 async def test_a_failing_recogniser_costs_the_words_not_the_turn(
     workers: Workers, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(request: Request) -> Answer:
+    def broken(request: Request, awaited: Awaited) -> Answer:
         raise RuntimeError("out of memory")
 
     heard = Heard()
@@ -254,10 +254,10 @@ async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
     release = threading.Event()
     asked: list[Request] = []
 
-    def slow(request: Request) -> Answer:
+    def slow(request: Request, awaited: Awaited) -> Answer:
         asked.append(request)
         release.wait()
-        return hello(request)
+        return hello(request, awaited)
 
     workers.submit(Kind.PAUSE, waiting_for(release))
     heard = Heard()
@@ -277,9 +277,9 @@ async def test_an_interim_that_came_too_late_is_not_recognised(workers: Workers)
     release = threading.Event()
     asked: list[Request] = []
 
-    def recognise(request: Request) -> Answer:
+    def recognise(request: Request, awaited: Awaited) -> Answer:
         asked.append(request)
-        return hello(request)
+        return hello(request, awaited)
 
     workers.submit(Kind.PAUSE, waiting_for(release))
     heard = Heard()
@@ -289,6 +289,30 @@ async def test_an_interim_that_came_too_late_is_not_recognised(workers: Workers)
     await ear.close()
     assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
     assert [request.melody is not None for request in asked] == [True]
+
+
+async def test_an_interim_under_way_is_given_up_when_a_pause_begins(workers: Workers) -> None:
+    """Its later steps would take the processor from the pause, which a reply waits for."""
+    begun, release = threading.Event(), threading.Event()
+    still_awaited: list[bool] = []
+
+    def recognise(request: Request, awaited: Awaited) -> Answer | None:
+        if request.melody is None:
+            begun.set()
+            release.wait()
+            still_awaited.append(awaited())
+            return None
+        return hello(request, awaited)
+
+    heard = Heard()
+    ear = open_ear(heard, recognise, workers)
+    ear.receive_audio(FORMAT.silence(0.5) + SPEECH)
+    begun.wait()
+    ear.receive_audio(FORMAT.silence(1.0))
+    release.set()
+    await ear.close()
+    assert still_awaited == [False]
+    assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
 
 
 async def test_when_the_engine_is_closed_nothing_breaks(workers: Workers) -> None:

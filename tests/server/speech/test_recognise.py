@@ -1,78 +1,34 @@
-"""What is believed of what Whisper writes."""
+"""What one recognition does, and what it leaves out; the models are made up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from cartesia_ink_plugins.server.speech.features import Features
 from cartesia_ink_plugins.server.speech.onnx import SmartTurn
-from cartesia_ink_plugins.server.speech.recognise import (
-    Recogniser,
-    Request,
-    credible,
-    sure,
-    without_loop,
-)
-from cartesia_ink_plugins.server.speech.whisper import Decoded, Whisper
+from cartesia_ink_plugins.server.speech.recognise import Recogniser, Request
+from cartesia_ink_plugins.server.speech.whisper import After, Decoded, Whisper
 
-
-def decoded(confidence: float, no_speech: float) -> Decoded:
-    return Decoded((1,), confidence, no_speech)
-
-
-def test_certain_words_are_believed() -> None:
-    assert credible(" Yes.", decoded(0.8, 0.01), 0.4, after_text=False)
-    assert credible(" Thank you.", decoded(0.8, 0.01), 0.6, after_text=False)
-
-
-@pytest.mark.parametrize("text", [" you", " Thank you.", " Bye."])
-def test_what_whisper_says_to_silence_is_not(text: str) -> None:
-    assert not credible(text, decoded(0.4, 0.02), 0.2, after_text=False)
-    assert not credible(text, decoded(0.6, 0.9), 1.0, after_text=False)
-
-
-def test_nonsense_and_nothing_are_not() -> None:
-    assert not credible(" M", decoded(0.1, 0.1), 1.0, after_text=False)
-    assert not credible(" ...", decoded(0.9, 0.1), 1.0, after_text=False)
-    assert not credible("", decoded(0.0, 0.1), 1.0, after_text=True)
-
-
-def test_in_a_turn_with_words_more_words_are_no_surprise() -> None:
-    assert credible(" and rain", decoded(0.4, 0.9), 1.0, after_text=True)
-    assert not credible(" and rain", decoded(0.4, 0.9), 1.0, after_text=False)
-
-
-def test_sure_of_the_first_words_without_the_mark_at_their_end() -> None:
-    pieces = [(" Wait", 0.7), (",", 1.0), (" could", 0.9), (" we", 0.9), ("?", 1.0)]
-    assert sure(" Wait, could we?", pieces) == " Wait, could we"
-    assert sure(" Wait, could we?", pieces[:2]) == " Wait"
-
-
-@pytest.mark.parametrize(
-    ("pieces", "known"),
-    [
-        ([(" Hi", 0.3), (" Sal", 0.9), ("ut", 0.9)], ""),
-        ([(" black", 0.5), (" one", 0.9)], " black one"),
-        ([(" get", 0.9), (" the", 0.9), (" block", 0.5)], " get the"),
-        ([(" Dash", 0.9), ("wood", 0.2)], ""),
-        ([], ""),
-    ],
-)
-def test_a_word_is_sure_by_its_least_probable_piece_and_the_last_must_be_more_so(
-    pieces: list[tuple[str, float]], known: str
-) -> None:
-    assert sure("".join(piece for piece, _ in pieces), pieces) == known
+SENTENCE = After(stop=0.9, question=0.0, comma=0.0, dots=0.0, nothing=0.1)
 
 
 class TwoMinds(Whisper):
-    """Hears one text with one beam and another with five; each word is a token."""
+    """Hears one text with one beam and another with five; each character is a token.
 
-    def __init__(self, *, one: str, five: str) -> None:
+    The first token is as probable to one beam as is said here.
+
+    Attributes:
+        done: What it was asked to do, in order: the beams of each decode, and "after".
+    """
+
+    def __init__(self, *, one: str, five: str, chance: float = 0.9) -> None:
         self._texts = {1: one, 5: five}
-        self.beams: list[int] = []
+        self._chance = chance
+        self.done: list[int | str] = []
 
     def encode(self, features: Features) -> object:
         return None
@@ -83,10 +39,35 @@ class TwoMinds(Whisper):
     def text(self, tokens: Sequence[int]) -> str:
         return "".join(map(chr, tokens))
 
+    def without_marks(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        return self.tokens(self.text(tokens).rstrip("."))
+
     def decode(self, heard: object, *, beams: int = 1, **_: object) -> Decoded:
-        self.beams.append(beams)
+        self.done.append(beams)
         tokens = self.tokens(self._texts[beams])
-        return Decoded(tokens, 0.9, 0.0, (0.9,) * len(tokens) if beams == 1 else ())
+        if beams > 1:
+            return Decoded(tokens, 0.9, 0.0)
+        chances = (self._chance, *(0.9 for _ in tokens[1:]))
+        return Decoded(tokens, 0.9, 0.0, chances, SENTENCE)
+
+    def after(self, heard: object, tokens: tuple[int, ...]) -> After:
+        self.done.append("after")
+        return SENTENCE
+
+
+def request(prefix: str = "", *, pause: bool = False) -> Request:
+    features = np.zeros((1, 80, 1500), np.float32)
+    return Request(features, 100, 1.0, prefix, melody=features if pause else None)
+
+
+class Complete(SmartTurn):
+    """Takes every voice for a complete one."""
+
+    def __init__(self) -> None:
+        """Needs no model."""
+
+    def __call__(self, features: Features) -> float:
+        return 1.0
 
 
 @pytest.mark.parametrize(
@@ -101,26 +82,63 @@ class TwoMinds(Whisper):
 def test_of_the_first_words_those_are_sure_that_five_beams_hear_as_well(
     prefix: str, five: str, known: str, beams: list[int]
 ) -> None:
-    whisper = TwoMinds(one=" He was", five=five)
-    recognise = Recogniser(whisper, SmartTurn(None))
-    answer = recognise(Request(np.zeros((1, 80, 1500), np.float32), 100, 1.0, prefix))
+    whisper = TwoMinds(one=" He was", five=five, chance=0.49)
+    answer = Recogniser(whisper, SmartTurn(None))(request(prefix))
+    assert answer is not None
     assert answer.sure == known
-    assert whisper.beams == beams
+    assert whisper.done == beams
+
+
+def test_first_words_that_one_beam_is_certain_of_are_not_searched_for_with_five() -> None:
+    whisper = TwoMinds(one=" He was", five=" She was", chance=0.5)
+    answer = Recogniser(whisper, SmartTurn(None))(request())
+    assert answer is not None
+    assert answer.following == " He was"
+    assert whisper.done == [1]
 
 
 @pytest.mark.parametrize(
-    ("text", "voiced", "once"),
+    ("chance", "five", "heard", "done"),
     [
-        (" Book a room Book a room", 0.8, " Book a room"),
-        (" Book a room Book a room Book a room", 0.8, " Book a room"),
-        (" Two. Would you like them? Would you like them", 1.5, " Two. Would you like them?"),
-        (" Book a room. Book a room.", 3.0, " Book a room. Book a room."),
-        (" Book a room", 0.6, " Book a room"),
-        (" 5, 5.", 1.0, " 5, 5."),
-        ("", 0.1, ""),
+        (0.5, " She was here.", " He was here.", [1]),
+        (0.49, " He was here", " He was here", [1, 5]),
+        (0.49, " She was here.", " She was here.", [1, 5, "after"]),
     ],
 )
-def test_a_phrase_said_again_for_which_there_was_no_time_is_a_loop(
-    text: str, voiced: float, once: str
+def test_a_pause_costs_no_more_than_its_words_need(
+    chance: float, five: str, heard: str, done: list[int | str]
 ) -> None:
-    assert without_loop(text, voiced) == once
+    """What one beam is certain of is final; what stands after words is asked once."""
+    whisper = TwoMinds(one=" He was here.", five=five, chance=chance)
+    answer = Recogniser(whisper, Complete())(request(pause=True))
+    assert answer is not None
+    assert answer.following == heard
+    assert answer.final is not None
+    assert whisper.done == done
+
+
+@pytest.mark.parametrize("chance", [0.5, 0.49])
+@pytest.mark.parametrize("five", [" He was here.", " She was here."])
+def test_helpers_change_no_answer(chance: float, five: str) -> None:
+    answers = []
+    with ThreadPoolExecutor(2) as pool:
+        for helpers in (None, pool):
+            whisper = TwoMinds(one=" He was here.", five=five, chance=chance)
+            recognise = Recogniser(whisper, Complete(), helpers=helpers)
+            answers.append(recognise(request(pause=True)))
+    assert answers[0] == answers[1]
+    assert answers[0] is not None
+
+
+@pytest.mark.parametrize("pause", [True, False])
+def test_what_nobody_waits_for_any_more_is_not_decoded(pause: bool) -> None:
+    whisper = TwoMinds(one=" He was", five=" He was")
+    assert Recogniser(whisper, Complete())(request(pause=pause), lambda: False) is None
+    assert not whisper.done
+
+
+def test_an_interim_that_nobody_waits_for_any_more_is_not_searched_for_with_five_beams() -> None:
+    whisper = TwoMinds(one=" He was", five=" He was", chance=0.49)
+    awaited = iter([True, False])
+    assert Recogniser(whisper, SmartTurn(None))(request(), lambda: next(awaited)) is None
+    assert whisper.done == [1]

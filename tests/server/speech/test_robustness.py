@@ -220,5 +220,7 @@ def recognised(listener: Listener, recogniser: Recogniser, *samples: Samples) ->
         events += listener.hear(heard[start : start + VAD_SAMPLES])
         while listener.wanted:
             asked = listener.wanted.pop(0)
-            events += listener.answer(asked, recogniser(asked.request))
+            answer = recogniser(asked.request)
+            assert answer is not None
+            events += listener.answer(asked, answer)
     return events

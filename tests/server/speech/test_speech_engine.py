@@ -248,7 +248,7 @@ def test_every_copy_of_the_model_is_warm_before_anybody_speaks(
     recognised = Recogniser.__call__
     together = threading.Barrier(2, timeout=30)
 
-    def recognise(self: Recogniser, request: Request) -> Answer:
+    def recognise(self: Recogniser, request: Request) -> Answer | None:
         together.wait()
         return recognised(self, request)
 
