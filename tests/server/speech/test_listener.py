@@ -321,6 +321,21 @@ def test_it_waits_for_the_answer_of_a_pause_and_for_no_other() -> None:
     assert waited_at < 2.4
 
 
+def test_recognition_of_a_pause_begins_when_it_does_and_anew_after_a_last_sound() -> None:
+    stage = Stage()
+    stage.answering = False
+    stage.speak(1, " Hello", " there.")
+    stage.pause(0.064)
+    first = stage.asked[-1]
+    assert first.kind is Kind.PAUSE
+    stage.speak(0.032)
+    stage.pause(0.032)
+    second = stage.asked[-1]
+    assert (second.kind, second.end) == (Kind.PAUSE, first.end + 6)
+    assert stage.listener.awaits(second)
+    assert not stage.listener.awaits(first)
+
+
 def test_an_answer_that_comes_when_speech_goes_on_is_only_a_guess() -> None:
     stage = Stage()
     stage.speak(1, " Hello", " there")
