@@ -32,7 +32,7 @@ _VOICED, _UNVOICED = 0.5, 0.35
 # A pause is over when the mean is here again: three steps of certain speech.
 _BACK = 0.75
 # Gaps up to this belong to words, not between them: the likelihood begins to fall after it.
-_HOLD_SECONDS = 0.16
+_HOLD_SECONDS = 0.128
 # How long to wait, in seconds, by the chance that the turn is over. Chosen on the turns to tune on
 # of `benchmarks/end_of_turn.py`: of the pauses under 0.8 s no more than 5 in 100 may be taken for
 # the end. What is most likely an answer is given 0.57 s; who may have finished, or may not, 0.8 s.
@@ -59,7 +59,7 @@ def _steepness(patience: float) -> float:
     """How late the likelihood falls, and how quickly then.
 
     With a long patience nobody is told of an eager end that is most likely none: it leads the end
-    by 0.16 s when that comes after 0.44 s, by 0.27 s when it comes after 0.8 s.
+    by 0.19 s when that comes after 0.48 s, by 0.29 s when it comes after 0.83 s.
     """
     return 1.0 + _STEEPER_BY * max(0.0, patience - _SHORTEST)
 
