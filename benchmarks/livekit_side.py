@@ -139,37 +139,36 @@ class Load:
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             names = [f"s{number}" for number in range(self._streams)]
             makes = [make_stt(self._side, self._url, name, http) for name in names]
-            tasks = [
-                asyncio.create_task(self._stream(name, make, number * _GOLDEN % 1))
-                for number, (name, make) in enumerate(zip(names, makes, strict=True))
+            streams = [make.stream() for make in makes]
+            listening = [asyncio.create_task(self._listen(stream)) for stream in streams]
+            feeding = [
+                asyncio.create_task(self._feed(name, stream, number * _GOLDEN % 1))
+                for number, (name, stream) in enumerate(zip(names, streams, strict=True))
             ]
             await asyncio.sleep(_CONNECT_SECONDS)
             cpu = time.process_time()
-            await asyncio.gather(*tasks)
+            await asyncio.gather(*feeding)
             cpu = time.process_time() - cpu
             memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory
+            for task in listening:
+                task.cancel()
+            await asyncio.gather(*(stream.aclose() for stream in streams))
+            await asyncio.gather(*(make.aclose() for make in makes))
         return cpu, memory
 
-    async def _stream(self, name: str, make: stt.STT[Any], phase: float) -> None:
-        stream = make.stream()
-        listening = asyncio.create_task(self._listen(stream))
+    async def _feed(self, name: str, stream: stt.RecognizeStream, phase: float) -> None:
         pushes = self.pushes[name] = []
-        try:
-            await asyncio.sleep(phase * FRAME_SECONDS)
-            samples = int(SAMPLE_RATE * FRAME_SECONDS)
-            frame = rtc.AudioFrame(self._pcm, SAMPLE_RATE, 1, samples)
-            stream.push_frame(frame)
+        await asyncio.sleep(phase * FRAME_SECONDS)
+        samples = int(SAMPLE_RATE * FRAME_SECONDS)
+        frame = rtc.AudioFrame(self._pcm, SAMPLE_RATE, 1, samples)
+        stream.push_frame(frame)
+        pushes.append(time.monotonic())
+        await asyncio.sleep(_CONNECT_SECONDS)
+        began = time.monotonic()
+        for count in range(1, self._frames + 1):
+            await asyncio.sleep(began + count * FRAME_SECONDS - time.monotonic())
             pushes.append(time.monotonic())
-            await asyncio.sleep(_CONNECT_SECONDS)
-            began = time.monotonic()
-            for count in range(1, self._frames + 1):
-                await asyncio.sleep(began + count * FRAME_SECONDS - time.monotonic())
-                pushes.append(time.monotonic())
-                stream.push_frame(frame)
-        finally:
-            listening.cancel()
-            await stream.aclose()
-            await make.aclose()
+            stream.push_frame(frame)
 
     async def _listen(self, stream: stt.RecognizeStream) -> None:
         async for event in stream:
