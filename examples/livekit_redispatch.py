@@ -52,8 +52,7 @@ def main() -> None:
     app = web.Application()
     app.router.add_post("/", receive)
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8090"))
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    web.run_app(app, host=host, port=port, handle_signals=False)
+    web.run_app(app, host=host, port=port)
     sys.exit(130)  # returns only after Ctrl-C
 
 
