@@ -53,7 +53,7 @@ def main() -> None:
     app.router.add_post("/", receive)
     host, port = os.environ.get("HOST", "127.0.0.1"), int(os.environ.get("PORT", "8090"))
     web.run_app(app, host=host, port=port)
-    sys.exit(130)  # returns only after Ctrl-C
+    sys.exit(130)  # returns only after Ctrl-C, or SIGTERM
 
 
 if __name__ == "__main__":
