@@ -268,6 +268,7 @@ async def test_a_pause_that_is_over_is_not_judged_when_the_machine_is_busy(
     assert heard.kinds == ["turn.start"]
     release.set()
     await ear.close()
+    workers.shutdown()
     assert heard.kinds == ["turn.start", "turn.end"]
     assert len([request for request in asked if request.melody is not None]) == 1
 
@@ -287,6 +288,7 @@ async def test_an_interim_that_came_too_late_is_not_recognised(workers: Workers)
     ear.receive_audio(CALL)
     release.set()
     await ear.close()
+    workers.shutdown()
     assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
     assert [request.melody is not None for request in asked] == [True]
 
@@ -311,6 +313,7 @@ async def test_an_interim_under_way_is_given_up_when_a_pause_begins(workers: Wor
     ear.receive_audio(FORMAT.silence(1.0))
     release.set()
     await ear.close()
+    workers.shutdown()
     assert still_awaited == [False]
     assert heard.kinds == ["turn.start", "turn.eager_end", "turn.end"]
 
