@@ -286,7 +286,8 @@ class Listener:
         # What is said now is not settled once more when the pause goes on.
         asked.answer = replace(answer, following=answer.following[len(new) :])
         before = turn.form.text
-        said = self._said(turn, release=self.now - turn.said_at >= _LONGEST_HOLD)
+        overdue = self.now - turn.said_at >= _LONGEST_HOLD
+        said = self._said(turn, pause=False, overdue=overdue)
         return [self._event(TurnUpdate(said))] if turn.form.text != before else []
 
     def _judge(self, turn: _Turn, answer: Answer) -> None:
@@ -301,7 +302,7 @@ class Listener:
         self._settle(turn)
         if not turn.words.text:
             return []
-        return [self._event(TurnEagerEnd(self._said(turn, release=True)))]
+        return [self._event(TurnEagerEnd(self._said(turn, pause=True)))]
 
     def _resume(self, turn: _Turn) -> list[TurnEvent]:
         if self._frame - turn.window > _CUT_IN_PAUSE * FRAMES_PER_SECOND:
@@ -313,7 +314,7 @@ class Listener:
 
     def _end(self, turn: _Turn) -> list[TurnEvent]:
         self._settle(turn)
-        text = self._said(turn, release=True)
+        text = self._said(turn, pause=True)
         self._said_something = self._said_something or bool(text)
         self._turn = self._judged = self._partial = None
         self._likelihood.forget()
@@ -323,13 +324,10 @@ class Listener:
         self._machine.advance(type(event))
         return event
 
-    def _said(self, turn: _Turn, *, release: bool) -> str:
-        """The turn's text, of which nothing that was dictated is held back on release.
-
-        Only the stream's first does not begin with a space.
-        """
+    def _said(self, turn: _Turn, *, pause: bool, overdue: bool = False) -> str:
+        """The turn's text, see `WrittenForm`; only the stream's first begins with no space."""
         before = turn.form.text
-        text = turn.form.write(turn.words.text, pause=release)
+        text = turn.form.write(turn.words.text, pause=pause, overdue=overdue)
         if text != before:
             turn.said_at = self.now
         return text if self._said_something else text.lstrip()

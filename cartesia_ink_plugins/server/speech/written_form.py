@@ -60,6 +60,8 @@ _OPEN_ADDRESS = re.compile(
     r"(?:\s+[\w.-]+(?:\s+(?:at|dot|underscore|dash)(?:\s+[\w.-]+)?)*)?$",
     re.IGNORECASE,
 )
+# The first three digits of a number that goes on.
+_PREFIX = re.compile(rf"\s*\d(?:(?:{_GAP}|-)?\d){{2}}(?=(?:{_GAP}|-)?\d)")
 # A number that may go on after a pause; "at 8." and "in 1984." may not.
 _GOES_ON = re.compile(r"(?<![\w$£€.,:'])(?:(?!(?:19|20)\d\d\b)\d[\d-]{2,}|0\d*)[.,]$")
 
@@ -78,17 +80,22 @@ class WrittenForm:
         self.text = ""
         self._heard = 0
 
-    def write(self, heard: str, *, pause: bool) -> str:
+    def write(self, heard: str, *, pause: bool, overdue: bool = False) -> str:
         """Take all that was heard of the turn.
 
         Args:
             heard: The turn's text as it was recognised; it only grows.
             pause: Whether the speaker pauses, so that nothing is held back.
+            overdue: Whether something must be said: of a number that was begun its first three
+                digits, which are the same whatever follows, or else everything.
 
         Returns:
             The text that may be said; it begins with what was returned before.
         """
         end = len(heard) if pause else settled_until(heard)
+        if overdue and end <= self._heard:
+            prefix = _PREFIX.match(heard, self._heard)
+            end, pause = (prefix.end(), False) if prefix else (len(heard), True)
         if end <= self._heard and not pause:
             return self.text
         whole = written(heard[:end], pause=pause)

@@ -101,11 +101,13 @@ def test_word_by_word_the_text_only_grows_and_becomes_that_of_the_whole(text: st
     assert form.write(text, pause=True) == written(text, pause=True)
 
 
-@given(TEXTS, st.sets(st.integers(0, 13)))
-def test_with_pauses_the_text_only_grows_and_loses_no_digit(text: str, pauses: set[int]) -> None:
+@given(TEXTS, st.sets(st.integers(0, 13)), st.sets(st.integers(0, 13)))
+def test_with_pauses_the_text_only_grows_and_loses_no_digit(
+    text: str, pauses: set[int], overdue: set[int]
+) -> None:
     form, before = WrittenForm(), ""
     for number, found in enumerate(re.finditer(r"\s*\S+", text)):
-        said = form.write(text[: found.end()], pause=number in pauses)
+        said = form.write(text[: found.end()], pause=number in pauses, overdue=number in overdue)
         assert said.startswith(before)
         before = said
     said = form.write(text, pause=True)
@@ -123,6 +125,27 @@ def test_a_number_that_goes_on_after_a_pause_goes_on_in_the_text() -> None:
     assert form.write(" It's 415.", pause=True) == " It's 415"
     assert form.write(" It's 415. 5 5 5", pause=True) == " It's 415555"
     assert form.write(" It's 415. 5 5 5 2368. Thanks", pause=True) == " It's 4155552368. Thanks"
+
+
+@pytest.mark.parametrize(
+    ("begun", "grown"),
+    [
+        (" It's 916-555", " It's 916-555-2814. Thanks"),
+        (" It's 9, 1, 6, 5, 5, 5", " It's 9, 1, 6, 5, 5, 5, 2, 8, 1, 4. Thanks"),
+        (" It's 916. 555", " It's 916. 555. 2814. Thanks"),
+    ],
+)
+def test_of_a_long_number_the_first_digits_are_said_in_time(begun: str, grown: str) -> None:
+    form = WrittenForm()
+    assert form.write(begun, pause=False) == " It's"
+    assert form.write(begun, pause=False, overdue=True) == " It's 916"
+    assert form.write(grown, pause=False) == " It's 916-555-2814. Thanks"
+
+
+def test_what_is_no_long_number_is_said_in_time() -> None:
+    form = WrittenForm()
+    assert form.write(" It's 30", pause=False) == " It's"
+    assert form.write(" It's 30", pause=False, overdue=True) == " It's 30"
 
 
 def test_a_number_after_which_something_else_comes_has_its_full_stop() -> None:
