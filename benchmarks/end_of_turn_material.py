@@ -70,10 +70,13 @@ class Clip:
 
 
 def material(part: Part, voices: Sequence[Voice], cache: Path) -> Iterator[Clip]:
-    """All clips of a part: each turn by every other voice of it, in one of the sounds."""
+    """All clips of a part, each in one of the sounds.
+
+    Turns to tune on are spoken by each voice of their part, reported ones by every other.
+    """
     for order, voice in enumerate(voice for voice in voices if part in voice.parts):
         for number, turn in enumerate(turns(part)):
-            if (number + order) % 2 == 0:
+            if part is Part.TUNE or (number + order) % 2 == 0:
                 random = _random(voice.name, *turn.pieces)
                 sound = list(Sound)[(number + int(random.integers(4))) % 4]
                 yield make(turn, voice, sound, random, cache)

@@ -57,6 +57,8 @@ _OPENERS = frozenset(
     """.split()
 )
 _ANSWERS = frozenset("yes yeah yep no nope okay ok right sure thanks".split())
+# These are answers, too, though of such words.
+_WHOLE_ANSWERS = frozenset(("i guess so", "i think so", "just me"))
 # How a short reply begins that is more than that word: "not today", "that's fine".
 _REPLIES = _ANSWERS | frozenset("not of never maybe that's it's exactly thank good".split())
 # How a command begins, and a phrase that says where, when or how: "turn left", "by train".
@@ -85,8 +87,8 @@ _TIME = re.compile(
 )
 # A number that is whole by its form: a price, a share, a decimal, a year, a time, thousands.
 _FORMED = re.compile(
-    r"[$£€]\d|\d(\.\d+)? ?(%|percent|dollars|euros|pounds)|\b\d+\.\d+$|\b(19|20)\d\d$|"
-    r"\b\d{1,2}[:.-][0-5]\d$|\d,\d{3}$"
+    r"[$£€]\d|\d(\.\d+)? ?(%|percent|dollars|euros|pounds)|(?<![\d.-])\d+\.\d+$|\b(19|20)\d\d$|"
+    r"(?<![\d.-])\d{1,2}[:.-][0-5]\d$|\d,\d{3}$"
 )
 # What a clause begins with.
 _CLAUSE = frozenset(
@@ -161,17 +163,18 @@ def features(evidence: Evidence) -> dict[str, float]:
     """What the model weighs, by name; most are 0 or 1."""
     text, after = evidence.text.strip(), evidence.after
     words = _WORD.findall(text.lower()) or [""]
-    fragments = [_WORD.findall(part) for part in re.split(r"[.,?!…]+\s+", text.lower())]
-    fragment = next((part for part in reversed(fragments) if part), [""])
+    parts = [_WORD.findall(part) for part in re.split(r"[.,?!…]+\s+", text.lower())]
+    fragments = [part for part in parts if part] or [[""]]
     answers = words[0] in _ANSWERS
     unfinished = _unfinished(words, asks=after.question > 0.4)
-    opener = _OPENERS.issuperset(words) and not answers
+    opener = _OPENERS.issuperset(words) and not answers and " ".join(words) not in _WHOLE_ANSWERS
     whole = not unfinished and not opener
     return {
         "always": 1.0,
         "question": after.question,
         "dots": _logit(after.dots),
         "word": _logit(1 - after.stop - after.question - after.comma - after.dots - after.nothing),
+        "nothing": _logit(after.nothing),
         "voice": max(-2.0, min(2.0, _logit(evidence.complete))),
         "unfinished": float(unfinished),
         "opener": float(opener),
@@ -180,9 +183,9 @@ def features(evidence: Evidence) -> dict[str, float]:
         "closing": float(words[-1] in _CLOSING),
         "one reply": float(len(words) == 1 and answers),
         "words": min(len(words), 8) / 8,
-        "parts": min(len([part for part in fragments if part]), 4) / 4,
+        "parts": min(len(fragments), 4) / 4,
         **_number_features(text, whole=whole),
-        **_phrase_features(text, words, fragment, whole=whole),
+        **_phrase_features(text, words, fragments, whole=whole),
     }
 
 
@@ -191,7 +194,7 @@ def _number_features(text: str, *, whole: bool) -> dict[str, float]:
     groups = _digit_groups(text)
     digits = sum(map(len, groups))
     formed = _is_formed(text)
-    open_number = digits >= 3 and len(groups) > 1 and digits not in _WHOLE_NUMBERS
+    open_number = digits >= 2 and len(groups) > 1 and digits not in _WHOLE_NUMBERS
     three = digits == 3 and len(groups) == 1 and not _CLOCK.match(groups[0])
     return {
         "number": float(bool(groups)),
@@ -205,32 +208,40 @@ def _number_features(text: str, *, whole: bool) -> dict[str, float]:
 
 
 def _phrase_features(
-    text: str, words: list[str], fragment: list[str], *, whole: bool
+    text: str, words: list[str], fragments: list[list[str]], *, whole: bool
 ) -> dict[str, float]:
     """What kind of phrase it is, and its last part: an answer, a clause, a thing, a list."""
+    fragment = fragments[-1]
     groups, several = _digit_groups(text), len(words) > len(fragment)
-    phrase = whole and len(fragment) in _PHRASE_WORDS
-    inverted = fragment[0] in _INVERTED or (fragment[0] in _ASKING and len(fragment) > 1)
+    spelled = _letters(text) >= 2
     clause = fragment[0] in _CLAUSE and any(
         word in _FINITE or word.endswith(_CONTRACTED) for word in fragment
     )
     joins = not {"and", "or"}.isdisjoint(fragment[:-1])
+    parallel = several and not (clause or joins or groups) and _is_parallel(fragments)
+    whole = whole and not parallel
+    phrase = whole and len(fragment) in _PHRASE_WORDS
+    inverted = fragment[0] in _INVERTED or (fragment[0] in _ASKING and len(fragment) > 1)
     replies, tail = words[0] in _REPLIES, fragment[-1] in _TAILS
     open_list = several and len(fragment) <= 3 and not joins and not groups and not replies
     one_word = len(words) == 1 and words[0] not in _ANSWERS and not _is_formed(text)
     names_thing = fragment[0] in _THINGS and len(fragment) <= 3 and not clause and not tail
-    lacks_half = words[0] in _SUBORDINATE and not several and _INVERTED.isdisjoint(words[1:2])
+    # "Because I was late", but not "After lunch" or "Because of the noise".
+    begins_clause = words[0] in _SUBORDINATE and len(words) > 2 and words[1] != "of"
+    lacks_clause = begins_clause and not several and _INVERTED.isdisjoint(words[1:2])
+    lacks_half = lacks_clause or (words[0] == "first" and several and not joins)
     return {
         "half": float(lacks_half),
         "open list": float(open_list),
         "closed list": float(whole and joins and (several or not clause)),
         "one word": float(one_word),
-        "phrase": float(phrase and fragment[0] in _PHRASES and not groups),
+        "phrase": float(phrase and fragment[0] in _PHRASES and not groups and not spelled),
         "command": float(phrase and fragment[0] in _COMMANDS),
         "reply": float(whole and replies and len(words) in _PHRASE_WORDS),
         "unit": float(whole and fragment[-1] in _UNITS),
         "time": float(whole and bool(_TIME.search(text.lower()[-_TIME_LETTERS:]))),
-        "long": float(whole and len(words) >= 7),
+        "parallel": float(parallel),
+        "long": float(whole and len(words) - len(groups) >= 7),
         "went on": float(whole and several and len(fragment) >= _SHORT),
         "clause": float(whole and clause and len(fragment) >= _SHORT),
         "short clause": float(whole and clause and len(fragment) == _SHORT - 1),
@@ -242,14 +253,25 @@ def _phrase_features(
     }
 
 
+def _is_parallel(fragments: list[list[str]]) -> bool:
+    """Whether the last part goes on as the one before: "on Monday, on Tuesday", "a tea, a coke"."""
+    before, last = fragments[-2], fragments[-1]
+    things = last[0] in _THINGS and not _THINGS.isdisjoint(before)
+    return things or last[0] in before
+
+
 def _unfinished(words: list[str], *, asks: bool) -> bool:
     """Whether something must come after the last word."""
     before, last = words[-2] if len(words) > 1 else "", words[-1]
+    if (last == "too" and len(words) > _SHORT) or (last == "mine" and before in _PREPOSITIONS):
+        return True  # so "to" and "my" are heard where a voice breaks off
     if last in _PREPOSITIONS:
         wanted = asks and not _ASKING.isdisjoint(words)
         return not wanted and not (last in ("in", "on") and before in _WITH_PARTICLE)
     if last in _SUBJECTS:
         return not asks
+    if last == "may" and before in _PREPOSITIONS | {"next", "this"}:
+        return False  # the month
     if last in _VERBS:
         if asks:
             return words[0] not in _ASKING

@@ -34,11 +34,12 @@ _BACK = 0.75
 # Gaps up to this belong to words, not between them: the likelihood begins to fall after it.
 _HOLD_SECONDS = 0.128
 # How long to wait, in seconds, by the chance that the turn is over. Chosen on the turns to tune on
-# of `benchmarks/end_of_turn.py`: of the pauses under 0.8 s no more than 5 in 100 may be taken for
-# the end. What is most likely an answer is given 0.57 s; who may have finished, or may not, 0.8 s.
-# The longest waits, which cut no such pause, are as long as 90 of 100 ends within 1.2 s allow.
-_FINAL = (0.0, 0.15, 0.3, 0.4, 0.61, 0.64, 0.77, 0.8)
-_PATIENCE = (1.4, 1.25, 1.05, 0.84, 0.8, 0.57, 0.57, 0.475)
+# of `benchmarks/end_of_turn.py`, each judged by a model that was not fitted to it: of the pauses
+# under 0.8 s no more than 5 in 100 may be taken for the end. What is most likely an answer is given
+# 0.475 s; who may have finished, or may not, 0.8 s. The longest waits, which cut no such pause, are
+# as long as 90 of 100 ends within 1.2 s allow.
+_FINAL = (0.0, 0.15, 0.3, 0.4, 0.685, 0.715)
+_PATIENCE = (1.4, 1.25, 1.05, 0.84, 0.8, 0.475)
 _SHORTEST, _STEEPER_BY = _PATIENCE[-1], 1.5
 # Where a likelihood of 1 has fallen to when a turn ends with the default threshold; from there it
 # falls as pauses inside turns become rarer with their length. So the API's patient profile (0.1)

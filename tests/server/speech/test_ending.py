@@ -29,6 +29,15 @@ def chance(text: str, after: After = STOP, complete: float = 0.7) -> float:
         (" You sent me.", " You sent me a parcel."),
         (" If the weather is bad.", " The weather is bad here."),
         (" We want to fly from.", " We want to fly home."),
+        (" I was there on Monday, on Tuesday.", " I was there on Monday and on Tuesday."),
+        (" The room has a desk. Two chairs.", " The room has a desk and two chairs."),
+        (" I think we may.", " The second of May."),
+        (" Just a moment.", " Just me."),
+        (" I guess.", " I guess so."),
+        (" When it is over.", " After lunch."),
+        (" First the kitchen. Then the hall.", " First the kitchen and then the hall."),
+        (" Could you forward it too?", " Could you forward it?"),
+        (" Please charge it to mine.", " Please charge it to my card."),
     ],
 )
 def test_what_stops_in_the_middle_is_told_from_what_is_whole(

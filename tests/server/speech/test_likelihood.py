@@ -87,7 +87,8 @@ def test_what_may_go_on_is_not_cut_by_a_pause_of_less_than_800_ms(final: float) 
 
 
 def test_what_is_most_likely_an_answer_waits_less_than_what_may_go_on() -> None:
-    assert 0.5 < pause_until(spoken(), TurnThresholds().end, 0.7) < 0.65
+    assert 0.4 < pause_until(spoken(), TurnThresholds().end, 0.75) < 0.55
+    assert 0.7 < pause_until(spoken(), TurnThresholds().end, 0.6) < 0.85
 
 
 @pytest.mark.parametrize("final", [0.7, CERTAIN])
