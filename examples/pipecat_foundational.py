@@ -39,7 +39,7 @@ async def run_bot(transport: BaseTransport, runner_args: RunnerArguments) -> Non
             settings=CartesiaTTSService.Settings(voice="71a7ad14-091c-4e8e-a314-022ece01c121"),
         )
         if KEYS
-        else OfflineTTSService(Voice.load_now(24_000))
+        else OfflineTTSService(await Voice.load(24_000))
     )
     context = LLMContext([{"role": "developer", "content": "Greet the caller in one sentence."}])
     user, assistant = LLMContextAggregatorPair(context)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -140,13 +141,19 @@ def push_to_talk() -> UserTurnStrategies:
 def make_voice() -> FrameProcessor:
     """Return the bot's voice: offline, or Cartesia's Sonic."""
     if "CARTESIA_BASE_URL" in os.environ:
-        return OfflineTTSService(Voice.load_now(24_000))
+        return OfflineTTSService(offline_voice())
     from pipecat.services.cartesia.tts import CartesiaTTSService
 
     return CartesiaTTSService(
         api_key=os.environ["CARTESIA_API_KEY"],
         settings=CartesiaTTSService.Settings(voice=os.environ.get("VOICE_ID", SONIC_VOICE)),
     )
+
+
+@cache
+def offline_voice() -> Voice:
+    """Load the offline voice once, for all calls."""
+    return Voice.load_now(24_000)
 
 
 if __name__ == "__main__":
@@ -158,4 +165,6 @@ if __name__ == "__main__":
         return Response(PAGE.read_bytes(), media_type="text/html")
 
     with offline_without_key():
+        if "CARTESIA_BASE_URL" in os.environ:
+            offline_voice()  # before the first call
         main()
