@@ -169,6 +169,7 @@ def features(evidence: Evidence) -> dict[str, float]:
     unfinished = _unfinished(words, asks=after.question > 0.4)
     opener = _OPENERS.issuperset(words) and not answers and " ".join(words) not in _WHOLE_ANSWERS
     whole = not unfinished and not opener
+    spelled = _letters(text) >= 2
     return {
         "always": 1.0,
         "question": after.question,
@@ -179,13 +180,13 @@ def features(evidence: Evidence) -> dict[str, float]:
         "unfinished": float(unfinished),
         "opener": float(opener),
         "broken off": float(text.endswith(("...", "…", "-"))),
-        "letters": float(_letters(text) >= 2),
+        "letters": float(spelled),
         "closing": float(words[-1] in _CLOSING),
         "one reply": float(len(words) == 1 and answers),
         "words": min(len(words), 8) / 8,
         "parts": min(len(fragments), 4) / 4,
         **_number_features(text, whole=whole),
-        **_phrase_features(text, words, fragments, whole=whole),
+        **_phrase_features(text, words, fragments, whole=whole, spelled=spelled),
     }
 
 
@@ -208,12 +209,11 @@ def _number_features(text: str, *, whole: bool) -> dict[str, float]:
 
 
 def _phrase_features(
-    text: str, words: list[str], fragments: list[list[str]], *, whole: bool
+    text: str, words: list[str], fragments: list[list[str]], *, whole: bool, spelled: bool
 ) -> dict[str, float]:
     """What kind of phrase it is, and its last part: an answer, a clause, a thing, a list."""
     fragment = fragments[-1]
     groups, several = _digit_groups(text), len(words) > len(fragment)
-    spelled = _letters(text) >= 2
     clause = fragment[0] in _CLAUSE and any(
         word in _FINITE or word.endswith(_CONTRACTED) for word in fragment
     )
