@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntFlag
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -102,6 +102,7 @@ def silence(seconds: float, sample_rate: int) -> Samples:
     return np.zeros(round(seconds * sample_rate), np.float32)
 
 
+@lru_cache(1000)
 def _chord(marker: int, digits: tuple[int, int, int], sample_rate: int) -> Samples:
     tones = (_MARKERS[marker], *(group[d] for group, d in zip(_GROUPS, digits, strict=True)))
     time = np.arange(round(CHORD_SECONDS * sample_rate), dtype=np.float64) / sample_rate
