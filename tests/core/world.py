@@ -155,11 +155,8 @@ class Clock:
         """Let time pass until all sessions have ended."""
         heap, calling = self._heap, list(worlds)
         while calling and self.now < limit:
-            world = calling[0]
-            for other in calling[1:]:
-                if other.session.next_timeout < world.session.next_timeout:
-                    world = other
-            deadline = max(world.session.next_timeout, self.blocked_until)
+            world = calling[0] if len(calling) == 1 else min(calling, key=_next_timeout)
+            deadline = max(_next_timeout(world), self.blocked_until)
             if heap and heap[0][0] <= deadline:
                 when, _, _, world, action = heapq.heappop(heap)
                 self.now = max(self.now, when)
@@ -172,6 +169,10 @@ class Clock:
             world.settle()
             if world.session.is_closed and world in calling:
                 calling.remove(world)
+
+
+def _next_timeout(world: World) -> float:
+    return world.session.next_timeout
 
 
 @dataclass(slots=True, eq=False)
@@ -243,7 +244,11 @@ class World:
         )
         self.engine = self.script.engine()
         self.format = self.options.format
-        self.plan = FaultPlan([f for f in self.faults if isinstance(f, Fault)], self.seed)
+        self.plan = FaultPlan([], self.seed)
+        self._is_measured = False
+        for fault in self.faults:
+            if isinstance(fault, Fault):
+                self._expect(fault)
         self.timed = [fault for fault in self.faults if isinstance(fault, Timed)]
         self.wire: Wire | None = None
         self._outage: Outage | None = None
@@ -478,7 +483,8 @@ class World:
         if MARK in pcm:
             self.deaths.append(self.now)
             self._close(wire, Close(1011))
-        self._measure(wire)
+        if self._is_measured:
+            self._measure(wire)
 
     def _answer_ping(self, wire: Wire, number: int) -> None:
         if wire.pongs:
@@ -550,6 +556,11 @@ class World:
         wire.faults.reach(point, self.now)
         self._act(wire)
 
+    def _expect(self, fault: Fault) -> None:
+        """Let a fault strike where it belongs; only what stands in the audio needs measuring."""
+        self.plan.add(fault)
+        self._is_measured = self._is_measured or fault.at.point in ("bytes", "audio")
+
     def _measure(self, wire: Wire) -> None:
         wire.faults.measure("bytes", wire.received, self.now)
         wire.faults.measure("audio", self.format.seconds(wire.received), self.now)
@@ -567,7 +578,7 @@ class World:
         """Let something happen now."""
         match action:
             case Fault():
-                self.plan.add(action)
+                self._expect(action)
             case Stall(seconds=seconds):
                 self._stalled_until = self.now + seconds
                 if self.wire is not None:
