@@ -16,7 +16,7 @@ from tests.core.hand import taken
 from tests.core.soak import size, soak
 from tests.core.world import check_order
 
-HOURS = int(os.environ.get("INK_SOAK_HOURS", "3"))
+HOURS = int(os.environ.get("INK_SOAK_HOURS", "2"))
 
 
 def test_hours_of_conversation_loses_nothing_and_keeps_nothing() -> None:
