@@ -87,6 +87,7 @@ def test_no_message_of_a_server_overtakes_another(kind: str, seed: int) -> None:
         pytest.param("phase", 300_012, id="no pongs, and messages 5 s late"),
         pytest.param("slow", 300_651, id="two words behind an early eager end"),
         pytest.param("slow", 300_879, id="a word behind an early eager end"),
+        pytest.param("hard", 600_014, id="connections that live not much longer than is held back"),
     ],
 )
 def test_what_once_lost_words_or_said_them_twice(kind: str, seed: int) -> None:

@@ -135,7 +135,8 @@ class Endpoint(ABC, Generic[T]):
         """The server, or the network, ended the connection: go on behind audio that ends each."""
         server = self.sender.server
         place, has_audio = server.at_loss(now), server.has_audio_at_loss(now)
-        lost = self.repeated_loss.connection_lost(place, has_audio=has_audio)
+        lifetime = now - self.connection.opened_at
+        lost = self.repeated_loss.connection_lost(place, lifetime, has_audio=has_audio)
         if lost is not None:
             self.log.info("each connection ends at the same audio; going on behind it")
             self.emit_gap(now)
