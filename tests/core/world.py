@@ -155,7 +155,7 @@ class Clock:
         """Let time pass until all sessions have ended."""
         heap, calling = self._heap, list(worlds)
         while calling and self.now < limit:
-            world = calling[0] if len(calling) == 1 else min(calling, key=_next_timeout)
+            world = min(calling, key=_next_timeout)
             deadline = max(_next_timeout(world), self.blocked_until)
             if heap and heap[0][0] <= deadline:
                 when, _, _, world, action = heapq.heappop(heap)
